@@ -1,0 +1,31 @@
+# The README's commands. Each makes the environment if it is missing, then does one thing.
+BIN := .venv/bin
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+TORCH := $(shell grep '^torch==' constraints.txt)
+.PHONY: env demo test lint speed
+
+env: .venv/ready
+demo: env
+	@$(BIN)/python -m experiments.demo $(ARGS)
+test: env .venv/peers
+	@$(BIN)/python -m pytest -q $(ARGS)
+lint: env
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+speed: env .venv/peers
+	@$(BIN)/python -m experiments.speed $(ARGS)
+
+# The CPU build of torch goes in first, so that nothing installed after it can draw in another one.
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it, as in 'make env PYTHON=python3.12'." >&2; exit 1; }
+	@test -x $(BIN)/python || { echo 'Making .venv, once: a minute or so.'; $(PYTHON) -m venv .venv; }
+	@$(BIN)/pip install --quiet "$(TORCH)+cpu" 2>/dev/null || $(BIN)/pip install --quiet "$(TORCH)"
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[lab,log,dev]" hatchling
+	@touch $@
+
+# Two other libraries, independent judges of our meta-gradients. The second one must be compiled.
+.venv/peers: .venv/ready
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[peers]"
+	@$(BIN)/pip install --quiet --no-deps --config-settings=--build-option=build_ext learn2learn==0.2.0 2>/dev/null \
+		|| echo "learn2learn did not build (is there a C compiler?): the tests that compare with it will be skipped."
+	@touch $@
