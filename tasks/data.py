@@ -1,0 +1,114 @@
+"""Where data lies, how it is checked, and how it is decoded once.
+
+Files of a user's own are found below a `root` or the folder that METAPLASTIC_DATA names. What is
+decoded from them lives in a cache folder (METAPLASTIC_CACHE, or `~/.cache/metaplastic`) as `.npy`
+files that are written under a lock, moved into place whole and memory-mapped from then on, so
+that many processes may start at once and none ever reads half a file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+
+class DataError(RuntimeError):
+    """Data that is missing or damaged, in one sentence that says what to do."""
+
+
+def data_folder(root: str | Path | None) -> Path | None:
+    """`root`, else the folder METAPLASTIC_DATA names, else None."""
+    named = root or os.environ.get("METAPLASTIC_DATA")
+    return Path(named).expanduser() if named else None
+
+
+def cache_folder() -> Path:
+    """Where decoded and downloaded data is kept; made if missing."""
+    folder = Path(os.environ.get("METAPLASTIC_CACHE") or "~/.cache/metaplastic").expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The cache folder {str(folder)!r} cannot be made ({error.strerror}); "
+            "set METAPLASTIC_CACHE to a folder that can be written."
+        ) from error
+    return folder
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock beside `path`: one process at a time, freed by the system if it dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary neighbor to write; it becomes `path` at the end or, on any error, nothing."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{str(path)!r} could not be written ({error.strerror or error}); "
+            "free some space there or set METAPLASTIC_CACHE to another folder."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def cached(name: str, shape: tuple[int, ...], decode: Callable[[], Iterable[Pixels]]) -> Tensor:
+    """The uint8 array `name` of the cache, memory-mapped; decoded first where it is missing.
+
+    `decode` yields the array one class (one entry of its first axis) at a time, so that an array
+    larger than memory can be written.
+    """
+    path = cache_folder() / f"{name}.npy"
+    with locked(path):
+        if not path.exists():
+            with whole(path) as partial, partial.open("wb") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for pixels in decode():
+                    file.write(np.ascontiguousarray(pixels, dtype=np.uint8).data)
+    try:
+        # Copy-on-write, because torch warns about tensors over memory it must not write to.
+        array: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+        if array.shape != shape:
+            raise ValueError(f"shape {array.shape} where {shape} was expected")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"The cached array {str(path)!r} is damaged ({error}); delete it and run again."
+        ) from error
+    return torch.from_numpy(array)
+
+
+def fingerprint(*parts: object) -> str:
+    """sha256 over `parts`: tensors by shape and bytes, files by content, the rest by repr."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        elif isinstance(part, Tensor):
+            digest.update(repr((tuple(part.shape), str(part.dtype))).encode())
+            digest.update(part.contiguous().numpy().data)
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()

@@ -1,0 +1,111 @@
+"""What a few-shot lifetime of pictures may be, and whether a set of pictures can supply it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotOptions:
+    """N-way K-shot lifetimes.
+
+    A lifetime draws `ways` classes and shows `shots` pictures of each, `batch` a step: class by
+    class, or shuffled (`order="iid"`); then it asks about `queries_per_class` pictures of each.
+
+    Labels are `"permuted"`: fresh in every lifetime, `ways` different ones out of the first
+    `slots` (by default `ways`); or `"global"`: the number of the class in its split, the same in
+    every lifetime, as OML has them. `outputs` widens the readout beyond the labels in use (the
+    published networks have 1000). `remember` adds that many pictures of any classes of the split
+    to the query under their global labels: OML's remember set, drawn independently of the support
+    as published, and marked by subtask `ways`.
+
+    Support and query share no picture. `overlap=True` draws them independently, as the FLP code
+    does in meta-training. `support_instances` and `query_instances`, each `(first, end)`, say which
+    pictures of a class may be learned from and asked about: (0, 15) and (15, 20) are the published
+    test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
+    k times has number c + k * (classes of the split).
+    """
+
+    ways: int = 5
+    shots: int = 5
+    queries_per_class: int = 5
+    order: Literal["iid", "by_class"] = "iid"
+    labels: Literal["permuted", "global"] = "permuted"
+    slots: int | None = None
+    outputs: int | None = None
+    remember: int = 0
+    overlap: bool = False
+    rotations: bool = False
+    support_instances: tuple[int, int] | None = None
+    query_instances: tuple[int, int] | None = None
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.order not in ("iid", "by_class"):
+            raise ValueError(f"order is {self.order!r}; it must be 'iid' or 'by_class'.")
+        if self.labels not in ("permuted", "global"):
+            raise ValueError(f"labels is {self.labels!r}; it must be 'permuted' or 'global'.")
+        for name in ("ways", "shots", "queries_per_class", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1.")
+        if self.remember < 0:
+            raise ValueError(f"remember is {self.remember!r}; it must be at least 0.")
+        if self.labels == "permuted" and self.remember:
+            raise ValueError(
+                f"remember is {self.remember!r}, but pictures of other classes have no label when "
+                "labels are permuted; set labels='global'."
+            )
+        if self.labels == "global" and self.slots is not None:
+            raise ValueError(
+                f"slots is {self.slots!r}, a pool for permuted labels; leave it out where labels "
+                "are global and widen the readout by outputs."
+            )
+        if self.slots is not None and self.slots < self.ways:
+            raise ValueError(f"slots is {self.slots!r}; {self.ways} ways need at least as many.")
+        whole = self.shots if self.order == "by_class" else self.ways * self.shots
+        if whole % self.batch:
+            raise ValueError(
+                f"batch is {self.batch!r}; it must divide the {whole} pictures of a "
+                f"{'class' if self.order == 'by_class' else 'lifetime'}."
+            )
+
+
+def check(options: FewShotOptions, images: Tensor) -> None:
+    """Refuse, in one sentence, lifetimes that these pictures cannot supply."""
+    if images.dtype != torch.uint8 or images.ndim not in (4, 5):
+        raise ValueError(
+            f"Pictures are {images.dtype} with shape {tuple(images.shape)}; they must be uint8 "
+            "with axes classes, instances, height, width and, for color, channels."
+        )
+    classes, instances, height, width = images.shape[:4]
+    if options.rotations and height != width:
+        raise ValueError(f"rotations needs square pictures; these are {height} by {width}.")
+    classes *= 4 if options.rotations else 1
+    if options.ways > classes:
+        raise ValueError(f"ways is {options.ways!r}; this split has {classes} classes.")
+    needed = classes if options.labels == "global" else options.slots or options.ways
+    if options.outputs is not None and options.outputs < needed:
+        raise ValueError(f"outputs is {options.outputs!r}; the labels in use need {needed}.")
+    learn = _pictures("support_instances", options.support_instances, instances)
+    ask = _pictures("query_instances", options.query_instances, instances)
+    shared = 0 if options.overlap else len(set(learn) & set(ask))
+    left = len(ask) - min(shared, options.shots)
+    if options.shots > len(learn) or options.queries_per_class > left:
+        raise ValueError(
+            f"{options.shots} shots and {options.queries_per_class} queries do not fit into a "
+            f"class: it has {len(learn)} pictures to learn from and then {left} to be asked about."
+        )
+
+
+def _pictures(name: str, chosen: tuple[int, int] | None, instances: int) -> range:
+    first, end = chosen or (0, instances)
+    if not 0 <= first < end <= instances:
+        raise ValueError(
+            f"{name} is {chosen!r}; it must be (first, end) within the {instances} pictures "
+            "of a class."
+        )
+    return range(first, end)

@@ -1,0 +1,147 @@
+"""Few-shot image lifetimes: a handful of classes never met before, a few pictures of each.
+
+One sampler serves every set of pictures. A set is a uint8 array with axes classes, instances,
+height, width and, for color, channels; everything a lifetime needs is drawn as indices, so a
+meta-batch costs two gathers and no loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metaplastic.episode import Episode, StreamSpec
+from tasks.data import fingerprint
+from tasks.image_options import FewShotOptions, check
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotImages(FewShotOptions, ABC):
+    """Lifetimes from the pictures that a subclass supplies; `FewShotOptions` says of what kind."""
+
+    name: ClassVar[str] = "images"
+
+    @abstractmethod
+    def pictures(self) -> Tensor:
+        """The uint8 pictures of this split: classes instances height width, or ... channels."""
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What becomes of pictures in [0, 1] (..., channels height width) before they are seen."""
+        return x
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The pictures, once they are known to suffice for the lifetimes asked for."""
+        images = self.pictures()
+        check(self, images)
+        return images
+
+    @property
+    def classes(self) -> int:
+        """How many classes lifetimes are drawn from, turned ones included."""
+        return self.images.shape[0] * (4 if self.rotations else 1)
+
+    @cached_property
+    def spec(self) -> StreamSpec:
+        _, _, height, width, *channels = self.images.shape
+        labels = self.classes if self.labels == "global" else self.slots or self.ways
+        drawn_from = (self.rotations, self._support_range, self._query_range)
+        return StreamSpec(
+            name=self.name,
+            kind="classification",
+            input_shape=(channels[0] if channels else 1, height, width),
+            outputs=self.outputs or labels,
+            steps=self.ways * self.shots // self.batch,
+            batch=self.batch,
+            queries=self.ways * self.queries_per_class + self.remember,
+            subtasks=self.ways,
+            fingerprint=fingerprint(self.name, drawn_from, self.images),
+        )
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episode:
+        """`tasks` lifetimes of `ways` different classes each; subtasks number them by arrival."""
+        classes = torch.rand(tasks, self.classes, generator=generator).topk(self.ways).indices
+        labels = classes
+        if self.labels == "permuted":
+            slots = self.slots or self.ways
+            labels = torch.rand(tasks, slots, generator=generator).topk(self.ways).indices
+        learned, asked = self._draw_instances(tasks, generator)
+
+        shown = torch.arange(self.ways * self.shots).expand(tasks, -1)  # tasks examples
+        if self.order == "iid":
+            shown = torch.rand(shown.shape, generator=generator).argsort(-1)
+        subtask = shown // self.shots
+        support_class, support_y = classes.gather(1, subtask), labels.gather(1, subtask)
+        support_x = self._look_up(support_class, learned.flatten(1).gather(1, shown))
+
+        about = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
+        about = about.expand(tasks, -1)  # tasks queries
+        query_class, query_y = classes.gather(1, about), labels.gather(1, about)
+        instance = asked.flatten(1)
+        if self.remember:
+            remembered = (tasks, self.remember)
+            any_class = torch.randint(self.classes, remembered, generator=generator)
+            any_instance = torch.randint(*self._query_range, remembered, generator=generator)
+            query_class = torch.cat([query_class, any_class], 1)
+            query_y = torch.cat([query_y, any_class], 1)
+            instance = torch.cat([instance, any_instance], 1)
+            about = torch.cat([about, torch.full_like(any_class, self.ways)], 1)
+        steps = (tasks, -1, self.batch)
+        return Episode(
+            support_x=support_x.reshape(*steps, *support_x.shape[2:]),
+            support_y=support_y.reshape(steps),
+            support_subtask=subtask.reshape(steps),
+            query_x=self._look_up(query_class, instance),
+            query_y=query_y,
+            query_subtask=about,
+            seed=torch.randint(2**62, (tasks,), generator=generator),
+        )
+
+    @property
+    def _support_range(self) -> tuple[int, int]:
+        return self.support_instances or (0, self.images.shape[1])
+
+    @property
+    def _query_range(self) -> tuple[int, int]:
+        return self.query_instances or (0, self.images.shape[1])
+
+    def _draw_instances(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Which instances to learn from (tasks ways shots) and to be asked about (... queries)."""
+        every = (tasks, self.ways, self.images.shape[1])
+        first, end = self._support_range
+        keys = torch.rand(every, generator=generator)[..., first:end]
+        learned = keys.topk(self.shots).indices + first
+        first, end = self._query_range
+        keys = torch.rand(every, generator=generator)
+        if not self.overlap:
+            keys.scatter_(2, learned, -1.0)  # behind all others
+        return learned, keys[..., first:end].topk(self.queries_per_class).indices + first
+
+    def _look_up(self, class_: Tensor, instance: Tensor) -> Tensor:
+        """Pictures in [0, 1] for indices (tasks examples): ... channels height width."""
+        classes, instances, *shape = self.images.shape
+        row = (class_ % classes) * instances + instance
+        pixels = self.images.flatten(0, 1).index_select(0, row.flatten())
+        if self.rotations:
+            turns = (class_ // classes).flatten()
+            for turn in (1, 2, 3):
+                (turned,) = (turns == turn).nonzero(as_tuple=True)
+                pixels[turned] = pixels[turned].rot90(turn, (1, 2))
+        pixels = pixels[:, None] if len(shape) == 2 else pixels.movedim(-1, 1)
+        x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        return self.finish(x).reshape(*class_.shape, *x.shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayImages(FewShotImages):
+    """Lifetimes from pictures in memory: uint8, classes instances height width (channels)."""
+
+    array: Tensor = field(repr=False, compare=False)
+
+    def pictures(self) -> Tensor:
+        return self.array

@@ -1,0 +1,178 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn once by 20 people.
+
+Lake, Salakhutdinov & Tenenbaum (2015). The two official archives are read from
+`<root>/omniglot/`, where `root` is an option or METAPLASTIC_DATA, else downloaded once and
+verified. All pictures are decoded with Pillow into one memory-mapped array: resized with its
+antialiased Lanczos filter, ink 255 on 0.
+
+Evaluation classes are only ever tested on. The 964 background classes are divided by whole
+alphabets, because the test brings new alphabets too: the five whose names come first in the order
+of their sha256 are for validation. The published runs train on the first 963 background classes
+and test on the first 650 of evaluation: splits `paper` and `paper_test`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.data import (
+    DataError,
+    Pixels,
+    cache_folder,
+    cached,
+    data_folder,
+    fingerprint,
+    locked,
+    whole,
+)
+from tasks.images import FewShotImages
+
+SOURCE = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+OFFICIAL_MD5 = {
+    "images_background": "68d2efa1b9178cc56df9314c21c6e718",
+    "images_evaluation": "6b91aef0f799c5bb55b94e3f2daec811",
+}
+CLASSES = {"images_background": 964, "images_evaluation": 659}
+INSTANCES = 20
+VALIDATION_ALPHABETS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Omniglot(FewShotImages):
+    """Few-shot lifetimes of handwritten characters; other options as for `FewShotOptions`.
+
+    `split`: `train`, `validation` and `background` (both together) share no class with `test`;
+    `paper` and `paper_test` are the published ones. `image_size`: 28, or the published 84. `ink`:
+    `"white"` is 1 on 0; `"black"` is the published 0 on 1.
+    """
+
+    split: Literal["train", "validation", "test", "background", "paper", "paper_test"] = "train"
+    image_size: int = 28
+    ink: Literal["white", "black"] = "white"
+    root: str | None = None
+
+    name: ClassVar[str] = "omniglot"
+
+    def pictures(self) -> Tensor:
+        if self.ink not in ("white", "black"):
+            raise ValueError(f"ink is {self.ink!r}; it must be 'white' or 'black'.")
+        archives = {part: _archive(part, self.root) for part in CLASSES}
+        members = {part: _members(part, path) for part, path in archives.items()}
+        background, evaluation = (sorted(members[part]) for part in CLASSES)
+        every = cached(
+            f"omniglot-{self.image_size}-{fingerprint(*archives.values())[:16]}",
+            (len(background) + len(evaluation), INSTANCES, self.image_size, self.image_size),
+            lambda: (
+                pixels
+                for part, path in archives.items()
+                for pixels in _decode(path, members[part], self.image_size)
+            ),
+        )
+        chosen = _split(self.split, background, evaluation)
+        if len(chosen) == chosen[-1] + 1 - chosen[0]:
+            return every[chosen[0] : chosen[-1] + 1]  # stays memory-mapped
+        return every[torch.tensor(chosen)]
+
+    def finish(self, x: Tensor) -> Tensor:
+        return x if self.ink == "white" else 1 - x
+
+
+def _split(split: str, background: list[str], evaluation: list[str]) -> list[int]:
+    """Numbers of the classes of a split, background classes before those of evaluation."""
+    alphabets = sorted(
+        {name.split("/")[1] for name in background},
+        key=lambda alphabet: hashlib.sha256(alphabet.encode()).digest(),
+    )
+    held_out = set(alphabets[:VALIDATION_ALPHABETS])
+    number = len(background)
+    splits = {
+        "train": [i for i, name in enumerate(background) if name.split("/")[1] not in held_out],
+        "validation": [i for i, name in enumerate(background) if name.split("/")[1] in held_out],
+        "test": list(range(number, number + len(evaluation))),
+        "background": list(range(number)),
+        "paper": list(range(number))[:963],
+        "paper_test": list(range(number, number + len(evaluation)))[:650],
+    }
+    if split not in splits:
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(splits)}.")
+    return splits[split]
+
+
+def _archive(part: str, root: str | None) -> Path:
+    """The official archive `part`: a user's own, or downloaded into the cache and verified."""
+    folder = data_folder(root)
+    if folder is not None and (path := folder / "omniglot" / f"{part}.zip").is_file():
+        return path
+    if root is not None:
+        raise DataError(
+            f"{root!r} has no omniglot/{part}.zip; put the official archive there, from "
+            f"{SOURCE}/{part}.zip, or leave root out to download it."
+        )
+    path = cache_folder() / "omniglot" / f"{part}.zip"
+    with locked(path):
+        if not path.is_file():
+            content = _download(f"{SOURCE}/{part}.zip", OFFICIAL_MD5[part])
+            with whole(path) as partial:
+                partial.write_bytes(content)
+    return path
+
+
+def _download(url: str, md5: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as reply:
+            content: bytes = reply.read()
+    except OSError as error:
+        raise DataError(
+            f"Omniglot is not at hand and {url} cannot be reached ({error}); set METAPLASTIC_DATA "
+            "to a folder that contains omniglot/images_background.zip and "
+            "omniglot/images_evaluation.zip, or use the stream glyphs, which needs no file."
+        ) from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise DataError(f"What came from {url} is not the official archive; try again later.")
+    return content
+
+
+def _members(part: str, path: Path) -> dict[str, list[str]]:
+    """The pictures of every class, `part/alphabet/character`, in the order of their names."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = sorted(name for name in archive.namelist() if name.endswith(".png"))
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _damaged(path, error) from error
+    members: dict[str, list[str]] = {}
+    for name in files:
+        members.setdefault(name.rpartition("/")[0], []).append(name)
+    if len(members) != CLASSES[part] or any(len(own) != INSTANCES for own in members.values()):
+        raise _damaged(path, f"it lacks {CLASSES[part]} classes of {INSTANCES} pictures")
+    return members
+
+
+def _decode(path: Path, members: dict[str, list[str]], size: int) -> Iterator[Pixels]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for _, names in sorted(members.items()):
+                drawn = [Image.open(io.BytesIO(archive.read(name))).convert("L") for name in names]
+                small = [one.resize((size, size), Image.Resampling.LANCZOS) for one in drawn]
+                yield 255 - np.stack([np.asarray(one) for one in small])
+    except (zipfile.BadZipFile, zlib.error, UnidentifiedImageError, OSError, EOFError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(
+        f"{str(path)!r} is damaged ({reason}); delete it and fetch {SOURCE}/{path.name} again."
+    )
