@@ -1,0 +1,1 @@
+"""The lab: scripts run as `python -m experiments.NAME`, and the methods they compare."""

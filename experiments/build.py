@@ -1,0 +1,81 @@
+"""From names on a command line to a stream and a learner."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, get_args, get_type_hints
+
+from experiments.config import STREAM, TEST, Stream, Train, of_preset
+from experiments.problem import Problem
+from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
+from metaplastic import OnlineLearner, TaskStream
+
+
+def build_stream(config: Stream, split: str) -> TaskStream:
+    """The stream of a config: its preset, then its own options over that.
+
+    `split` is `train` or `test`; a preset may know a stream's own name for it.
+    """
+    require(config.task, tasks(), "a task")
+    kind = _stream_class(config.task)
+    hints = get_type_hints(kind)
+    fields = [field.name for field in dataclasses.fields(kind) if field.init]
+    chosen: dict[str, Any] = {"split": split}
+    for table in (STREAM,) if split == "train" else (STREAM, TEST):
+        own = of_preset(table, config.preset, config.task)
+        if table is STREAM and split != "train":
+            own = {key: value for key, value in own.items() if key != "split"}
+        chosen |= {key: value for key, value in own.items() if key in fields}
+    orders = get_args(hints["order"])
+    chosen["order"] = "iid" if config.order == "iid" else next(o for o in orders if o != "iid")
+    if config.data is not None and "root" in fields:
+        chosen["root"] = str(config.data)
+    for name, text in split_options("--stream", config.stream).items():
+        require(name, fields, f"an option of task {config.task!r}")
+        chosen[name] = typed(name, text, hints[name])
+    return kind(**chosen)  # type: ignore[no-any-return]
+
+
+def _stream_class(task: str) -> Callable[..., Any]:
+    module = import_module(f"tasks.{task}")
+    wanted = task.replace("_", "")
+    named = (kind for name, kind in vars(module).items() if name.lower() == wanted)
+    return next(kind for kind in named if inspect.isclass(kind))
+
+
+def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
+    """The method's learner for this stream, at the preset's size."""
+    require(config.method, methods(), "a method")
+    build = import_module(f"experiments.methods.{config.method}").build
+    hints = get_type_hints(build)
+    known = [name for name in inspect.signature(build).parameters if name != "problem"]
+    options: dict[str, Any] = {}
+    for name, text in split_options("--options", config.options).items():
+        require(name, known, f"an option of method {config.method!r}")
+        options[name] = typed(name, text, hints[name])
+    learner = build(Problem(stream.spec, config.preset), **options)
+    if not isinstance(learner, OnlineLearner):
+        raise ConfigError(
+            f"build of method {config.method!r} returned a {type(learner).__name__}: it must "
+            "return an OnlineLearner."
+        )
+    return learner
+
+
+def build_rates(config: Train, stream: TaskStream, groups: Mapping[str, Any]) -> dict[str, float]:
+    """Meta learning rate of every group that has parameters: the method's, or --rates."""
+    method = import_module(f"experiments.methods.{config.method}")
+    rates: dict[str, float] = dict(method.rates(Problem(stream.spec, config.preset)))
+    for name, text in split_options("--rates", config.rates).items():
+        require(name, groups, f"a group of parameters of method {config.method!r}")
+        rates[name] = typed(name, text, float)
+    missing = [name for name in groups if name not in rates]
+    if missing:
+        raise ConfigError(
+            f"method {config.method!r} names no rate for {', '.join(missing)}: add it to its "
+            "rates, or give --rates name=value."
+        )
+    return {name: rates[name] for name in groups}

@@ -1,0 +1,97 @@
+"""Command lines: a frozen dataclass in, one sentence out when something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+
+from experiments.registry import ConfigError, method_options, methods, nearest, require, tasks
+
+Config = TypeVar("Config")
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def peek(argv: Sequence[str], name: str, default: str) -> str:
+    """The value of one flag before anything else is parsed: it decides the others' defaults."""
+    wanted = flag(name)
+    for index, word in enumerate(argv):
+        if word == wanted and index + 1 < len(argv):
+            return argv[index + 1]
+        if word.startswith(wanted + "="):
+            return word.partition("=")[2]
+    return default
+
+
+def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
+    """The command line as a config, over `default`; an unknown flag names the nearest known one."""
+    known = [flag(field.name) for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    for word in argv:
+        given = word.partition("=")[0].replace("_", "-")
+        if given.startswith("--") and given not in (*known, "--help"):
+            raise nearest(given, known, "a flag of this command")
+    if "-h" in argv or "--help" in argv:
+        argv = ["--help"]
+    parsed = tyro.cli(
+        config,
+        args=list(argv),
+        default=default,
+        description=f"{config.__doc__}\n\n{_listed(default)}",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    require(getattr(parsed, "task", "sines"), tasks(), "a task")
+    for method in (getattr(parsed, "method", None), *getattr(parsed, "methods", ())):
+        if method is not None:
+            require(method, methods(), "a method")
+    return parsed
+
+
+def _listed(config: object) -> str:
+    """What can be named: the methods and tasks, and the options of the method that is chosen."""
+    lines = ["Methods:", *(f"  {name}: {line}" for name, line in methods().items())]
+    method = getattr(config, "method", None)
+    if method in methods():
+        options = " ".join(f"{name}={value}" for name, value in method_options(method).items())
+        lines += [f"  --options of {method}: {options or 'none'}"]
+    return "\n".join([*lines, "Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())])
+
+
+def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
+    """Call `main`; turn what goes wrong into a sentence and an exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        sys.exit(_say("stopped by the keyboard; the same command with --resume goes on.", 130))
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        sys.exit(_say(sentence(error), 2 if isinstance(error, ConfigError) else 1))
+
+
+def sentence(error: Exception) -> str:
+    """What a user needs to know of an error, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({error.filename or 'while writing'}): make room and --resume."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in OURS:
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)."
+
+
+OURS = ("metaplastic", "tasks", "experiments")
+
+
+def _say(text: str, status: int) -> int:
+    print("error: " + re.sub(r"^error: ", "", text), file=sys.stderr)
+    return status

@@ -1,0 +1,168 @@
+"""Settings of the scripts, and the two presets that fill them in.
+
+A dataclass is the default, the help and the record of a run at once. `laptop` is sized for
+minutes on two cores; `paper` is what was published (Javed & White 2019; Lindsey & Litwin-Kumar
+2020 and its code); `tiny` is a check that everything runs. Learning rates and network sizes
+belong to the methods (`experiments/methods`), which are told the preset's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+from typing_extensions import Doc
+
+from experiments.cli import peek
+from experiments.registry import require
+
+Preset = Literal["laptop", "paper", "tiny"]
+Order = Literal["incremental", "iid"]
+Logger = Literal["tensorboard", "wandb"]
+PRESETS = ("laptop", "paper", "tiny")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Which lifetimes to live."""
+
+    preset: Annotated[Preset, Doc("chooses the defaults of everything below")] = "laptop"
+    task: Annotated[str, Doc("a file in tasks")] = "sines"
+    order: Annotated[Order, Doc("one class or function after another, or shuffled")] = "incremental"
+    stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = ()
+    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
+    seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
+    episodes: Annotated[int, Doc("lifetimes in an evaluation")] = 500
+    device: Annotated[str, Doc("cpu, cuda, cuda:1, ...")] = "cpu"
+    threads: Annotated[int | None, Doc("torch threads; None: torch decides")] = None
+    debug: Annotated[bool, Doc("show where an error came from")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stream):
+    """Meta-train a method on a task stream and save the rule it found."""
+
+    method: Annotated[str, Doc("a file in experiments/methods")] = "flp"
+    options: Annotated[tuple[str, ...], Doc("options of the method, as name=value ...")] = ()
+    steps: Annotated[int, Doc("meta-steps")] = 4000
+    minutes: Annotated[float | None, Doc("choose --steps to take about this long")] = None
+    tasks: Annotated[int, Doc("lifetimes per meta-step")] = 8
+    micro: Annotated[int | None, Doc("lifetimes held in memory at once; None: all")] = None
+    rates: Annotated[
+        tuple[str, ...], Doc("meta learning rates as group=value ..., over the method's own")
+    ] = ()
+    clip: Annotated[float | None, Doc("largest norm of a meta-gradient")] = 10.0
+    schedule: Annotated[
+        Literal["constant", "cosine", "published"],
+        Doc("of the rates; published: weights x0.3 at 1500, 2500, 3500"),
+    ] = "cosine"
+    diverged: Annotated[
+        Literal["skip", "stop"], Doc("what to do with a meta-step that is not finite")
+    ] = "skip"
+    checkpoint_every: Annotated[int | None, Doc("recompute inner steps in pieces (exact)")] = None
+    truncate: Annotated[int | None, Doc("cut the meta-gradient into pieces (biased)")] = None
+    compile: Annotated[bool, Doc("compile the inner step")] = False
+    log_every: Annotated[int, Doc("meta-steps between two lines of metrics")] = 10
+    save_every: Annotated[int, Doc("meta-steps between two checkpoints")] = 200
+    name: Annotated[str | None, Doc("of the run; None: made of the above")] = None
+    runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
+    resume: Annotated[bool, Doc("go on with the run of this name, to the bit")] = False
+    overwrite: Annotated[bool, Doc("replace the run of this name")] = False
+    log: Annotated[tuple[Logger, ...], Doc("also log there")] = ()
+    wandb_mode: Annotated[
+        Literal["offline", "online"], Doc("offline: nothing leaves this machine")
+    ] = "offline"
+
+    @property
+    def run_name(self) -> str:
+        parts = (self.task, self.order, self.method, *self.options, f"seed{self.seed}")
+        return self.name or "-".join(part.replace("=", "_").replace("/", "_") for part in parts)
+
+
+SINES = ("sines",)
+TRAIN: dict[tuple[str, str], dict[str, Any]] = {
+    ("laptop", "sines"): {"steps": 4000, "tasks": 8},
+    ("laptop", "images"): {"steps": 2000, "tasks": 8},
+    # One lifetime a meta-step, no clipping, constant rates: the published scripts restart every
+    # 1000 meta-steps, so that the decay they define (--schedule published) never comes about.
+    ("paper", "sines"): {"steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant"},
+    ("paper", "images"): {
+        "steps": 40_000, "tasks": 1, "clip": None, "schedule": "constant", "order": "iid",
+    },
+    ("tiny", "sines"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
+    ("tiny", "images"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
+}  # fmt: skip
+
+STREAM: dict[tuple[str, str], dict[str, Any]] = {
+    ("laptop", "sines"): {"steps_per_function": 5},
+    ("laptop", "images"): {},
+    ("paper", "sines"): {},  # the stream's own defaults are the published ones
+    ("paper", "images"): {"image_size": 84, "overlap": True},
+    ("paper", "omniglot"): {
+        "split": "paper", "image_size": 84, "ink": "black", "outputs": 1000, "overlap": True,
+    },
+    ("tiny", "sines"): {
+        "functions": 3, "steps_per_function": 2, "batch": 4, "queries_per_function": 4,
+    },
+    ("tiny", "images"): {"ways": 2, "shots": 2, "queries_per_class": 2},
+}  # fmt: skip
+
+# Where testing differs from meta-training besides its split.
+TEST: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "omniglot"): {
+        "split": "paper_test", "overlap": False,
+        "support_instances": (0, 15), "query_instances": (15, 20),
+    },
+    ("paper", "images"): {"overlap": False},
+}  # fmt: skip
+
+Config = TypeVar("Config", bound=Stream)
+
+
+def of_preset(
+    table: dict[tuple[str, str], dict[str, Any]], preset: str, task: str
+) -> dict[str, Any]:
+    """The entry of a task in a table, or that of its kind: a new image task needs no entry."""
+    kind = "sines" if task in SINES else "images"
+    return table.get((preset, task), table.get((preset, kind), {}))
+
+
+def preset(config: type[Config], argv: Sequence[str]) -> Config:
+    """The defaults that a command line's --preset and --task call for."""
+    name, task = peek(argv, "preset", "laptop"), peek(argv, "task", "sines")
+    require(name, PRESETS, "a preset")
+    known = {field.name for field in fields(config)}
+    chosen = {key: value for key, value in of_preset(TRAIN, name, task).items() if key in known}
+    return replace(config(), preset=name, task=task, **chosen)  # type: ignore[arg-type]
+
+
+def record(config: Stream) -> dict[str, Any]:
+    """A config as JSON-able values."""
+    return {
+        name: list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+        for name, value in asdict(config).items()
+    }
+
+
+def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Config:
+    """The config that `record` made `values` of."""
+    default = config()
+    known = {field.name: getattr(default, field.name) for field in fields(config)}
+    for name in values:
+        require(name, known, f"a setting of this version (in {source})")
+    hints = get_type_hints(config)
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        holds_path = Path in (hints[name], *get_args(hints[name]))
+        read[name] = (
+            tuple(value) if isinstance(value, list)
+            else Path(value) if holds_path and value is not None
+            else value
+        )  # fmt: skip
+    return replace(default, **read)

@@ -1,0 +1,46 @@
+"""Meta-train a method on a task stream and save the rule it found.
+
+python -m experiments.meta_train --method flp --task sines --order incremental --minutes 5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from experiments import cli
+from experiments.config import Train, preset, record, restore
+from experiments.registry import ConfigError
+from experiments.run_folder import RunFolder
+
+# What may differ when a run goes on: none of it changes a number.
+FREE = ("resume", "overwrite", "log", "wandb_mode", "runs", "data", "debug")
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Train, argv, preset(Train, argv))
+    if config.resume:
+        config = resumed(config, argv)
+    from experiments.training import meta_train  # torch only loads once there is work to do
+
+    meta_train(config)
+
+
+def resumed(config: Train, argv: Sequence[str]) -> Train:
+    """The recorded settings of the run that `config` names, refusing others on the command line."""
+    folder = RunFolder(config.runs / config.run_name)
+    recorded = restore(Train, folder.recorded(), folder.config)
+    default = replace(recorded, resume=True, overwrite=False, runs=config.runs)
+    asked = cli.parse(Train, argv, default)
+    before, now = record(default), record(asked)
+    for name, value in before.items():
+        if now[name] != value and name not in FREE:
+            raise ConfigError(
+                f"{cli.flag(name)} is {now[name]!r}, but the run in {folder.root} was started "
+                f"with {value!r}: leave the flag out, or start a run of another --name."
+            )
+    return asked
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,107 @@
+"""Pictures of runs: curves with their spread over seeds, and what became of a rule's parameters.
+
+Figures are drawn without pyplot, so nothing here touches a display or a global setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#999933")
+MARKERS = "osD^vPX*"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's line: the same `x` in every run, one list of values a run."""
+
+    x: Sequence[float]
+    runs: Sequence[Sequence[float]]
+
+
+def draw_lines(
+    path: Path,
+    curves: Mapping[str, Curve],
+    x: str,
+    y: str,
+    title: str = "",
+    *,
+    log_y: bool = False,
+    markers: bool = False,
+) -> None:
+    """Mean over runs as a line, from the lowest to the highest run as a band."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for index, (label, curve) in enumerate(curves.items()):
+        color = COLORS[index % len(COLORS)]
+        values = np.asarray(curve.runs, dtype=float)
+        marker = {"marker": MARKERS[index % len(MARKERS)], "markersize": 4} if markers else {}
+        axes.plot(curve.x, values.mean(0), color=color, label=label, linewidth=1.6, **marker)
+        if len(values) > 1:
+            axes.fill_between(curve.x, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
+    if log_y:
+        axes.set_yscale("log")
+    _finish(axes, x, y, title)
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Quantiles of every plasticity, feedback and strength parameter over meta-training.
+
+    One panel a parameter: the median, and bands that hold half and nine tenths of its entries.
+    """
+    logged = [record for record in records if any(key.startswith("rule/") for key in record)]
+    names = sorted({key.rpartition("/")[0] for record in logged for key in record if "/q50" in key})
+    if not names:
+        return
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained", dpi=150)
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    steps = [record["step"] for record in logged]
+    for axes, name in zip(panels, names, strict=False):
+        low, lower, middle, upper, high = (
+            [record[f"{name}/{q}"] for record in logged]
+            for q in ("q05", "q25", "q50", "q75", "q95")
+        )
+        axes.fill_between(steps, low, high, color=COLORS[0], alpha=0.15, lw=0, label="9 in 10")
+        axes.fill_between(steps, lower, upper, color=COLORS[0], alpha=0.3, lw=0, label="half")
+        axes.plot(steps, middle, color=COLORS[0], linewidth=1.4, label="median")
+        group, _, parameter = name.removeprefix("rule/").partition("/")
+        _finish(axes, "meta-steps", f"{group} (a.u.)", parameter)
+    for axes in list(panels)[: rows * columns - len(names)]:
+        axes.set_visible(False)
+    figure.axes[0].legend(frameon=False, fontsize=7)
+    _save(figure, path)
+
+
+def smooth(values: Sequence[float], window: int) -> list[float]:
+    """A centered mean over at most `window` values, shorter at both ends."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(values, dtype=float))])
+    index = np.arange(len(values))
+    half = np.minimum(np.minimum(index, len(values) - 1 - index), window // 2)
+    return list((total[index + half + 1] - total[index - half]) / (2 * half + 1))
+
+
+def _finish(axes: Axes, x: str, y: str, title: str) -> None:
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.tick_params(labelsize=8)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

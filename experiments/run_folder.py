@@ -1,0 +1,161 @@
+"""A run is a folder: everything needed to read it, repeat it and go on with it.
+
+runs/NAME/config.json        every setting, resolved
+          environment.json   where, when, by which versions and which command
+          metrics.jsonl      one JSON object a line
+          checkpoints/ plots/ rule/ result.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from experiments.registry import ROOT, ConfigError
+
+PACKAGES = ("metaplastic", "torch", "numpy", "safetensors", "matplotlib")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The parts of a run's folder by name."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        return self.root / "plots"
+
+    @property
+    def rule(self) -> Path:
+        return self.root / "rule"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    def start(self, config: dict[str, Any], *, overwrite: bool = False) -> None:
+        """Make the folder and record what is about to run; refuse to write over another run."""
+        if self.root.exists() and any(self.root.iterdir()):
+            if not overwrite:
+                raise ConfigError(
+                    f"{self.root} already holds a run: go on with it by --resume, replace it by "
+                    "--overwrite, or choose another --name."
+                )
+            if not self.config.is_file():
+                raise ConfigError(
+                    f"{self.root} is not empty and holds no config.json, so it is not a run of "
+                    "ours: choose another --name."
+                )
+            shutil.rmtree(self.root)
+        self.plots.mkdir(parents=True)
+        write_json(self.root / "environment.json", environment())
+        write_json(self.config, config)
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings a run was started with."""
+        return read_json(self.config, "start the run without --resume first")
+
+
+def environment() -> dict[str, Any]:
+    """What a reader needs to judge or repeat a run besides its config."""
+    import torch
+
+    return {
+        "command": shlex.join(sys.orig_argv[1:]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """A JSON object from a file of ours, or a sentence with `advice`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: {advice}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}): {advice}.") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} holds a {type(value).__name__}, not an object: {advice}.")
+    return value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON-lines file; a last line cut short by a kill is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ConfigError(f"line {number} of {path} is damaged ({error}).") from error
+    return records

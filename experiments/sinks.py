@@ -1,0 +1,76 @@
+"""Sinks of other packages, for `--log`: imported only when asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from experiments.registry import ConfigError
+from metaplastic.sinks import Sink
+
+Metrics = Mapping[str, float | int | str]
+
+
+class TensorBoard:
+    """Scalars for `tensorboard --logdir runs`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = needed("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            if not isinstance(value, str):
+                self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandB:
+    """Weights & Biases. Offline, a run stays in its folder until the user calls `wandb sync`."""
+
+    def __init__(self, folder: Path, name: str, config: dict[str, Any], mode: str) -> None:
+        if mode == "offline":
+            # The package reports its own crashes over the network, whatever the mode of the run.
+            os.environ["WANDB_ERROR_REPORTING"] = "false"
+        wandb = needed("wandb", "wandb")
+        self.run = wandb.init(
+            project="metaplastic",
+            name=name,
+            config=config,
+            dir=str(folder),
+            mode=mode,
+            settings=wandb.Settings(silent=True),
+        )
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self.run.log(dict(metrics), step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+def needed(module: str, package: str) -> Any:
+    """An optional package, or how to get it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"--log {package} needs a package that is not installed ({error}): "
+            f"pip install {package}, or leave the flag out."
+        ) from error
+
+
+def extra_sinks(
+    names: tuple[str, ...], folder: Path, name: str, config: dict[str, Any], wandb_mode: str
+) -> list[Sink]:
+    """The sinks that `--log` asks for."""
+    sinks: list[Sink] = []
+    if "tensorboard" in names:
+        sinks.append(TensorBoard(folder / "tensorboard"))
+    if "wandb" in names:
+        sinks.append(WandB(folder, name, config, wandb_mode))
+    return sinks

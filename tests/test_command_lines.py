@@ -1,0 +1,141 @@
+"""Every script explains itself quickly, and what goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from experiments import cli, registry
+from experiments.config import PRESETS, Train, preset, record, restore
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if '__name__ == "__main__"' in path.read_text()
+)
+
+
+def call(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_comes_without_torch(script: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{script}', '--help']\n"
+        f"try: runpy.run_module('experiments.{script}', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'\n"
+    )
+    done = call("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+    assert "--seed" in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_unknown_flag_is_answered_by_the_nearest_known_one(script: str) -> None:
+    done = call("-m", f"experiments.{script}", "--sede", "1")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: '--sede' is not a flag of this command: did you mean '--seed'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--method", "fpl"], "'fpl' is not a method: did you mean 'flp'?"),
+        (["--task", "sinus"], "'sinus' is not a task: did you mean 'sines'?"),
+        (["--preset", "papers"], "'papers' is not a preset: did you mean 'paper'?"),
+        (
+            ["--stream", "function=3"],
+            "'function' is not an option of task 'sines': did you mean 'functions'?",
+        ),
+        (
+            ["--stream", "functions=three"],
+            "functions=three cannot be read: functions must be int.",
+        ),
+        (["--rates", "weight=1"], "did you mean 'weights'?"),
+        (["--resume", "--name", "never-run"], "start the run without --resume first."),
+    ],
+)
+def test_a_wrong_name_or_value_is_one_sentence(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    done = call("-m", "experiments.meta_train", "--preset", "tiny", "--runs", str(tmp_path), *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert sentence in line
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("task", ["sines", "glyphs", "omniglot"])
+def test_a_recorded_config_is_read_back_the_same(name: str, task: str) -> None:
+    config = replace(
+        preset(Train, ["--preset", name, "--task", task]), data=Path("data"), options=("a=1",)
+    )
+    assert restore(Train, record(config), Path("config.json")) == config
+
+
+def test_the_paper_preset_is_what_was_published() -> None:
+    sines = preset(Train, ["--preset", "paper", "--task=sines"])
+    omniglot = preset(Train, ["--preset=paper", "--task", "omniglot"])
+    assert (sines.steps, sines.tasks, sines.clip) == (20_000, 1, None)
+    assert (omniglot.steps, omniglot.tasks, omniglot.order) == (40_000, 1, "iid")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        ("3", int, 3),
+        ("3", float, 3.0),
+        ("None", int | None, None),
+        ("2", int | None, 2),
+        ("hebb", Literal["hebb", "oja"], "hebb"),
+        ("TRUE", bool, True),
+        ("0,15", tuple[int, int] | None, (0, 15)),
+    ],
+)
+def test_an_option_is_read_as_its_declared_type(text: str, hint: object, value: object) -> None:
+    assert registry.typed("option", text, hint) == value
+
+
+def test_an_option_of_another_type_is_refused() -> None:
+    with pytest.raises(registry.ConfigError, match="rate=fast cannot be read: rate must be float"):
+        registry.typed("rate", "fast", float)
+
+
+def test_a_failure_of_another_library_is_a_sentence_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main(argv: object) -> None:
+        raise KeyError("lost")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, [])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "error: KeyError: 'lost' (--debug shows where).\n"
+    with pytest.raises(KeyError):
+        cli.run(main, ["--debug"])
+
+
+def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:
+    @dataclass(frozen=True)
+    class Settings:
+        """Settings."""
+
+        name: str = ""
+        number: int = 0
+
+    assert cli.parse(Settings, ["--number", "-3"], Settings()).number == -3

@@ -1,0 +1,122 @@
+"""A run's folder is never written over, and its files are whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.plots import Curve, draw_lines, draw_statistics, smooth
+from experiments.progress import progress
+from experiments.registry import ConfigError
+from experiments.run_folder import RunFolder, read_json, read_lines, write_json
+from experiments.sinks import extra_sinks, needed
+
+PNG = b"\x89PNG"
+
+
+def test_a_run_is_not_written_over_unless_asked(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start({"steps": 1})
+    with pytest.raises(ConfigError, match="already holds a run"):
+        folder.start({"steps": 2})
+    assert folder.recorded() == {"steps": 1}
+    folder.start({"steps": 2}, overwrite=True)
+    assert folder.recorded() == {"steps": 2}
+
+
+def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="not a run of ours"):
+        RunFolder(tmp_path).start({}, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_run_records_where_it_ran(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start({})
+    environment = read_json(folder.root / "environment.json", "")
+    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert environment["threads"] == torch.get_num_threads()
+
+
+def test_a_write_that_fails_leaves_the_former_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"error": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"error": object()})
+    assert json.loads(path.read_text()) == {"error": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_damaged_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"steps": ')
+    with pytest.raises(ConfigError, match=r"config\.json is damaged .*: start again"):
+        read_json(tmp_path / "config.json", "start again")
+
+
+def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert [line["step"] for line in read_lines(path)] == [1, 2]
+
+
+def test_progress_without_a_terminal_ends_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("flp", 2) as report:
+        report(1, "loss 0.5")
+        report(2, "loss 0.25")
+    assert capsys.readouterr().err == "flp: 2/2, 0:00 left, loss 0.25\n"
+
+
+def test_smoothing_keeps_a_straight_line_and_the_ends() -> None:
+    line = [float(i) for i in range(20)]
+    assert smooth(line, 5) == pytest.approx(line)
+    assert smooth([0.0, 3.0, 0.0], 3) == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_plots_are_pictures(tmp_path: Path) -> None:
+    curves = {
+        "flp": Curve([1, 2, 3], [[3.0, 2.0, 1.0], [2.0, 1.0, 0.5]]),
+        "oml": Curve([1, 2, 3], [[3.0, 3.0, 3.0]]),
+    }
+    draw_lines(tmp_path / "lines.png", curves, "functions seen", "squared error", log_y=True)
+    keys = ("q05", "q25", "q50", "q75", "q95")
+    records = [
+        {"step": step} | {f"rule/plasticity/1.rate/{key}": float(i) for i, key in enumerate(keys)}
+        for step in (10, 20)
+    ]
+    draw_statistics(tmp_path / "rule.png", [*records, {"step": 30, "loss": 1.0}])
+    assert all(path.read_bytes().startswith(PNG) for path in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_without_a_rule_draws_no_statistics(tmp_path: Path) -> None:
+    draw_statistics(tmp_path / "rule.png", [{"step": 1, "loss": 1.0}])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_logger_says_how_to_get_it() -> None:
+    with pytest.raises(ConfigError, match="pip install wandb, or leave the flag out"):
+        needed("no_such_module", "wandb")
+
+
+@pytest.mark.filterwarnings("default")  # protobuf's own deprecations
+def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the log extra is not installed")
+    (sink,) = extra_sinks(("tensorboard",), tmp_path, "run", {}, "offline")
+    sink.log(1, {"loss": 0.5, "diverged": "1.weight"})
+    sink.close()
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.filterwarnings("default")
+def test_wandb_stays_offline(tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="the log extra is not installed")
+    (sink,) = extra_sinks(("wandb",), tmp_path, "run", {"steps": 1}, "offline")
+    sink.log(1, {"loss": 0.5})
+    sink.close()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
