@@ -1,0 +1,23 @@
+"""metaplastic: networks that learn how to learn locally.
+
+An outer loop meta-trains feedback connections, first weights and plasticity; an inner loop, one
+online pass of a local rule and no gradient, then learns. Start from `OnlineLearner`.
+"""
+
+from metaplastic.birth import Birth
+from metaplastic.episode import Episode, StreamSpec, TaskStream
+from metaplastic.feedback import Backprop, Direct, FeedbackPathway
+from metaplastic.learner import MetaLoss, OnlineLearner
+from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
+from metaplastic.plasticity import Delta, Hebb, Oja, PlasticityRule, StableOja
+from metaplastic.rule import LearningRule
+from metaplastic.stack import FastWeights, Site, Stack
+from metaplastic.unroll import Unroll
+
+__version__ = "0.1.0"
+__all__ = [
+    "Backprop", "Birth", "CrossEntropy", "Delta", "Direct", "Episode", "FastWeights",
+    "FeedbackPathway", "Hebb", "LearningRule", "MeanSquaredError", "MetaLoss", "Objective", "Oja",
+    "OnlineLearner", "PlasticityRule", "Site", "StableOja", "Stack", "StreamSpec", "TaskStream",
+    "Unroll", "objective_for",
+]  # fmt: skip

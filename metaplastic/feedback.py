@@ -1,0 +1,224 @@
+"""Feedback pathways: how news of the target reaches each plastic site.
+
+A pathway turns what the readout is taught into one signal per plastic unit, `tasks rows post`:
+what the unit *should* do (FLP's clamped activity), or the direction in which its input should
+move (a negative gradient). It never touches weights; that is the plasticity rule's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.objective import Objective
+from metaplastic.stack import Site, Stack, Tape
+
+
+class FeedbackPathway(nn.Module):
+    """What every pathway offers. `options` are its constructor's arguments, for rule files."""
+
+    options: dict[str, Any]
+    second_order: bool = True
+
+    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+        """Make the pathway's own weights for these plastic sites; the last may be the readout."""
+
+    def signals(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        objective: Objective,
+        given: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Site name -> `tasks rows post`. `given` holds the step's `target`, and what came ahead."""
+        raise NotImplementedError
+
+    def ahead(
+        self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
+    ) -> dict[str, Tensor]:
+        """What can be computed for all steps at once, before the lifetime: `tasks steps batch ...`.
+
+        `like` lends its dtype. Whatever is returned comes back, one step at a time, in `given`.
+        """
+        return {}
+
+    def feedback_parameters(self) -> list[nn.Parameter]:
+        return []
+
+    def strength_parameters(self) -> list[nn.Parameter]:
+        return []
+
+
+class Backprop(FeedbackPathway):
+    """The exact negative gradient of the loss at every site: MAML, OML and the gradient control.
+
+    `second_order=False` treats each inner gradient as a constant, as the released OML, ANML and
+    FLP baselines do: the meta-gradient is then biased (Finn et al. 2017, section 5.2).
+    """
+
+    def __init__(self, *, second_order: bool = True) -> None:
+        super().__init__()
+        self.second_order = second_order
+        self.options = {"second_order": second_order}
+
+    def signals(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        objective: Objective,
+        given: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        target = given["target"]
+        signal, above = objective.negative_gradient(tape.output, target), len(stack.layers)
+        found = {}
+        for site in reversed(sites):
+            signal = stack.pull(tape, signal, weights, above, site.layer + 1)
+            above = site.layer + 1
+            found[site.name] = stack.rows_of_units(site, signal)
+        return found
+
+
+class Direct(FeedbackPathway):
+    """Learned direct feedback from the readout to every plastic layer (Lindsey & Litwin-Kumar 2020).
+
+    The seed s (label or error) drives site l by `r = phi(B s + c)`, and the plasticity rule sees
+    the clamped activity `p = b r + (1 - b) x`, with x the site's own activity and b its strength.
+    The forward pass is not disturbed: p is neither passed on nor used as presynaptic activity.
+    A convolution's feedback is one number per channel, the same at every position, like its bias.
+
+    Args:
+        teaching: the seed: the one-hot `label` (the target itself in regression), or the `error`.
+        nonlinearity: `relu` after every feedback layer (published), or `linear`.
+        depth: feedback layers of each site's private pathway; `width` is that of the hidden ones.
+        strength: initial b of every site. `learn_strength=False` freezes it.
+        feedback: `learned`; `random` (fixed at birth, the feedback-alignment control); `none`
+            (hidden sites hear nothing: p is their own activity).
+        gate: `none` (published), or `derivative`: the drive is multiplied by the slope of the
+            unit's own nonlinearity, as in direct feedback alignment.
+        readout: `clamped`: the readout's p is the seed itself; `feedback`: it is served like any
+            hidden site, as published for regression.
+        hidden_seed: `signed`, or the control `magnitude` (hidden sites hear only |s|).
+        detach_error: treat the error as a constant in the meta-gradient, as the reference code's
+            classifier does.
+    """
+
+    def __init__(
+        self,
+        *,
+        teaching: Literal["label", "error"] = "label",
+        nonlinearity: Literal["relu", "linear"] = "relu",
+        depth: int = 1,
+        width: int = 64,
+        strength: float = 0.5,
+        learn_strength: bool = True,
+        feedback: Literal["learned", "random", "none"] = "learned",
+        gate: Literal["none", "derivative"] = "none",
+        readout: Literal["clamped", "feedback"] = "clamped",
+        hidden_seed: Literal["signed", "magnitude"] = "signed",
+        detach_error: bool = False,
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; a feedback pathway needs at least one layer.")
+        self.options = {
+            "teaching": teaching, "nonlinearity": nonlinearity, "depth": depth, "width": width,
+            "strength": strength, "learn_strength": learn_strength, "feedback": feedback,
+            "gate": gate, "readout": readout, "hidden_seed": hidden_seed,
+            "detach_error": detach_error,
+        }  # fmt: skip
+        self.teaching, self.gate, self.readout = teaching, gate, readout
+        self.feedback, self.magnitude = feedback, hidden_seed == "magnitude"
+        self.detach_error = detach_error
+        self.pathways = nn.ModuleDict()
+        self.strengths = nn.ParameterDict()
+
+    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+        for site in sites:
+            if self._is_clamped(site, sites):
+                continue
+            if self.feedback != "none":
+                self.pathways[site.key] = self._pathway(outputs, site.shape[0])
+            self.strengths[site.key] = nn.Parameter(
+                torch.tensor(float(self.options["strength"])),
+                requires_grad=self.options["learn_strength"] and self.feedback != "none",
+            )
+
+    def _is_clamped(self, site: Site, sites: Sequence[Site]) -> bool:
+        return self.readout == "clamped" and site is sites[-1]
+
+    def _pathway(self, outputs: int, units: int) -> nn.Sequential:
+        sizes = [outputs] + [self.options["width"]] * (self.options["depth"] - 1) + [units]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            linear = nn.Linear(fan_in, fan_out)
+            nn.init.kaiming_normal_(linear.weight)
+            nn.init.zeros_(linear.bias)
+            layers.append(linear)
+            if self.options["nonlinearity"] == "relu":
+                layers.append(nn.ReLU())
+        return nn.Sequential(*layers).requires_grad_(self.feedback == "learned")
+
+    def ahead(
+        self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
+    ) -> dict[str, Tensor]:
+        # The label is known before anything is predicted, so its feedback needs no inner loop.
+        if self.teaching != "label":
+            return {}
+        return self._drives(sites, objective.label(like, target))
+
+    def signals(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        objective: Objective,
+        given: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        if self.teaching == "label":
+            drives: Mapping[str, Tensor] = given
+        else:
+            seed = objective.error(tape.output, given["target"])
+            drives = self._drives(sites, seed.detach() if self.detach_error else seed)
+        return {
+            site.name: drives["drive." + site.name]
+            if self._is_clamped(site, sites)
+            else self._clamp(stack, tape, site, drives)
+            for site in sites
+        }
+
+    def _drives(self, sites: Sequence[Site], seed: Tensor) -> dict[str, Tensor]:
+        """What the seed sends to each site: `... post`; the seed itself to a clamped readout."""
+        found = {}
+        for site in sites:
+            if self._is_clamped(site, sites):
+                found["drive." + site.name] = seed
+            elif self.feedback != "none":
+                heard = seed.abs() if self.magnitude and site is not sites[-1] else seed
+                found["drive." + site.name] = self.pathways[site.key](heard)
+        return found
+
+    def _clamp(self, stack: Stack, tape: Tape, site: Site, drives: Mapping[str, Tensor]) -> Tensor:
+        activity = tape.values[site.activity]
+        if self.feedback == "none":
+            return stack.rows_of_units(site, activity)
+        drive = drives["drive." + site.name]
+        if activity.dim() == 5:
+            drive = drive[..., None, None].expand_as(activity)
+        if self.gate == "derivative":
+            drive = stack.pull(tape, drive, {}, site.activity, site.layer + 1)
+        strength = self.strengths[site.key]
+        return stack.rows_of_units(site, strength * drive + (1 - strength) * activity)
+
+    def feedback_parameters(self) -> list[nn.Parameter]:
+        return list(self.pathways.parameters())
+
+    def strength_parameters(self) -> list[nn.Parameter]:
+        return list(self.strengths.parameters())

@@ -1,0 +1,201 @@
+"""The learner: an ordinary `nn.Module` whose forward is a whole lifetime.
+
+Its parameters are everything an outer loop may tune (first weights, feedback, plasticity,
+strengths); what one lifetime changes, the fast weights, is passed around as values with a leading
+`tasks` axis. So state_dict, torch.optim and data parallelism work on the learner without our help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.birth import Birth, born
+from metaplastic.compiled import compiled_or_eager
+from metaplastic.episode import Episode
+from metaplastic.objective import CrossEntropy, Objective
+from metaplastic.rule import LearningRule
+from metaplastic.stack import FastWeights, Site, Stack
+from metaplastic.unroll import Stream, Unroll, unroll
+
+
+class MetaLoss(NamedTuple):
+    """What a meta-batch of lifetimes comes to. Only `loss` carries a graph."""
+
+    loss: Tensor  # scalar: mean over tasks and queries
+    per_task: Tensor  # tasks
+    accuracy: Tensor | None  # tasks, for classification
+    prediction: Tensor  # tasks queries outputs
+
+
+class OnlineLearner(nn.Module):
+    """A network that learns online by a rule, one pass over a stream, and is judged afterwards.
+
+    Args:
+        network: a plain `nn.Sequential`; layers before its first plastic site are run once for all
+            examples, with the encoder.
+        rule: the pathway and plasticity of the inner loop.
+        objective: the meta-loss, and what the rule is taught.
+        encoder: any module, meta-learned and frozen within a lifetime; `n *input -> n *features`.
+        plastic: names of the plastic sites, or how many at the end; None for all.
+        birth: where a lifetime's plastic weights come from; `birth_at_test` likewise in eval mode.
+        passes: how often the stream is gone through (1 is online learning, MAML uses more).
+        batch_learning: the whole support set in one step.
+        unroll: checkpointing, truncation, compilation; may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        network: nn.Sequential,
+        rule: LearningRule,
+        objective: Objective,
+        *,
+        encoder: nn.Module | None = None,
+        plastic: Sequence[str] | int | None = None,
+        birth: Birth | None = None,
+        birth_at_test: Birth | None = None,
+        passes: int = 1,
+        batch_learning: bool = False,
+        unroll: Unroll | None = None,
+    ) -> None:
+        super().__init__()
+        birth = birth or Birth()
+        birth_at_test = birth_at_test or birth
+        self.network, self.rule, self.objective, self.encoder = network, rule, objective, encoder
+        self.stack = Stack(network)
+        self.sites = _choose(self.stack, plastic)
+        self.start = self.sites[0].layer
+        self.birth_in_training, self.birth_at_test = birth, birth_at_test
+        self.passes, self.batch_learning = passes, batch_learning
+        self.unroll = unroll or Unroll()
+        self.options: dict[str, Any] = {
+            "network": network, "rule": rule, "objective": objective, "encoder": encoder,
+            "plastic": [site.name for site in self.sites], "birth": birth,
+            "birth_at_test": birth_at_test, "passes": passes, "batch_learning": batch_learning,
+        }  # fmt: skip
+        self.rule.attach(self.sites, objective.outputs)
+
+    def slow_weights(self) -> dict[str, Tensor]:
+        """The sites' weights that a lifetime does not change, without a tasks axis."""
+        plastic = {site.name for site in self.sites}
+        return {
+            f"{name}.{kind}": weight
+            for name, site in self.stack.sites.items()
+            for kind, weight in site.module.named_parameters()
+            if name not in plastic
+        }
+
+    def encode(self, x: Tensor) -> Tensor:
+        """All that is frozen within a lifetime: `n *input` -> `n *features`."""
+        if self.encoder is not None:
+            x = self.encoder(x)
+        if self.start == 0:
+            return x
+        return self.stack.run(x[None], self.slow_weights(), stop=self.start).output[0]
+
+    def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
+        """The plastic weights at the start of the lifetimes with these labels and seeds."""
+        birth = self.birth_in_training if self.training else self.birth_at_test
+        return born(birth, self.sites, support_y, seed)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:
+        """The inner loop: from `fast`, through encoded `tasks steps batch *features`, in order.
+
+        May be called piece by piece along a stream.
+        """
+        if self.batch_learning:
+            support_x, support_y = (
+                support_x.flatten(1, 2)[:, None],
+                support_y.flatten(1, 2)[:, None],
+            )
+        rule = self.rule
+        coefficients = rule.coefficients(self.sites, support_x.shape[2])
+        ahead = rule.feedback.ahead(self.sites, self.objective, support_y, support_x)
+        stream = {"x": support_x, "target": support_y, **ahead}
+        fixed = (
+            self.stack,
+            self.sites,
+            self.start,
+            self.objective,
+            coefficients,
+            self.slow_weights(),
+        )
+        step = compiled_or_eager(rule.step, self.unroll.compile)
+        if self.unroll.compile:
+            # One memory layout for all steps, the first included, so that one compilation serves.
+            fast = {name: weight.contiguous() for name, weight in fast.items()}
+
+        def one(weights: FastWeights, given: Stream) -> FastWeights:
+            return step(*fixed, weights, given)
+
+        for _ in range(self.passes):
+            fast = unroll(one, fast, stream, self.unroll)
+        return fast
+
+    def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
+        """Encoded `tasks queries *features` -> `tasks queries outputs`."""
+        return self.stack.run(x, {**self.slow_weights(), **fast}, self.start).output
+
+    def encode_episodes(self, episodes: Episode) -> tuple[Tensor, Tensor]:
+        """Support (`tasks steps batch *features`) and query features, from one encoder call."""
+        support, query = episodes.support_x, episodes.query_x
+        encoded = self.encode(torch.cat([support.flatten(0, 2), query.flatten(0, 1)]))
+        first, second = encoded.split(
+            [encoded.shape[0] - query.shape[:2].numel(), query.shape[:2].numel()]
+        )
+        return first.unflatten(0, support.shape[:3]), second.unflatten(0, query.shape[:2])
+
+    def forward(self, episodes: Episode) -> MetaLoss:
+        """Live every lifetime of the meta-batch and ask its queries."""
+        support, query = self.encode_episodes(episodes)
+        fast = self.birth(episodes.support_y, episodes.seed)
+        fast = self.adapt(support, episodes.support_y, fast)
+        prediction = self.predict(fast, query)
+        per_task = self.objective.loss(prediction, episodes.query_y).mean(1)
+        accuracy = None
+        if isinstance(self.objective, CrossEntropy):
+            accuracy = self.objective.accuracy(prediction.detach(), episodes.query_y).mean(1)
+        return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Learned parameters as `weights`, `feedback`, `plasticity`, `strength`; empty ones left out."""
+        groups = {
+            "feedback": self.rule.feedback.feedback_parameters(),
+            "plasticity": list(self.rule.plasticity.parameters()),
+            "strength": self.rule.feedback.strength_parameters(),
+        }
+        taken = {id(parameter) for group in groups.values() for parameter in group}
+        groups = {"weights": [p for p in self.parameters() if id(p) not in taken], **groups}
+        learned = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
+        return {name: group for name, group in learned.items() if group}
+
+
+def _choose(stack: Stack, plastic: Sequence[str] | int | None) -> list[Site]:
+    names = list(stack.sites)
+    if plastic is None:
+        plastic = len(names)
+    if isinstance(plastic, int):
+        if not 1 <= plastic <= len(names):
+            raise ValueError(
+                f"plastic is {plastic}, but the network has {len(names)} sites "
+                f"({', '.join(names)}); give a number from 1 to {len(names)}, or names."
+            )
+        return [stack.sites[name] for name in names[-plastic:]]
+    unknown = [name for name in plastic if name not in stack.sites]
+    if unknown or not plastic:
+        raise ValueError(
+            f"plastic names {unknown!r}, which is not a site of this network. "
+            f"Its sites are {', '.join(names)}. "
+            "A site is a Linear or Conv2d submodule, by its dotted name."
+        )
+    chosen = [stack.sites[name] for name in names if name in plastic]
+    if chosen[-1].name != names[-1]:
+        # Feedback that is clamped at the readout has to have a readout that listens.
+        raise ValueError(
+            f"The last plastic site is {chosen[-1].name!r}, but the readout is {names[-1]!r}; "
+            "the readout must be plastic too, or be moved behind the network."
+        )
+    return chosen

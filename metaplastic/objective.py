@@ -1,0 +1,86 @@
+"""What a lifetime is asked to get right: the loss, and the news of it that a rule may hear.
+
+Three kinds of news, kept apart because rules differ in which of them they are allowed: the
+`label` itself, the `error` (label minus prediction), and the exact `negative_gradient` of the
+loss with respect to the readout's output. All are per example: no 1/batch in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metaplastic.episode import StreamSpec
+
+
+@runtime_checkable
+class Objective(Protocol):
+    outputs: int
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+    def label(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+    def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Classification over `outputs` label slots; targets are class indices."""
+
+    outputs: int
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Per example: `... outputs`, `...` -> `...`."""
+        flat = F.cross_entropy(prediction.flatten(0, -2), target.flatten(), reduction="none")
+        return flat.view(target.shape)
+
+    def label(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The one-hot target, `... outputs`, in the prediction's dtype."""
+        slots = torch.arange(self.outputs, device=target.device)
+        return (target[..., None] == slots).to(prediction.dtype)
+
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """One-hot minus softmax, `... outputs`."""
+        return self.label(prediction, target) - prediction.softmax(-1)
+
+    def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """For cross-entropy on logits the error is the negative gradient."""
+        return self.error(prediction, target)
+
+    def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """1 where the largest output is the target's, else 0: `...`."""
+        return (prediction.argmax(-1) == target).to(prediction.dtype)
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """Regression onto `outputs` real numbers; the loss is the mean over them."""
+
+    outputs: int
+
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Per example: `... outputs`, `... outputs` -> `...`."""
+        return (prediction - target).square().mean(-1)
+
+    def label(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The target itself."""
+        return target.to(prediction.dtype)
+
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Target minus prediction, `... outputs`."""
+        return target - prediction
+
+    def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """`2 / outputs` times the error: the derivative of the mean of squares."""
+        return self.error(prediction, target) * (2 / self.outputs)
+
+
+def objective_for(spec: StreamSpec) -> CrossEntropy | MeanSquaredError:
+    """The usual objective of a stream of this kind."""
+    if spec.kind == "classification":
+        return CrossEntropy(spec.outputs)
+    return MeanSquaredError(spec.outputs)

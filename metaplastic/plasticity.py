@@ -1,0 +1,173 @@
+"""Plasticity rules: how a site turns what it can see into a change of its weights.
+
+Locality is the signature. `delta` is given one site's weight and activity and nothing else, so a
+rule that type-checks is a rule a synapse could follow. A rule returns the sum over rows, per unit
+of rate; who calls it multiplies by the rate and states the scaling (see `rule`).
+
+A new rule is one class with one method:
+
+    class Decay(PlasticityRule):
+        def delta(self, weight, pre, post, signal, rate):
+            return -rate * weight
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.stack import Site
+
+Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
+Scale = Literal["raw", "log", "bounded"]
+
+
+class PlasticityRule(nn.Module):
+    """Rates for every plastic site, and the abstract change `delta`.
+
+    Args:
+        rate: initial plasticity coefficient of every synapse.
+        per: what shares one coefficient: `synapse` (nobody), `neuron` (a postsynaptic unit's
+            inputs), `feature` (a presynaptic unit's outputs, so a readout may grow), `layer`,
+            `shared` (all layers).
+        scale: `raw`, the coefficient is the parameter (published); `log`, it is
+            `rate * exp(parameter)`, always of the sign of `rate` and learned in relative steps;
+            `bounded`, it is `limit * tanh(parameter)`, so no meta-step can leave the stable range.
+        limit: the bound of `bounded`.
+        learn: `False` freezes all rates.
+    """
+
+    moves_bias = False  # does the rule change biases as well? FLP's rules do not
+    averages_positions = True  # a convolution's change is the mean over positions, not the sum
+
+    def __init__(
+        self,
+        *,
+        rate: float = 0.0,
+        per: Granularity = "synapse",
+        scale: Scale = "raw",
+        limit: float = 1.0,
+        learn: bool = True,
+    ) -> None:
+        super().__init__()
+        if scale == "log" and rate == 0:
+            raise ValueError("A log-scaled rate cannot start at 0; give rate a value such as 1e-3.")
+        if scale == "bounded" and abs(rate) >= limit:
+            raise ValueError(f"rate is {rate}, which is not inside the bound {limit}; raise limit.")
+        self.options: dict[str, Any] = {
+            "rate": rate, "per": per, "scale": scale, "limit": limit, "learn": learn
+        }  # fmt: skip
+        self.per, self.scale, self.initial, self.limit = per, scale, rate, limit
+        self.rates = nn.ParameterDict()
+
+    def attach(self, sites: Sequence[Site]) -> None:
+        """Make the rates of these plastic sites."""
+        for site in sites:
+            post, pre = site.shape
+            shape = {
+                "synapse": (post, pre), "neuron": (post, 1), "feature": (1, pre), "layer": (1, 1),
+                "shared": (1, 1),
+            }[self.per]  # fmt: skip
+            key = "shared" if self.per == "shared" else site.key
+            if key not in self.rates:
+                self.rates[key] = self._parameter(shape)
+            if self.moves_bias and site.module.bias is not None and self.per != "shared":
+                units = (post,) if self.per in ("synapse", "neuron") else (1,)
+                self.rates[site.key + "_bias"] = self._parameter(units)
+
+    def _parameter(self, shape: tuple[int, ...]) -> nn.Parameter:
+        initial = self.initial
+        if self.scale == "log":
+            initial = 0.0
+        elif self.scale == "bounded":
+            initial = float(torch.atanh(torch.tensor(initial / self.limit, dtype=torch.float64)))
+        return nn.Parameter(torch.full(shape, initial), requires_grad=self.options["learn"])
+
+    def rate(self, site: Site) -> Tensor:
+        """The plasticity coefficients of a site, broadcastable to `post pre`."""
+        return self._coefficient(self.rates["shared" if self.per == "shared" else site.key])
+
+    def bias_rate(self, site: Site) -> Tensor:
+        """The coefficients of its bias, broadcastable to `post`."""
+        if self.per == "shared":
+            return self._coefficient(self.rates["shared"])[0]
+        return self._coefficient(self.rates[site.key + "_bias"])
+
+    def _coefficient(self, parameter: Tensor) -> Tensor:
+        if self.scale == "log":
+            return self.initial * parameter.exp()
+        if self.scale == "bounded":
+            return self.limit * parameter.tanh()
+        return parameter
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        """The change of `weight`, summed over rows.
+
+        Args:
+            weight: `tasks post pre`, before the step.
+            pre: `tasks rows pre`, presynaptic activity.
+            post: `tasks rows post`, the site's own activity, after its nonlinearity.
+            signal: `tasks rows post`, what the feedback pathway delivers.
+            rate: broadcastable to `post pre`.
+        """
+        raise NotImplementedError
+
+
+class Hebb(PlasticityRule):
+    """`rate * sum over rows of p x^T`: fire together, wire together, with p the clamped activity."""
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        return rate * torch.bmm(signal.mT, pre)
+
+
+class Oja(PlasticityRule):
+    """Hebb with just enough forgetting: `rate * sum over rows of (p x^T - p^2 W)`.
+
+    Oja (1982), with the clamped activity p in place of the neuron's own output, as in Lindsey &
+    Litwin-Kumar (2020); both terms are summed over rows, as in their code. A rate may be negative.
+    """
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        growth = torch.bmm(signal.mT, pre)
+        forgetting = signal.square().sum(1)[:, :, None] * weight
+        return rate * (growth - forgetting)
+
+
+class StableOja(PlasticityRule):
+    """Oja's rule by an implicit step, which cannot overshoot however large the drive.
+
+    Oja's explicit step multiplies a weight by `1 - a s`, s the summed squared activity of its
+    neuron; once `a s > 2` the weights oscillate and grow without bound, which is how error-taught
+    Oja networks die. Taking the forgetting at the *new* weight gives
+    `W' = (W + a growth) / (1 + a s)`: the same rule to first order in a, the same fixed point,
+    and a contraction for every `a > 0`. A negative rate would meet a pole, so its absolute
+    value is used for forgetting.
+    """
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        growth = torch.bmm(signal.mT, pre)
+        power = signal.square().sum(1)[:, :, None]
+        return (rate * growth - rate.abs() * power * weight) / (1 + rate.abs() * power)
+
+
+class Delta(PlasticityRule):
+    """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
+
+    moves_bias = True
+    averages_positions = False  # the gradient of a convolution is the sum over its positions
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        return rate * torch.bmm(signal.mT, pre)

@@ -1,0 +1,96 @@
+"""A learning rule: a feedback pathway and a plasticity rule, and one inner step of the two.
+
+Scaling, stated once: teaching is per example, a plasticity rule sums over rows, and the rule
+divides by the batch size (`reduction="mean"`); `"sum"` is the plain sum of the FLP code. At a
+convolution Hebbian rules are averaged over positions, gradients are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from metaplastic.feedback import FeedbackPathway
+from metaplastic.objective import Objective
+from metaplastic.plasticity import PlasticityRule
+from metaplastic.stack import FastWeights, Site, Stack, as_matrix
+
+
+class LearningRule(nn.Module):
+    """How news reaches the plastic sites (`feedback`) and what they do about it (`plasticity`).
+
+    Args:
+        hidden_multiplier: multiplies the change of every plastic site but the last one; the FLP
+            code's classifier uses 100.
+        reduction: `mean` or `sum` over the examples of a step.
+    """
+
+    def __init__(
+        self,
+        feedback: FeedbackPathway,
+        plasticity: PlasticityRule,
+        *,
+        hidden_multiplier: float = 1.0,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.feedback, self.plasticity = feedback, plasticity
+        self.hidden_multiplier, self.reduction = hidden_multiplier, reduction
+        self.options: dict[str, Any] = {
+            "feedback": feedback, "plasticity": plasticity,
+            "hidden_multiplier": hidden_multiplier, "reduction": reduction,
+        }  # fmt: skip
+
+    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+        """Make the meta-parameters for these plastic sites."""
+        self.feedback.attach(sites, outputs)
+        self.plasticity.attach(sites)
+
+    def coefficients(self, sites: Sequence[Site], batch: int) -> dict[str, Tensor]:
+        """Rates with every constant factor in them; the same for all steps of a lifetime."""
+        scale = 1 / batch if self.reduction == "mean" else 1.0
+        found = {}
+        for site in sites:
+            factor = scale * (self.hidden_multiplier if site is not sites[-1] else 1.0)
+            found[site.name + ".weight"] = self.plasticity.rate(site) * factor
+            if self.plasticity.moves_bias and site.module.bias is not None:
+                found[site.name + ".bias"] = self.plasticity.bias_rate(site) * factor
+        return found
+
+    def step(
+        self,
+        stack: Stack,
+        sites: Sequence[Site],
+        start: int,
+        objective: Objective,
+        coefficients: Mapping[str, Tensor],
+        slow: Mapping[str, Tensor],
+        fast: FastWeights,
+        given: Mapping[str, Tensor],
+    ) -> FastWeights:
+        """One online step on what is `given` (`x`, `tasks batch *features`, and its `target`).
+
+        Returns the fast weights after it. Pure: nothing is modified, and everything is
+        differentiable unless the pathway is first order. `slow` are the weights that do not
+        change, without a tasks axis.
+        """
+        weights = {**slow, **fast}
+        tape = stack.run(given["x"], weights, start)
+        signals = self.feedback.signals(stack, tape, weights, sites, objective, given)
+        changed = dict(fast)
+        for site in sites:
+            name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
+            if not self.feedback.second_order:
+                signal, pre = signal.detach(), pre.detach()
+            rate, weight = coefficients[name], weights[name]
+            if self.plasticity.averages_positions and (rows := stack.positions(site, tape)) > 1:
+                rate = rate / rows
+            post = stack.rows_of_units(site, tape.values[site.activity])
+            change = self.plasticity.delta(as_matrix(site, weight), pre, post, signal, rate)
+            changed[name] = weight + change.view_as(weight)
+            bias = site.name + ".bias"
+            if bias in coefficients:
+                changed[bias] = weights[bias] + coefficients[bias] * signal.sum(1)
+        return changed

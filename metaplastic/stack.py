@@ -1,0 +1,256 @@
+"""A plain network run for many lifetimes at once, and the tape a learning rule reads.
+
+The network stays the user's `nn.Sequential`. A `Stack` reads it as a list of layers and runs it
+on inputs with a leading `tasks` axis, where every Linear or Conv2d (a *site*) may have weights of
+its own for each task. A site is always a matrix product over rows: a Linear has one row an
+example, a convolution one row an example and position (its input unfolded into patches), so one
+plasticity rule serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FastWeights = dict[str, Tensor]
+
+ACTIVATIONS = (
+    nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU, nn.ELU, nn.SiLU, nn.Identity
+)  # fmt: skip
+KEEPS_UNITS = (*ACTIVATIONS, nn.GroupNorm, nn.LayerNorm, nn.Dropout)
+REFUSED = (nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer whose weights a rule may change, by its dotted name in the network."""
+
+    name: str
+    layer: int  # its index in the stack
+    activity: int  # index of the tape value that holds its activity: after norm and nonlinearity
+    module: nn.Linear | nn.Conv2d
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`post pre` of its synapse matrix; a convolution's `pre` is channels x kernel."""
+        weight = self.module.weight
+        return weight.shape[0], weight[0].numel()
+
+    @property
+    def key(self) -> str:
+        """The name as it may stand in a ParameterDict."""
+        return self.name.replace(".", "_")
+
+
+class Tape(NamedTuple):
+    """What one forward pass leaves behind. `values[i]` is the input of layer i, the last the output.
+
+    `pre[site]` is `tasks rows pre`, for sites whose weights are the task's own; every value is
+    `tasks batch *features`.
+    """
+
+    values: tuple[Tensor, ...]
+    pre: dict[str, Tensor]
+
+    @property
+    def output(self) -> Tensor:
+        return self.values[-1]
+
+
+class Stack:
+    """An `nn.Sequential` (nested ones are flattened) as layers and sites.
+
+    Raises ValueError for a layer that cannot run with a task axis, such as a BatchNorm, whose
+    statistics would mix lifetimes.
+    """
+
+    def __init__(self, network: nn.Sequential) -> None:
+        named = list(_flatten(network))
+        for name, layer in named:
+            if isinstance(layer, REFUSED):
+                raise ValueError(
+                    f"Layer {name!r} is a {type(layer).__name__}, which cannot run with weights of "
+                    "its own for each lifetime. Use GroupNorm or LayerNorm, or move it into the "
+                    "encoder, which is run once for all lifetimes."
+                )
+        self.names = [name for name, _ in named]
+        self.layers = [layer for _, layer in named]
+        self.sites = {
+            name: Site(name, index, self._activity_of(index), layer)
+            for index, (name, layer) in enumerate(named)
+            if isinstance(layer, nn.Linear | nn.Conv2d)
+        }
+        if not self.sites:
+            raise ValueError("The network has no Linear or Conv2d layer, so nothing could learn.")
+
+    def _activity_of(self, index: int) -> int:
+        index += 1
+        while index < len(self.layers) and isinstance(self.layers[index], KEEPS_UNITS):
+            index += 1
+        return index
+
+    def run(
+        self, x: Tensor, weights: Mapping[str, Tensor], start: int = 0, stop: int | None = None
+    ) -> Tape:
+        """Forward through layers `start` to `stop`: `tasks batch *features` -> tape."""
+        values, pre = [x] * (start + 1), {}
+        for index in range(start, len(self.layers) if stop is None else stop):
+            name, layer = self.names[index], self.layers[index]
+            if name not in self.sites:
+                x = _per_example(layer, x)
+            elif weights[name + ".weight"].dim() == layer.weight.dim():
+                x = _shared(self.sites[name], x, weights)
+            else:
+                x, pre[name] = self._per_task(self.sites[name], x, weights)
+            values.append(x)
+        return Tape(tuple(values), pre)
+
+    def _per_task(
+        self, site: Site, x: Tensor, weights: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        matrix, bias = (
+            as_matrix(site, weights[site.name + ".weight"]),
+            weights.get(site.name + ".bias"),
+        )
+        rows = self.rows(site, x)
+        if bias is None:
+            out = torch.bmm(rows, matrix.mT)
+        else:
+            out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
+        if isinstance(site.module, nn.Conv2d):
+            height, width = _output_size(site.module, x)
+            out = out.unflatten(1, (x.shape[1], height, width)).movedim(-1, 2)
+        return out, rows
+
+    def rows(self, site: Site, x: Tensor) -> Tensor:
+        """The presynaptic side of a site: `tasks batch *features` -> `tasks rows pre`."""
+        if isinstance(site.module, nn.Linear):
+            if x.dim() != 3:
+                raise ValueError(
+                    f"Site {site.name!r} is a Linear and was given inputs of shape "
+                    f"{tuple(x.shape[2:])} per example; it needs a flat vector. Put a Flatten before it."
+                )
+            return x
+        conv = site.module
+        patches = F.unfold(
+            x.flatten(0, 1), _pair(conv.kernel_size), conv.dilation, _padding(conv), conv.stride
+        )
+        return patches.unflatten(0, x.shape[:2]).mT.flatten(1, 2)
+
+    def rows_of_units(self, site: Site, value: Tensor) -> Tensor:
+        """The postsynaptic side: `tasks batch post (height width)` -> `tasks rows post`."""
+        return value.flatten(3).mT.flatten(1, 2) if value.dim() == 5 else value
+
+    def positions(self, site: Site, tape: Tape) -> int:
+        """Rows per example: 1 for a Linear, height x width of the output for a convolution."""
+        return tape.pre[site.name].shape[1] // tape.values[site.layer].shape[1]
+
+    def pull(
+        self, tape: Tape, signal: Tensor, weights: Mapping[str, Tensor], above: int, below: int
+    ) -> Tensor:
+        """Carry a signal on tape value `above` back to value `below` (vector-Jacobian product).
+
+        `weights` may be the forward weights (backpropagation) or feedback weights of their shape.
+        """
+        for index in range(above - 1, below - 1, -1):
+            name, layer = self.names[index], self.layers[index]
+            if name in self.sites:
+                signal = self._site_pull(self.sites[name], tape.values[index], signal, weights)
+            else:
+                signal = _layer_pull(layer, tape.values[index], tape.values[index + 1], signal)
+        return signal
+
+    def _site_pull(
+        self, site: Site, x: Tensor, signal: Tensor, weights: Mapping[str, Tensor]
+    ) -> Tensor:
+        matrix = as_matrix(site, weights[site.name + ".weight"])
+        rows = self.rows_of_units(site, signal) @ matrix
+        if isinstance(site.module, nn.Linear):
+            return rows
+        conv = site.module
+        patches = rows.unflatten(1, (x.shape[1], -1)).flatten(0, 1).mT
+        folded = F.fold(
+            patches,
+            x.shape[-2:],
+            _pair(conv.kernel_size),
+            conv.dilation,
+            _padding(conv),
+            conv.stride,
+        )
+        return folded.unflatten(0, x.shape[:2])
+
+
+def as_matrix(site: Site, weight: Tensor) -> Tensor:
+    """A site's weight as `(tasks) post pre`."""
+    kernel = site.module.weight.dim()
+    return weight if kernel == 2 else weight.flatten(weight.dim() - kernel + 1)
+
+
+def _flatten(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Sequential):
+            yield from _flatten(layer, f"{prefix}{name}.")
+            continue
+        if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros"):
+            raise ValueError(
+                f"Layer {prefix + name!r} is a convolution with groups={layer.groups} and "
+                f"padding_mode={layer.padding_mode!r}; here groups=1 and 'zeros' are needed. "
+                "Move it into the encoder, which may be any module."
+            )
+        yield prefix + name, layer
+
+
+def _shared(site: Site, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    weight, bias = weights[site.name + ".weight"], weights.get(site.name + ".bias")
+    if isinstance(site.module, nn.Linear):
+        return F.linear(x, weight, bias)
+    conv = site.module
+    out = F.conv2d(x.flatten(0, 1), weight, bias, conv.stride, _padding(conv), conv.dilation)
+    return out.unflatten(0, x.shape[:2])
+
+
+def _per_example(layer: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(layer, ACTIVATIONS):
+        return layer(x)  # type: ignore[no-any-return]
+    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+
+
+def _layer_pull(layer: nn.Module, x: Tensor, out: Tensor, signal: Tensor) -> Tensor:
+    # The common cases by hand: they are what inner loops are made of, and they compile.
+    if isinstance(layer, nn.ReLU):
+        return signal * (out > 0)
+    if isinstance(layer, nn.Tanh):
+        return signal * (1 - out.square())
+    if isinstance(layer, nn.Identity):
+        return signal
+    if isinstance(layer, nn.Flatten):
+        return signal.view_as(x)
+    _, pullback = torch.func.vjp(lambda value: _per_example(layer, value), x)
+    return pullback(signal)[0]  # type: ignore[no-any-return]
+
+
+def _pair(size: tuple[int, ...]) -> list[int]:
+    return [size[0], size[1]]
+
+
+def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+    if isinstance(conv.padding, str):
+        if conv.padding == "valid":
+            return (0, 0)
+        raise ValueError("padding='same' is not supported at a plastic site; give it as numbers.")
+    return conv.padding[0], conv.padding[1]
+
+
+def _output_size(conv: nn.Conv2d, x: Tensor) -> tuple[int, int]:
+    sizes = [
+        (length + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+        for length, pad, dilation, kernel, stride in zip(
+            x.shape[-2:], _padding(conv), conv.dilation, conv.kernel_size, conv.stride, strict=True
+        )
+    ]
+    return sizes[0], sizes[1]
