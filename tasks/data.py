@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Pixels = NDArray[np.uint8]
+Decoded = tuple[tuple[int, ...], Iterable[Pixels]]  # a shape, and the entries of its first axis
 
 
 class DataError(RuntimeError):
@@ -57,8 +60,8 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary neighbor to write; it becomes `path` at the end or, on any error, nothing."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """A neighbor to write under the lock; it becomes `path` at the end or, on any error, nothing."""
+    partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
         with partial.open("rb+") as file:
@@ -73,30 +76,48 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def cached(name: str, shape: tuple[int, ...], decode: Callable[[], Iterable[Pixels]]) -> Tensor:
+def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     """The uint8 array `name` of the cache, memory-mapped; decoded first where it is missing.
 
-    `decode` yields the array one class (one entry of its first axis) at a time, so that an array
-    larger than memory can be written.
+    `decode` gives the array one class at a time, so that one larger than memory can be written.
     """
     path = cache_folder() / f"{name}.npy"
     with locked(path):
         if not path.exists():
-            with whole(path) as partial, partial.open("wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                for pixels in decode():
-                    file.write(np.ascontiguousarray(pixels, dtype=np.uint8).data)
+            with whole(path) as partial:
+                shape, classes = decode()
+                with partial.open("wb") as file:
+                    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for pixels in classes:
+                        file.write(np.ascontiguousarray(pixels, dtype=np.uint8).data)
     try:
         # Copy-on-write, because torch warns about tensors over memory it must not write to.
         array: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
-        if array.shape != shape:
-            raise ValueError(f"shape {array.shape} where {shape} was expected")
     except (OSError, ValueError) as error:
         raise DataError(
             f"The cached array {str(path)!r} is damaged ({error}); delete it and run again."
         ) from error
     return torch.from_numpy(array)
+
+
+def read_picture(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:
+    """A picture file as size size (channels), antialiased; OSError and others if it is damaged."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError(
+            "Picture files are decoded by Pillow, which is not installed; "
+            "run pip install 'metaplastic[lab]'."
+        ) from error
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return np.asarray(image.convert(mode).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def one_of(option: str, given: str, choices: Iterable[str]) -> None:
+    """Refuse a value that is not among the choices of its option."""
+    if given not in choices:
+        raise ValueError(f"{option} is {given!r}; it must be one of {', '.join(choices)}.")
 
 
 def fingerprint(*parts: object) -> str:

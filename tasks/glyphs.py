@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tasks.data import one_of
 from tasks.images import FewShotImages
 
 CLASSES = {"train": 1000, "validation": 200, "test": 400}
@@ -37,9 +38,11 @@ class Glyphs(FewShotImages):
 
     name: ClassVar[str] = "glyphs"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("split", self.split, CLASSES)
+
     def pictures(self) -> Tensor:
-        if self.split not in CLASSES:
-            raise ValueError(f"split is {self.split!r}; it must be one of {', '.join(CLASSES)}.")
         return draw(self.split, self.seed)
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.data import one_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotOptions:
@@ -45,10 +47,8 @@ class FewShotOptions:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        if self.order not in ("iid", "by_class"):
-            raise ValueError(f"order is {self.order!r}; it must be 'iid' or 'by_class'.")
-        if self.labels not in ("permuted", "global"):
-            raise ValueError(f"labels is {self.labels!r}; it must be 'permuted' or 'global'.")
+        one_of("order", self.order, ("iid", "by_class"))
+        one_of("labels", self.labels, ("permuted", "global"))
         for name in ("ways", "shots", "queries_per_class", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1.")

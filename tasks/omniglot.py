@@ -14,12 +14,11 @@ and test on the first 650 of evaluation: splits `paper` and `paper_test`.
 from __future__ import annotations
 
 import hashlib
-import io
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -35,6 +34,8 @@ from tasks.data import (
     data_folder,
     fingerprint,
     locked,
+    one_of,
+    read_picture,
     whole,
 )
 from tasks.images import FewShotImages
@@ -47,6 +48,7 @@ OFFICIAL_MD5 = {
 CLASSES = {"images_background": 964, "images_evaluation": 659}
 INSTANCES = 20
 VALIDATION_ALPHABETS = 5
+SPLITS = ("train", "validation", "test", "background", "paper", "paper_test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,22 +67,25 @@ class Omniglot(FewShotImages):
 
     name: ClassVar[str] = "omniglot"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("split", self.split, SPLITS)
+        one_of("ink", self.ink, ("white", "black"))
+
     def pictures(self) -> Tensor:
-        if self.ink not in ("white", "black"):
-            raise ValueError(f"ink is {self.ink!r}; it must be 'white' or 'black'.")
         archives = {part: _archive(part, self.root) for part in CLASSES}
         members = {part: _members(part, path) for part, path in archives.items()}
         background, evaluation = (sorted(members[part]) for part in CLASSES)
+        chosen = _split(self.split, background, evaluation)
         every = cached(
             f"omniglot-{self.image_size}-{fingerprint(*archives.values())[:16]}",
-            (len(background) + len(evaluation), INSTANCES, self.image_size, self.image_size),
             lambda: (
-                pixels
-                for part, path in archives.items()
-                for pixels in _decode(path, members[part], self.image_size)
+                (len(background) + len(evaluation), INSTANCES, self.image_size, self.image_size),
+                chain.from_iterable(
+                    _decode(path, members[part], self.image_size) for part, path in archives.items()
+                ),
             ),
         )
-        chosen = _split(self.split, background, evaluation)
         if len(chosen) == chosen[-1] + 1 - chosen[0]:
             return every[chosen[0] : chosen[-1] + 1]  # stays memory-mapped
         return every[torch.tensor(chosen)]
@@ -105,8 +110,6 @@ def _split(split: str, background: list[str], evaluation: list[str]) -> list[int
         "paper": list(range(number))[:963],
         "paper_test": list(range(number, number + len(evaluation)))[:650],
     }
-    if split not in splits:
-        raise ValueError(f"split is {split!r}; it must be one of {', '.join(splits)}.")
     return splits[split]
 
 
@@ -160,15 +163,14 @@ def _members(part: str, path: Path) -> dict[str, list[str]]:
 
 
 def _decode(path: Path, members: dict[str, list[str]], size: int) -> Iterator[Pixels]:
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with zipfile.ZipFile(path) as archive:
             for _, names in sorted(members.items()):
-                drawn = [Image.open(io.BytesIO(archive.read(name))).convert("L") for name in names]
-                small = [one.resize((size, size), Image.Resampling.LANCZOS) for one in drawn]
-                yield 255 - np.stack([np.asarray(one) for one in small])
-    except (zipfile.BadZipFile, zlib.error, UnidentifiedImageError, OSError, EOFError) as error:
+                pictures = [read_picture(archive.read(name), "L", size) for name in names]
+                yield 255 - np.stack(pictures)
+    except DataError:
+        raise
+    except Exception as error:  # zip and picture decoders share no exception for damaged bytes
         raise _damaged(path, error) from error
 
 

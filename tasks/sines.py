@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.episode import Episode, StreamSpec
-from tasks.data import fingerprint
+from tasks.data import fingerprint, one_of
 
 POOLS = {"train": 400, "validation": 200, "test": 1000}
 
@@ -40,10 +40,8 @@ class Sines:
     seed: int = 1000  # of the pools, not of the lifetimes
 
     def __post_init__(self) -> None:
-        if self.split not in POOLS:
-            raise ValueError(f"split is {self.split!r}; it must be one of {', '.join(POOLS)}.")
-        if self.order not in ("incremental", "iid"):
-            raise ValueError(f"order is {self.order!r}; it must be 'incremental' or 'iid'.")
+        one_of("split", self.split, POOLS)
+        one_of("order", self.order, ("incremental", "iid"))
         if not 1 <= self.functions <= POOLS[self.split]:
             raise ValueError(
                 f"functions is {self.functions!r}; the {self.split} pool holds {POOLS[self.split]}."
@@ -102,7 +100,7 @@ class Sines:
     def _points(
         self, curves: Tensor, function: Tensor, batch: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Inputs (tasks rows batch functions+1) and values; `function` (tasks rows) says of what."""
+        """Inputs (tasks rows batch functions+1) and values of curve `function` (tasks rows)."""
         amplitude, phase = (
             curves[..., part].gather(1, function)[..., None] for part in range(2)
         )  # tasks rows 1
