@@ -1,0 +1,167 @@
+"""Rule files: a learner as a folder that any program may read and none has to trust.
+
+`config.json` says what the learner is made of and where it comes from; `model.safetensors` holds
+its tensors. The config carries the sha256 of the tensors and of itself, and neither file can run
+code. A folder is written whole beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+import torch
+
+from metaplastic.describe import DescriptionError, build, describe
+from metaplastic.disk import saying_when_full, sync_folder, temporary_beside, write_durably
+from metaplastic.provenance import provenance as own_account
+from metaplastic.seeding import global_seed
+
+if TYPE_CHECKING:
+    from metaplastic.learner import OnlineLearner
+
+FORMAT = "metaplastic rule"
+VERSION = 1
+CONFIG = "config.json"
+TENSORS = "model.safetensors"
+
+
+class RuleFileError(RuntimeError):
+    """A folder is not a rule file that can be used, or a learner cannot become one."""
+
+
+def save_pretrained(
+    learner: OnlineLearner, folder: str | Path, provenance: Mapping[str, Any] | None = None
+) -> Path:
+    """Write `learner` to `folder`, replacing a rule file that is there.
+
+    Args:
+        provenance: further facts beside those known here, such as the seed and the fingerprint of
+            the data (see `metaplastic.provenance`); JSON-able.
+
+    Raises:
+        RuleFileError: if a part of the learner cannot be described, or `folder` holds other files.
+        DiskFullError: if it does not fit; what was there is untouched.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG).is_file() and not _is_empty_folder(folder):
+        raise RuleFileError(
+            f"{folder} exists and is not a rule file, so it is not replaced. Choose another name."
+        )
+    tensors = {name: t.detach().cpu().clone() for name, t in learner.state_dict().items()}
+    content = safetensors.torch.save(tensors, metadata={"format": FORMAT})
+    try:
+        description = describe(learner)
+    except DescriptionError as error:
+        raise RuleFileError(f"This learner cannot be written as a rule file: {error}") from error
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "learner": description,
+        "frozen": [name for name, p in learner.named_parameters() if not p.requires_grad],
+        "tensors_sha256": hashlib.sha256(content).hexdigest(),
+        "provenance": own_account() | dict(provenance or {}),
+    }
+    config["sha256"] = _digest(config)
+    text = json.dumps(config, indent=2, allow_nan=False).encode()
+    _write_folder(folder, {CONFIG: text + b"\n", TENSORS: content})
+    return folder
+
+
+def from_pretrained(
+    folder: str | Path, classes: Iterable[type] = (), device: torch.device | str = "cpu"
+) -> OnlineLearner:
+    """The learner in `folder`, in eval mode, as it is used after meta-training.
+
+    Args:
+        classes: classes of your own that the rule is made of; nothing else is ever imported.
+
+    Raises:
+        RuleFileError: if the folder is missing, foreign, damaged, or names a class not handed in.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    content = _read(folder, TENSORS)
+    if hashlib.sha256(content).hexdigest() != config["tensors_sha256"]:
+        raise RuleFileError(
+            f"{folder / TENSORS} is damaged: its checksum is not the one in {CONFIG}. "
+            "Fetch or write the rule file again."
+        )
+    try:
+        with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
+            learner: OnlineLearner = build(config["learner"], classes)
+        learner.load_state_dict(safetensors.torch.load(content), assign=True)
+    except (DescriptionError, RuntimeError, safetensors.SafetensorError) as error:
+        raise RuleFileError(f"The rule in {folder} cannot be built: {error}") from error
+    frozen = set(config["frozen"])
+    for name, parameter in learner.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    return learner.to(device).eval()
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The config of a rule file, its provenance included, once it is known to be whole."""
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(_read(Path(folder), CONFIG))
+    except ValueError as error:
+        raise RuleFileError(f"{path} is damaged or foreign: it is not JSON ({error}).") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise RuleFileError(
+            f"{path} is not the config of a rule file: its format is not {FORMAT!r}."
+        )
+    if config.get("version") != VERSION:
+        raise RuleFileError(
+            f"{path} is a rule file of version {config.get('version')!r}; this metaplastic reads "
+            f"version {VERSION}. Install a metaplastic that fits."
+        )
+    if config.get("sha256") != _digest(config):
+        raise RuleFileError(
+            f"{path} is damaged: its checksum does not match its content. "
+            "Fetch or write the rule file again."
+        )
+    return config
+
+
+def _digest(config: dict[str, Any]) -> str:
+    rest = {key: value for key, value in config.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise RuleFileError(
+            f"{folder} is not a rule file: {name} cannot be read ({error.strerror}). "
+            f"A rule file is a folder with {CONFIG} and {TENSORS}."
+        ) from error
+
+
+def _is_empty_folder(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put `files` into `folder`, all or none; a kill leaves the former folder or this one."""
+    fresh, former = temporary_beside(folder), folder.with_name(f".{folder.name}.former")
+    with saying_when_full(folder, "What was there before is untouched."):
+        try:
+            fresh.mkdir(parents=True)
+            for name, content in files.items():
+                write_durably(fresh / name, content)
+            sync_folder(fresh)
+            if folder.exists():  # a folder with files in it cannot be replaced in one call
+                shutil.rmtree(former, ignore_errors=True)
+                folder.replace(former)
+            os.replace(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+        sync_folder(folder.parent)

@@ -1,0 +1,85 @@
+"""95% intervals of a mean over lifetimes, by the normal approximation or by the bootstrap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+
+NORMAL_95 = 1.959963984540054  # the 97.5% point of the standard normal distribution
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the ends of its 95% interval; arrays of one shape, or numbers."""
+
+    mean: Any
+    low: Any
+    high: Any
+    kind: str  # "normal" or "bootstrap"
+    count: int  # independent values behind it
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able values."""
+        ends = {name: np.asarray(getattr(self, name)).tolist() for name in ("mean", "low", "high")}
+        return {**ends, "kind": self.kind, "count": self.count}
+
+    def __str__(self) -> str:
+        if np.ndim(self.mean):
+            return f"{np.size(self.mean)} means of {self.count} values, {self.kind} 95% intervals"
+        return (
+            f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}] ({self.kind} 95%, n={self.count})"
+        )
+
+
+def interval(
+    values: Array, kind: Literal["normal", "bootstrap"] = "normal", seed: int = 0
+) -> Interval:
+    """The mean over the first axis (independent lifetimes), with its 95% interval.
+
+    Values that are NaN are left out of their column. The normal interval is the mean plus and
+    minus 1.96 standard errors (n - 1 in the variance): too narrow by a tenth at 10 values. The
+    bootstrap resamples lifetimes whole and takes percentiles. One value has no interval: its ends
+    are NaN.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if kind not in ("normal", "bootstrap"):
+        raise ValueError(f"There is no interval {kind!r}; choose 'normal' or 'bootstrap'.")
+    mean = _mean(values)
+    if len(values) < 2:
+        nothing = np.full_like(mean, np.nan)
+        return Interval(mean, nothing, nothing, kind, len(values))
+    if kind == "normal":
+        count = np.maximum((~np.isnan(values)).sum(0), 1)
+        squares = np.nansum((values - mean) ** 2, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            half = NORMAL_95 * np.sqrt(squares / (count - 1) / count)
+        return Interval(mean, mean - half, mean + half, kind, len(values))
+    source = np.random.default_rng(seed)
+    picks = source.integers(len(values), size=(RESAMPLES, len(values)))
+    means = np.stack([_mean(values[pick]) for pick in picks])
+    low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
+    return Interval(mean, low, high, kind, len(values))
+
+
+def _mean(values: Array) -> Array:
+    count = (~np.isnan(values)).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Array = np.where(count > 0, np.nansum(values, axis=0) / count, np.nan)
+    return mean
+
+
+def jsonable(value: Any) -> Any:
+    """Nested dicts and lists with what JSON has no word for: NaN as None, infinity as "inf"."""
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return str(value) if isinstance(value, float) and np.isinf(value) else value

@@ -1,0 +1,57 @@
+"""Lifetimes to evaluate on: each fixed by (seed, its number), whoever asks for how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from metaplastic.episode import Episode, TaskStream
+from metaplastic.seeding import global_seed, seeded
+
+if TYPE_CHECKING:
+    from metaplastic.learner import OnlineLearner
+
+
+def lifetimes_of(
+    learner: OnlineLearner, stream: TaskStream, count: int, seed: int, at_a_time: int
+) -> Iterator[Episode]:
+    """Lifetimes 0 to `count` - 1 of this seed, `at_a_time` of them at once."""
+    device = next(learner.parameters()).device
+    for first in range(0, count, at_a_time):
+        drawn = [
+            stream.sample(1, seeded(seed, "lifetime", i))
+            for i in range(first, min(first + at_a_time, count))
+        ]
+        yield Episode(*(torch.cat(field) for field in zip(*drawn, strict=True))).to(device)
+
+
+@contextmanager
+def evaluating(learner: OnlineLearner, seed: int) -> Iterator[None]:
+    """Within: eval mode, no gradient, a seed of its own. Afterwards: as it was before."""
+    training, device = learner.training, next(learner.parameters()).device
+    learner.eval()
+    try:
+        with torch.no_grad(), global_seed(device, seed, "evaluate"):
+            yield
+    finally:
+        learner.train(training)
+
+
+def first_met(subtask: Tensor, subtasks: int) -> Tensor:
+    """The subtasks of each lifetime in the order it meets them, those never met last.
+
+    `tasks steps batch` -> `tasks subtasks`.
+    """
+    flat = subtask.flatten(1)
+    if int(flat.min()) < 0 or int(flat.max()) >= subtasks:
+        raise ValueError(
+            f"support_subtask has values from {int(flat.min())} to {int(flat.max())}, but the "
+            f"stream's spec says {subtasks} subtasks. They must be numbered from 0."
+        )
+    when = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
+    never = torch.full((len(flat), subtasks), flat.shape[1], device=flat.device)
+    return torch.argsort(never.scatter_reduce(1, flat, when, "amin"), dim=1, stable=True)

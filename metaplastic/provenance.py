@@ -1,0 +1,51 @@
+"""Where a rule comes from: what was run, with which versions, on which data, when."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metaplastic.episode import StreamSpec
+
+
+def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[str, Any]:
+    """This process's own account of itself, for a rule file. Unknown facts are left out."""
+    facts: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "metaplastic": _version(),
+        "git_commit": _commit(),
+        "seed": seed,
+    }
+    if data is not None:
+        facts |= {"data": data.name, "data_fingerprint": data.fingerprint}
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _version() -> str | None:
+    try:
+        return version("metaplastic")
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the working directory, with a plus sign where files differ from it."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() or None
