@@ -60,7 +60,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A neighbor to write under the lock; it becomes `path` at the end or, on any error, nothing."""
+    """A file to write under the lock; at the end it becomes `path` or, on any error, nothing."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial

@@ -5,24 +5,24 @@ passed on, so this stream reads a user's own copy in `<root>/miniimagenet/`, whe
 option or METAPLASTIC_DATA: either one of the pickles in common use, or `train.csv`, `val.csv` and
 `test.csv` with the JPEGs they list in `images/`. What was read is kept in the cache as an array.
 
-A pickle can run any code when it is read. Here it is read by an unpickler that builds numpy arrays
-and plain containers and refuses everything else.
+A pickle can run any code when it is read; these are read by `tasks.arrays_only`, which cannot.
 """
 
 from __future__ import annotations
 
 import csv
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.arrays_only import load_arrays
 from tasks.data import (
     DataError,
     Decoded,
@@ -49,7 +49,7 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniImagenet(FewShotImages):
+class MiniImageNet(FewShotImages):
     """Few-shot lifetimes of photographs; other options as for `FewShotOptions`.
 
     `normalize=True` subtracts ImageNet's mean and divides by its deviation, as published.
@@ -69,7 +69,7 @@ class MiniImagenet(FewShotImages):
         folder = (data_folder(self.root) or Path()) / "miniimagenet"
         for name in PICKLES[self.split]:
             if (path := folder / name).is_file():
-                return _kept(fingerprint(path), lambda path=path: _from_pickle(path))
+                return _kept(fingerprint(path), partial(_from_pickle, path))
         listed = folder / f"{LISTS[self.split]}.csv"
         if listed.is_file() and (folder / "images").is_dir():
             classes = _listed(listed, folder / "images")
@@ -77,7 +77,7 @@ class MiniImagenet(FewShotImages):
             state = [
                 (p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in chain(*classes.values())
             ]
-            return _kept(fingerprint(listed, state), lambda: _from_jpegs(classes))
+            return _kept(fingerprint(listed, state), partial(_from_jpegs, classes))
         raise DataError(
             f"mini-ImageNet is not in {str(folder)!r}; set METAPLASTIC_DATA to a folder with "
             f"miniimagenet/{PICKLES[self.split][0]}, or with miniimagenet/{listed.name} and the "
@@ -126,13 +126,7 @@ def _from_jpegs(classes: dict[str, list[Path]]) -> Decoded:
 
 def _from_pickle(path: Path) -> Decoded:
     """`{image_data, class_dict}` or `{data, labels}`, the two layouts in common use."""
-    with path.open("rb") as file:
-        try:
-            content = _ArraysOnly(file, encoding="latin1").load()
-        except pickle.UnpicklingError as error:
-            raise DataError(f"{str(path)!r} is refused: {error}.") from error
-        except (EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{str(path)!r} is damaged ({error}); replace it.") from error
+    content = load_arrays(path)
     content = content if isinstance(content, dict) else {}
     images = content.get("image_data", content.get("data"))
     if (
@@ -160,32 +154,3 @@ def _same_number(path: Path, numbers: list[int]) -> None:
             f"{str(path)!r} has classes of {min(numbers, default=0)} to {max(numbers, default=0)} "
             "pictures; all classes must have the same number."
         )
-
-
-# Numpy's own constructors, from whatever module this version keeps them in.
-_CONSTRUCTORS: dict[str, Any] = {
-    "ndarray": np.ndarray,
-    "dtype": np.dtype,
-    "_reconstruct": np.zeros(1).__reduce__()[0],
-    "_frombuffer": np.zeros(1).__reduce_ex__(5)[0],
-    "scalar": np.int64(0).__reduce__()[0],
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds arrays, numbers, strings and containers; nothing else can be named, or called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] == "numpy" and name in _CONSTRUCTORS:
-            return _CONSTRUCTORS[name]
-        if (module, name) == ("_codecs", "encode"):  # how older protocols spell bytes
-            return _latin1
-        raise pickle.UnpicklingError(
-            f"it asks for {module}.{name}, which is neither an array nor a plain container"
-        )
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it encodes bytes as {encoding!r} where latin1 is usual")
-    return text.encode("latin1")

@@ -1,0 +1,50 @@
+"""Drawn characters are many, distinct, legible and the same on every run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tasks.glyphs import Glyphs, draw, render
+
+
+def test_every_picture_has_ink_and_paper_and_fills_the_range() -> None:
+    pictures = draw("validation", 0)
+    assert pictures.shape == (200, 20, 28, 28)
+    ink = (pictures > 127).float().mean((2, 3))
+    assert ink.min() > 0.01
+    assert ink.max() < 0.5
+    assert (pictures.amax((2, 3)) > 200).float().mean() > 0.99
+    assert (pictures[..., [0, 27], :] < 128).float().mean() > 0.99
+
+
+def test_pictures_of_a_class_differ_but_less_than_pictures_of_two_classes() -> None:
+    x = draw("validation", 0).flatten(2).float() / 255
+    within = (x[:, 0] - x[:, 1]).norm(dim=-1)
+    between = (x[:, 0] - x.roll(1, 0)[:, 1]).norm(dim=-1)
+    assert within.min() > 1
+    assert within.mean() < 0.85 * between.mean()
+
+
+def test_nearest_pixels_know_the_class_far_above_chance_but_not_always() -> None:
+    episode = Glyphs(split="validation", shots=1).sample(100, torch.Generator().manual_seed(0))
+    learned, asked = episode.support_x.flatten(2), episode.query_x.flatten(2)
+    nearest = torch.cdist(asked, learned).argmin(-1)
+    accuracy = episode.support_y.squeeze(-1).gather(1, nearest) == episode.query_y
+    assert 0.4 < accuracy.float().mean() < 0.97
+
+
+def test_splits_and_seeds_draw_different_characters_and_one_seed_the_same() -> None:
+    first = draw("validation", 0)
+    assert torch.equal(first, draw.__wrapped__("validation", 0))
+    others: list[Tensor] = [draw("validation", 1), draw("test", 0)[:200]]
+    assert all((first != other).flatten(2).any(-1).all() for other in others)
+
+
+def test_a_straight_stroke_is_drawn_where_it_lies() -> None:
+    line = torch.stack([torch.linspace(5, 20, 48), torch.full((48,), 10.0)], -1)[None, None]
+    (picture,) = render(line, torch.ones(1, 1, dtype=torch.bool), torch.zeros(1))
+    row, column = (picture > 200).nonzero(as_tuple=True)
+    assert set(row.tolist()) == {10}
+    assert set(column.tolist()) == set(range(6, 20))
+    assert render(line, torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1)).sum() == 0
