@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaplastic.choices import check_choice
 from metaplastic.stack import FastWeights, Site
 
 Origin = Literal["learned", "redrawn", "zeroed"]
@@ -27,6 +28,10 @@ class Birth:
 
     hidden: Origin = "learned"
     readout: Origin | Literal["rows"] = "learned"
+
+    def __post_init__(self) -> None:
+        check_choice("hidden", self.hidden, Origin)
+        check_choice("readout", self.readout, Origin | Literal["rows"])
 
 
 def born(birth: Birth, sites: Sequence[Site], support_y: Tensor, seed: Tensor) -> FastWeights:

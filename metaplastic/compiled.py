@@ -6,72 +6,87 @@ machine without a compiler, or where a compiled meta-gradient differs, the step 
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Function = Callable[..., dict[str, Tensor]]
 
 
 def compiled_or_eager(step: Function, wanted: bool) -> Function:
-    """`step`, or its compiled form where it is wanted and works here."""
+    """`step`, a method of a rule, or its compiled form where it is wanted and works here."""
     if not wanted:
         return step
-    return _checked(step.__func__, step.__self__)  # type: ignore[attr-defined, no-any-return]
+    return _checked(step.__func__, step.__self__)  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=64)
-def _checked(function: Callable[..., Any], owner: Any) -> Function:
-    eager = function.__get__(owner)
-    compiled = torch.compile(eager, fullgraph=True, dynamic=False, recompile_limit=64)
-    verdicts: dict[bool, bool] = {}
+def _checked(function: Callable[..., Any], owner: nn.Module) -> Function:
+    eager: Function = function.__get__(owner)
+    trusted: dict[bool, Function] = {}
 
     def step(*arguments: Any) -> dict[str, Tensor]:
         with_graph = torch.is_grad_enabled()
-        if with_graph not in verdicts:
-            verdicts[with_graph] = _agrees(eager, compiled, arguments)
-        return compiled(*arguments) if verdicts[with_graph] else eager(*arguments)  # type: ignore[no-any-return]
+        if with_graph not in trusted:
+            trusted[with_graph] = eager  # the comparison itself may run this step again
+            trusted[with_graph] = _compiled_if_it_agrees(eager, arguments, owner)
+        return trusted[with_graph](*arguments)
 
     return step
 
 
-def _agrees(eager: Function, compiled: Function, arguments: tuple[Any, ...]) -> bool:
+def _compile(step: Function) -> Function:
+    roomy: dict[str, Any] = {"fullgraph": True, "dynamic": False}
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:
+        roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
+    compiled: Function = torch.compile(step, **roomy)
+    return compiled
+
+
+def _compiled_if_it_agrees(
+    eager: Function, arguments: tuple[Any, ...], owner: nn.Module
+) -> Function:
+    learned = [*_tensors(arguments), *owner.parameters()]
+    leaves = [tensor for tensor in learned if tensor.requires_grad]
     try:
-        expected, found = (_probe(step, arguments) for step in (eager, compiled))
+        compiled = _compile(eager)
+        expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
     except Exception as reason:  # a missing compiler shows in many types
-        first = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else ""
+        first = (str(reason).strip().splitlines() or [""])[0][:200]
         warnings.warn(
             f"The inner step could not be compiled ({type(reason).__name__}: {first}); "
             "it runs uncompiled, slower but the same.",
-            stacklevel=4,
+            stacklevel=3,
         )
-        return False
+        return eager
     for one, other in zip(expected, found, strict=True):
         scale = one.abs().max().clamp_min(1e-12)
-        tolerance = 1e-9 if one.dtype == torch.float64 else 1e-4
-        if not ((one - other).abs().max() <= tolerance * scale):
+        difference = float((one - other).abs().max() / scale)
+        if not difference <= (1e-9 if one.dtype == torch.float64 else 1e-4):
             warnings.warn(
                 "The compiled inner step gives another meta-gradient than the uncompiled one "
-                f"(relative difference {float((one - other).abs().max() / scale):.1e}); it runs uncompiled.",
-                stacklevel=4,
+                f"(relative difference {difference:.1e}); it runs uncompiled.",
+                stacklevel=3,
             )
-            return False
-    return True
+            return eager
+    return compiled
 
 
-def _probe(step: Function, arguments: tuple[Any, ...]) -> list[Tensor]:
-    """Values after one step, and the gradient of a fixed function of them in all that is learned."""
+def _probe(step: Function, arguments: tuple[Any, ...], leaves: list[Tensor]) -> list[Tensor]:
+    """Values after one step, and the gradient in all that is learned of a function of them."""
     result = list(step(*arguments).values())
-    leaves = [t for t in _tensors(arguments) if t.requires_grad]
     if not torch.is_grad_enabled() or not leaves:
         return result
     total = torch.stack([weight.square().mean() for weight in result]).sum()
-    found = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
-    return [weight.detach() for weight in result] + [g for g in found if g is not None]
+    found = torch.autograd.grad(
+        total, leaves, allow_unused=True, materialize_grads=True, retain_graph=True
+    )
+    return [weight.detach() for weight in result] + list(found)
 
 
 def _tensors(arguments: Iterable[Any]) -> Iterator[Tensor]:

@@ -8,13 +8,22 @@ move (a negative gradient). It never touches weights; that is the plasticity rul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from metaplastic.choices import check_choice
 from metaplastic.objective import Objective
 from metaplastic.stack import Site, Stack, Tape
+
+Teaching = Literal["label", "error"]
+Nonlinearity = Literal["relu", "linear"]
+Feedback = Literal["learned", "random", "none"]
+Gate = Literal["none", "derivative"]
+Readout = Literal["clamped", "feedback"]
+HiddenSeed = Literal["signed", "magnitude"]
 
 
 class FeedbackPathway(nn.Module):
@@ -35,7 +44,7 @@ class FeedbackPathway(nn.Module):
         objective: Objective,
         given: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Site name -> `tasks rows post`. `given` holds the step's `target`, and what came ahead."""
+        """Site name -> `tasks rows post`. `given` holds the step's `target` and what came ahead."""
         raise NotImplementedError
 
     def ahead(
@@ -86,11 +95,12 @@ class Backprop(FeedbackPathway):
 
 
 class Direct(FeedbackPathway):
-    """Learned direct feedback from the readout to every plastic layer (Lindsey & Litwin-Kumar 2020).
+    """Learned direct feedback from the readout to every plastic layer.
 
-    The seed s (label or error) drives site l by `r = phi(B s + c)`, and the plasticity rule sees
-    the clamped activity `p = b r + (1 - b) x`, with x the site's own activity and b its strength.
-    The forward pass is not disturbed: p is neither passed on nor used as presynaptic activity.
+    Lindsey & Litwin-Kumar (2020, arXiv:2006.09549). The seed s (label or error) drives site l by
+    `r = phi(B s + c)`, and the plasticity rule sees the clamped activity `p = b r + (1 - b) x`,
+    with x the site's own activity and b its strength. The forward pass is not disturbed: p is
+    neither passed on nor used as presynaptic activity.
     A convolution's feedback is one number per channel, the same at every position, like its bias.
 
     Args:
@@ -112,21 +122,27 @@ class Direct(FeedbackPathway):
     def __init__(
         self,
         *,
-        teaching: Literal["label", "error"] = "label",
-        nonlinearity: Literal["relu", "linear"] = "relu",
+        teaching: Teaching = "label",
+        nonlinearity: Nonlinearity = "relu",
         depth: int = 1,
         width: int = 64,
         strength: float = 0.5,
         learn_strength: bool = True,
-        feedback: Literal["learned", "random", "none"] = "learned",
-        gate: Literal["none", "derivative"] = "none",
-        readout: Literal["clamped", "feedback"] = "clamped",
-        hidden_seed: Literal["signed", "magnitude"] = "signed",
+        feedback: Feedback = "learned",
+        gate: Gate = "none",
+        readout: Readout = "clamped",
+        hidden_seed: HiddenSeed = "signed",
         detach_error: bool = False,
     ) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth is {depth}; a feedback pathway needs at least one layer.")
+        for option, given, choices in (
+            ("teaching", teaching, Teaching), ("nonlinearity", nonlinearity, Nonlinearity),
+            ("feedback", feedback, Feedback), ("gate", gate, Gate), ("readout", readout, Readout),
+            ("hidden_seed", hidden_seed, HiddenSeed),
+        ):  # fmt: skip
+            check_choice(option, given, choices)
         self.options = {
             "teaching": teaching, "nonlinearity": nonlinearity, "depth": depth, "width": width,
             "strength": strength, "learn_strength": learn_strength, "feedback": feedback,
@@ -140,30 +156,40 @@ class Direct(FeedbackPathway):
         self.strengths = nn.ParameterDict()
 
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
+        if self.readout == "clamped" and not isinstance(sites[-1].module, nn.Linear):
+            raise ValueError(
+                f"The readout {sites[-1].name!r} is a {type(sites[-1].module).__name__}, which has "
+                "no single activity to clamp; end in a Linear, or use readout='feedback'."
+            )
         for site in sites:
             if self._is_clamped(site, sites):
                 continue
-            if self.feedback != "none":
+            hears = self._hears(site, sites)
+            if hears:
                 self.pathways[site.key] = self._pathway(outputs, site.shape[0])
             self.strengths[site.key] = nn.Parameter(
                 torch.tensor(float(self.options["strength"])),
-                requires_grad=self.options["learn_strength"] and self.feedback != "none",
+                requires_grad=self.options["learn_strength"] and hears,
             )
 
     def _is_clamped(self, site: Site, sites: Sequence[Site]) -> bool:
         return self.readout == "clamped" and site is sites[-1]
 
+    def _hears(self, site: Site, sites: Sequence[Site]) -> bool:
+        # Without feedback to hidden sites the readout must still be taught.
+        return self.feedback != "none" or site is sites[-1]
+
     def _pathway(self, outputs: int, units: int) -> nn.Sequential:
-        sizes = [outputs] + [self.options["width"]] * (self.options["depth"] - 1) + [units]
+        sizes = [outputs, *[self.options["width"]] * (self.options["depth"] - 1), units]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             linear = nn.Linear(fan_in, fan_out)
             nn.init.kaiming_normal_(linear.weight)
             nn.init.zeros_(linear.bias)
             layers.append(linear)
             if self.options["nonlinearity"] == "relu":
                 layers.append(nn.ReLU())
-        return nn.Sequential(*layers).requires_grad_(self.feedback == "learned")
+        return nn.Sequential(*layers).requires_grad_(self.feedback != "random")
 
     def ahead(
         self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
@@ -200,16 +226,16 @@ class Direct(FeedbackPathway):
         for site in sites:
             if self._is_clamped(site, sites):
                 found["drive." + site.name] = seed
-            elif self.feedback != "none":
+            elif self._hears(site, sites):
                 heard = seed.abs() if self.magnitude and site is not sites[-1] else seed
                 found["drive." + site.name] = self.pathways[site.key](heard)
         return found
 
     def _clamp(self, stack: Stack, tape: Tape, site: Site, drives: Mapping[str, Tensor]) -> Tensor:
         activity = tape.values[site.activity]
-        if self.feedback == "none":
+        drive = drives.get("drive." + site.name)
+        if drive is None:
             return stack.rows_of_units(site, activity)
-        drive = drives["drive." + site.name]
         if activity.dim() == 5:
             drive = drive[..., None, None].expand_as(activity)
         if self.gate == "derivative":

@@ -68,6 +68,13 @@ class OnlineLearner(nn.Module):
         self.stack = Stack(network)
         self.sites = _choose(self.stack, plastic)
         self.start = self.sites[0].layer
+        if self.sites[-1].shape[0] != objective.outputs:
+            raise ValueError(
+                f"The readout {self.sites[-1].name!r} has {self.sites[-1].shape[0]} units, but the "
+                f"objective has {objective.outputs} outputs; make them the same."
+            )
+        if passes < 1:
+            raise ValueError(f"passes is {passes}; a stream is gone through at least once.")
         self.birth_in_training, self.birth_at_test = birth, birth_at_test
         self.passes, self.batch_learning = passes, batch_learning
         self.unroll = unroll or Unroll()
@@ -131,9 +138,7 @@ class OnlineLearner(nn.Module):
         def one(weights: FastWeights, given: Stream) -> FastWeights:
             return step(*fixed, weights, given)
 
-        for _ in range(self.passes):
-            fast = unroll(one, fast, stream, self.unroll)
-        return fast
+        return unroll(one, fast, stream, self.unroll, self.passes)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""
@@ -143,10 +148,11 @@ class OnlineLearner(nn.Module):
         """Support (`tasks steps batch *features`) and query features, from one encoder call."""
         support, query = episodes.support_x, episodes.query_x
         encoded = self.encode(torch.cat([support.flatten(0, 2), query.flatten(0, 1)]))
-        first, second = encoded.split(
-            [encoded.shape[0] - query.shape[:2].numel(), query.shape[:2].numel()]
+        learned_from, features = support.shape[:3].numel(), encoded.shape[1:]
+        return (
+            encoded[:learned_from].reshape(*support.shape[:3], *features),
+            encoded[learned_from:].reshape(*query.shape[:2], *features),
         )
-        return first.unflatten(0, support.shape[:3]), second.unflatten(0, query.shape[:2])
 
     def forward(self, episodes: Episode) -> MetaLoss:
         """Live every lifetime of the meta-batch and ask its queries."""
@@ -161,7 +167,7 @@ class OnlineLearner(nn.Module):
         return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Learned parameters as `weights`, `feedback`, `plasticity`, `strength`; empty ones left out."""
+        """What is learned, by kind: `weights`, `feedback`, `plasticity`, `strength`, if any."""
         groups = {
             "feedback": self.rule.feedback.feedback_parameters(),
             "plasticity": list(self.rule.plasticity.parameters()),

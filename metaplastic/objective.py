@@ -35,11 +35,13 @@ class CrossEntropy:
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Per example: `... outputs`, `...` -> `...`."""
+        self._check(target)
         flat = F.cross_entropy(prediction.flatten(0, -2), target.flatten(), reduction="none")
         return flat.view(target.shape)
 
     def label(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The one-hot target, `... outputs`, in the prediction's dtype."""
+        self._check(target)
         slots = torch.arange(self.outputs, device=target.device)
         return (target[..., None] == slots).to(prediction.dtype)
 
@@ -55,6 +57,13 @@ class CrossEntropy:
         """1 where the largest output is the target's, else 0: `...`."""
         return (prediction.argmax(-1) == target).to(prediction.dtype)
 
+    def _check(self, target: Tensor) -> None:
+        if target.is_floating_point():
+            raise ValueError(
+                f"The targets are {target.dtype}, but classification needs class indices; "
+                "give integers from 0, or use MeanSquaredError."
+            )
+
 
 @dataclass(frozen=True)
 class MeanSquaredError:
@@ -64,19 +73,30 @@ class MeanSquaredError:
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Per example: `... outputs`, `... outputs` -> `...`."""
+        self._check(target)
         return (prediction - target).square().mean(-1)
 
     def label(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The target itself."""
+        self._check(target)
         return target.to(prediction.dtype)
 
     def error(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Target minus prediction, `... outputs`."""
+        self._check(target)
         return target - prediction
 
     def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor:
         """`2 / outputs` times the error: the derivative of the mean of squares."""
         return self.error(prediction, target) * (2 / self.outputs)
+
+    def _check(self, target: Tensor) -> None:
+        # Else a target without its last axis would be broadcast against every example, silently.
+        if target.shape[-1] != self.outputs or not target.is_floating_point():
+            raise ValueError(
+                f"The targets are {target.dtype} of shape {tuple(target.shape)}, but regression "
+                f"needs real numbers whose last axis is the {self.outputs} outputs."
+            )
 
 
 def objective_for(spec: StreamSpec) -> CrossEntropy | MeanSquaredError:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from metaplastic.choices import check_choice
 from metaplastic.stack import Site
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
@@ -53,6 +54,8 @@ class PlasticityRule(nn.Module):
         learn: bool = True,
     ) -> None:
         super().__init__()
+        check_choice("per", per, Granularity)
+        check_choice("scale", scale, Scale)
         if scale == "log" and rate == 0:
             raise ValueError("A log-scaled rate cannot start at 0; give rate a value such as 1e-3.")
         if scale == "bounded" and abs(rate) >= limit:
@@ -119,7 +122,7 @@ class PlasticityRule(nn.Module):
 
 
 class Hebb(PlasticityRule):
-    """`rate * sum over rows of p x^T`: fire together, wire together, with p the clamped activity."""
+    """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor

@@ -12,10 +12,13 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from metaplastic.choices import check_choice
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.objective import Objective
 from metaplastic.plasticity import PlasticityRule
 from metaplastic.stack import FastWeights, Site, Stack, as_matrix
+
+Reduction = Literal["mean", "sum"]
 
 
 class LearningRule(nn.Module):
@@ -33,18 +36,26 @@ class LearningRule(nn.Module):
         plasticity: PlasticityRule,
         *,
         hidden_multiplier: float = 1.0,
-        reduction: Literal["mean", "sum"] = "mean",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        check_choice("reduction", reduction, Reduction)
         self.feedback, self.plasticity = feedback, plasticity
         self.hidden_multiplier, self.reduction = hidden_multiplier, reduction
+        self.attached = False
         self.options: dict[str, Any] = {
             "feedback": feedback, "plasticity": plasticity,
             "hidden_multiplier": hidden_multiplier, "reduction": reduction,
         }  # fmt: skip
 
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
-        """Make the meta-parameters for these plastic sites."""
+        """Make the meta-parameters for these plastic sites. A rule serves one learner."""
+        if self.attached:
+            raise ValueError(
+                "This rule already belongs to a learner, whose feedback and rates it holds; "
+                "make a new LearningRule for each learner."
+            )
+        self.attached = True
         self.feedback.attach(sites, outputs)
         self.plasticity.attach(sites)
 

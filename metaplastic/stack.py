@@ -17,13 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic.pullback import POINTWISE, per_example, pull_layer
+
 FastWeights = dict[str, Tensor]
 
-ACTIVATIONS = (
-    nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU, nn.ELU, nn.SiLU, nn.Identity
-)  # fmt: skip
-KEEPS_UNITS = (*ACTIVATIONS, nn.GroupNorm, nn.LayerNorm, nn.Dropout)
-REFUSED = (nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
+KEEPS_UNITS = (*POINTWISE, nn.GroupNorm, nn.LayerNorm)
+REFUSED = {
+    nn.modules.batchnorm._BatchNorm: "mixes the statistics of different lifetimes. Use GroupNorm "
+    "or LayerNorm,",
+    nn.modules.dropout._DropoutNd: "draws anew whenever a step is recomputed or carried back, so "
+    "its meta-gradient would be that of another network. Leave it out,",
+    nn.RNNBase: "cannot run with weights of its own for each lifetime. Use Linear or Conv2d,",
+    nn.MultiheadAttention: "cannot run with weights of its own for each lifetime. Use Linear,",
+    nn.Embedding: "cannot run with weights of its own for each lifetime. Use one-hot and Linear,",
+}
 
 
 @dataclass(frozen=True)
@@ -48,10 +55,10 @@ class Site:
 
 
 class Tape(NamedTuple):
-    """What one forward pass leaves behind. `values[i]` is the input of layer i, the last the output.
+    """What one forward pass leaves behind. `values[i]` is what enters layer i.
 
-    `pre[site]` is `tasks rows pre`, for sites whose weights are the task's own; every value is
-    `tasks batch *features`.
+    The last value is the output; each is `tasks batch *features`. `pre[site]` is
+    `tasks rows pre`, for sites whose weights are the task's own.
     """
 
     values: tuple[Tensor, ...]
@@ -72,12 +79,12 @@ class Stack:
     def __init__(self, network: nn.Sequential) -> None:
         named = list(_flatten(network))
         for name, layer in named:
-            if isinstance(layer, REFUSED):
-                raise ValueError(
-                    f"Layer {name!r} is a {type(layer).__name__}, which cannot run with weights of "
-                    "its own for each lifetime. Use GroupNorm or LayerNorm, or move it into the "
-                    "encoder, which is run once for all lifetimes."
-                )
+            for refused, reason in REFUSED.items():
+                if isinstance(layer, refused):
+                    raise ValueError(
+                        f"Layer {name!r} is a {type(layer).__name__}, which {reason} or move it "
+                        "into the encoder, which is run once for all lifetimes."
+                    )
         self.names = [name for name, _ in named]
         self.layers = [layer for _, layer in named]
         self.sites = {
@@ -102,8 +109,8 @@ class Stack:
         for index in range(start, len(self.layers) if stop is None else stop):
             name, layer = self.names[index], self.layers[index]
             if name not in self.sites:
-                x = _per_example(layer, x)
-            elif weights[name + ".weight"].dim() == layer.weight.dim():
+                x = per_example(layer, x)
+            elif weights[name + ".weight"].dim() == self.sites[name].module.weight.dim():
                 x = _shared(self.sites[name], x, weights)
             else:
                 x, pre[name] = self._per_task(self.sites[name], x, weights)
@@ -124,7 +131,7 @@ class Stack:
             out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
         if isinstance(site.module, nn.Conv2d):
             height, width = _output_size(site.module, x)
-            out = out.unflatten(1, (x.shape[1], height, width)).movedim(-1, 2)
+            out = out.reshape(*x.shape[:2], height, width, -1).movedim(-1, 2)
         return out, rows
 
     def rows(self, site: Site, x: Tensor) -> Tensor:
@@ -133,14 +140,15 @@ class Stack:
             if x.dim() != 3:
                 raise ValueError(
                     f"Site {site.name!r} is a Linear and was given inputs of shape "
-                    f"{tuple(x.shape[2:])} per example; it needs a flat vector. Put a Flatten before it."
+                    f"{tuple(x.shape[2:])} per example; it needs a flat vector. "
+                    "Put a Flatten before it."
                 )
             return x
         conv = site.module
         patches = F.unfold(
             x.flatten(0, 1), _pair(conv.kernel_size), conv.dilation, _padding(conv), conv.stride
         )
-        return patches.unflatten(0, x.shape[:2]).mT.flatten(1, 2)
+        return patches.reshape(*x.shape[:2], *patches.shape[1:]).mT.flatten(1, 2)
 
     def rows_of_units(self, site: Site, value: Tensor) -> Tensor:
         """The postsynaptic side: `tasks batch post (height width)` -> `tasks rows post`."""
@@ -162,7 +170,7 @@ class Stack:
             if name in self.sites:
                 signal = self._site_pull(self.sites[name], tape.values[index], signal, weights)
             else:
-                signal = _layer_pull(layer, tape.values[index], tape.values[index + 1], signal)
+                signal = pull_layer(layer, tape.values[index], tape.values[index + 1], signal)
         return signal
 
     def _site_pull(
@@ -173,7 +181,7 @@ class Stack:
         if isinstance(site.module, nn.Linear):
             return rows
         conv = site.module
-        patches = rows.unflatten(1, (x.shape[1], -1)).flatten(0, 1).mT
+        patches = rows.reshape(x.shape[0] * x.shape[1], -1, rows.shape[-1]).mT
         folded = F.fold(
             patches,
             x.shape[-2:],
@@ -182,7 +190,7 @@ class Stack:
             _padding(conv),
             conv.stride,
         )
-        return folded.unflatten(0, x.shape[:2])
+        return folded.view_as(x)
 
 
 def as_matrix(site: Site, weight: Tensor) -> Tensor:
@@ -211,31 +219,11 @@ def _shared(site: Site, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         return F.linear(x, weight, bias)
     conv = site.module
     out = F.conv2d(x.flatten(0, 1), weight, bias, conv.stride, _padding(conv), conv.dilation)
-    return out.unflatten(0, x.shape[:2])
+    return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
-def _per_example(layer: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(layer, ACTIVATIONS):
-        return layer(x)  # type: ignore[no-any-return]
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
-
-
-def _layer_pull(layer: nn.Module, x: Tensor, out: Tensor, signal: Tensor) -> Tensor:
-    # The common cases by hand: they are what inner loops are made of, and they compile.
-    if isinstance(layer, nn.ReLU):
-        return signal * (out > 0)
-    if isinstance(layer, nn.Tanh):
-        return signal * (1 - out.square())
-    if isinstance(layer, nn.Identity):
-        return signal
-    if isinstance(layer, nn.Flatten):
-        return signal.view_as(x)
-    _, pullback = torch.func.vjp(lambda value: _per_example(layer, value), x)
-    return pullback(signal)[0]  # type: ignore[no-any-return]
-
-
-def _pair(size: tuple[int, ...]) -> list[int]:
-    return [size[0], size[1]]
+def _pair(size: tuple[int, ...]) -> tuple[int, int]:
+    return size[0], size[1]
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:
@@ -250,7 +238,12 @@ def _output_size(conv: nn.Conv2d, x: Tensor) -> tuple[int, int]:
     sizes = [
         (length + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
         for length, pad, dilation, kernel, stride in zip(
-            x.shape[-2:], _padding(conv), conv.dilation, conv.kernel_size, conv.stride, strict=True
+            (x.shape[-2], x.shape[-1]),
+            _padding(conv),
+            conv.dilation,
+            conv.kernel_size,
+            conv.stride,
+            strict=True,
         )
     ]
     return sizes[0], sizes[1]

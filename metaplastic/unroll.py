@@ -27,8 +27,9 @@ class Unroll:
             the backward pass. Exact; memory falls to the square root of the lifetime when this is
             its square root, for one more forward pass. On Linux the freed memory is only given
             back with `MALLOC_MMAP_THRESHOLD_=65536` in the environment.
-        truncate: cut the graph every so many steps, so that the meta-gradient sees only the last
-            ones. **Biased**: what was learned early in a lifetime gets no credit.
+        truncate: only the last so many steps are seen by the meta-gradient; those before them run
+            without a graph. **Biased**: what was learned early in a lifetime gets no credit, and
+            the weights at birth get none at all.
         compile: compile the inner step with `torch.compile`; checked against the uncompiled
             meta-gradient once, with a warning and a fall back where they differ or where there
             is no compiler.
@@ -45,28 +46,32 @@ class Unroll:
                 raise ValueError(f"{name} is {value}; it needs at least 1 step, or None for never.")
 
 
-def unroll(step: Step, weights: FastWeights, stream: Stream, how: Unroll) -> FastWeights:
+def unroll(
+    step: Step, weights: FastWeights, stream: Stream, how: Unroll, passes: int = 1
+) -> FastWeights:
     """Run `step` along the `steps` axis of every tensor of the stream (`tasks steps ...`)."""
     steps = [
         dict(zip(stream, slices, strict=True))
         for slices in zip(*(tensor.unbind(1) for tensor in stream.values()), strict=True)
-    ]
+    ] * passes
+    if not torch.is_grad_enabled():
+        return _run(step, weights, steps)
+    if how.truncate is not None and how.truncate < len(steps):
+        with torch.no_grad():
+            weights = _run(step, weights, steps[: -how.truncate])
+        steps = steps[-how.truncate :]
     segment = how.checkpoint_every
-    if segment is None or not torch.is_grad_enabled():
-        return _run(step, weights, steps, how.truncate, 0)
+    if segment is None:
+        return _run(step, weights, steps)
     for first in range(0, len(steps), segment):
-        weights = checkpoint(  # type: ignore[assignment]
-            _run, step, weights, steps[first : first + segment], how.truncate, first,
+        weights = checkpoint(
+            _run, step, weights, steps[first : first + segment],
             use_reentrant=False, preserve_rng_state=False,
         )  # fmt: skip
     return weights
 
 
-def _run(
-    step: Step, weights: FastWeights, steps: list[Stream], truncate: int | None, first: int
-) -> FastWeights:
-    for index, given in enumerate(steps, first):
-        if truncate is not None and index > 0 and index % truncate == 0:
-            weights = {name: weight.detach() for name, weight in weights.items()}
+def _run(step: Step, weights: FastWeights, steps: list[Stream]) -> FastWeights:
+    for given in steps:
         weights = step(weights, given)
     return weights
