@@ -1,0 +1,14 @@
+"""FLP's gated form with feedback weights that stay as drawn: what learning them is worth."""
+
+from __future__ import annotations
+
+from experiments.methods import flp_gated
+from experiments.methods.flp_gated import rates
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates"]
+
+
+def build(problem: Problem) -> OnlineLearner:
+    return flp_gated.build(problem, feedback="random")

@@ -1,0 +1,18 @@
+"""OML with first-order meta-gradients, as OML's code before July 2020, FLP's baseline and ANML ran.
+
+Each inner gradient is a constant for the outer loop, so the representation is never told how it
+shapes later updates. Not an improvement but the published handicap, to see what it costs.
+"""
+
+from __future__ import annotations
+
+from experiments.methods import oml
+from experiments.methods.oml import rates
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates"]
+
+
+def build(problem: Problem, *, rate: float = 0.01) -> OnlineLearner:
+    return oml.build(problem, second_order=False, rate=rate)
