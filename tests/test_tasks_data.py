@@ -31,32 +31,32 @@ assert cached("made", decode).tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("METAPLASTIC_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def test_two_processes_at_once_decode_once(cache: Path) -> None:
+def test_two_processes_at_once_decode_once(kept: Path) -> None:
     command = [sys.executable, "-c", SLOW_DECODE]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(said) == ["", "decoded\n"]
-    assert sorted(file.name for file in cache.iterdir()) == ["made.npy", "made.npy.lock"]
+    assert sorted(file.name for file in kept.iterdir()) == ["made.npy", "made.npy.lock"]
 
 
-def test_a_decoder_that_fails_leaves_nothing_behind(cache: Path) -> None:
+def test_a_decoder_that_fails_leaves_nothing_behind(kept: Path) -> None:
     def broken() -> Iterator[Pixels]:
         yield np.zeros(3, np.uint8)
         raise DataError("The second entry is damaged.")
 
     with pytest.raises(DataError, match="second entry"):
         cached("made", lambda: ((2, 3), broken()))
-    assert [file.name for file in cache.iterdir()] == ["made.npy.lock"]
+    assert [file.name for file in kept.iterdir()] == ["made.npy.lock"]
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_behind(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
@@ -64,13 +64,13 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DataError, match=r"No space left on device.*free some space"):
         cached("made", lambda: ((1, 3), [np.zeros(3, np.uint8)]))
-    assert [file.name for file in cache.iterdir()] == ["made.npy.lock"]
+    assert [file.name for file in kept.iterdir()] == ["made.npy.lock"]
 
 
-def test_a_truncated_cache_is_refused_in_a_sentence(cache: Path) -> None:
+def test_a_truncated_cache_is_refused_in_a_sentence(kept: Path) -> None:
     cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)]))
-    whole = (cache / "made.npy").read_bytes()
-    (cache / "made.npy").write_bytes(whole[:-100])
+    whole = (kept / "made.npy").read_bytes()
+    (kept / "made.npy").write_bytes(whole[:-100])
     with pytest.raises(DataError, match=r"made.npy' is damaged .*; delete it and run again\."):
         cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)]))
 

@@ -41,7 +41,7 @@ def test_support_and_query_share_no_picture() -> None:
     learned, asked = number(episode.support_x).flatten(1), number(episode.query_x)
     assert not (learned[:, :, None] == asked[:, None]).any()
     for lifetime in torch.cat([learned, asked], 1):
-        assert len(lifetime.unique()) == 50
+        assert len(torch.unique(lifetime)) == 50
 
 
 def test_published_overlap_draws_the_query_as_if_nothing_had_been_learned() -> None:
@@ -64,7 +64,7 @@ def test_every_picture_is_asked_about_equally_often_where_the_ranges_overlap_in_
 def test_labels_are_a_fresh_permutation_that_names_each_class_once() -> None:
     episode = stream(ways=4).sample(300, seeded())
     for task in range(300):
-        label_of = {}
+        label_of: dict[int, int] = {}
         classes, _ = class_and_instance(episode.support_x[task, :, 0])
         for class_, label in zip(
             classes.tolist(), episode.support_y[task, :, 0].tolist(), strict=True
@@ -81,8 +81,8 @@ def test_labels_out_of_a_larger_pool_use_all_of_it() -> None:
     few = stream(ways=3, slots=20, outputs=1000)
     episode = few.sample(200, seeded())
     assert few.spec.outputs == 1000
-    assert set(episode.support_y.unique().tolist()) == set(range(20))
-    assert all(len(labels.unique()) == 3 for labels in episode.support_y)
+    assert set(torch.unique(episode.support_y).tolist()) == set(range(20))
+    assert all(len(torch.unique(labels)) == 3 for labels in episode.support_y)
 
 
 def test_global_labels_are_class_numbers_and_so_are_those_of_the_remember_set() -> None:
@@ -93,7 +93,7 @@ def test_global_labels_are_class_numbers_and_so_are_those_of_the_remember_set() 
     assert oml.spec.outputs == CLASSES
     assert oml.spec.queries == 3 * 5 + 64 == episode.query_y.shape[1]
     remembered = episode.query_y[:, 15:]
-    assert set(remembered.unique().tolist()) == set(range(CLASSES))
+    assert set(torch.unique(remembered).tolist()) == set(range(CLASSES))
     assert (episode.query_subtask[:, 15:] == 3).all()
     assert (episode.query_subtask[:, :15] < 3).all()
 

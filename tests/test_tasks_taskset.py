@@ -46,11 +46,11 @@ def test_examples_are_split_into_support_and_query_class_by_class() -> None:
     for task in range(20):
         x = torch.cat([episode.support_x[task, :, 0], episode.query_x[task]])
         y = torch.cat([episode.support_y[task, :, 0], episode.query_y[task]])
-        assert len(x.unique(dim=0)) == 12  # no example is both learned and asked about
+        assert len(torch.unique(x, dim=0)) == 12  # no example is both learned and asked about
         assert torch.equal(y.bincount(), torch.tensor([4, 4, 4]))
         pairs = set(zip(x[:, 0].tolist(), y.tolist(), strict=True))
         assert len(pairs) == 3
-    assert len(episode.support_y[:, 0].unique()) == 3
+    assert len(torch.unique(episode.support_y[:, 0])) == 3
 
 
 def test_order_by_class_shows_one_class_after_another() -> None:
