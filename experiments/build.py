@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
@@ -39,7 +39,7 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     return kind(**chosen)  # type: ignore[no-any-return]
 
 
-def _stream_class(task: str) -> Callable[..., Any]:
+def _stream_class(task: str) -> Any:
     module = import_module(f"tasks.{task}")
     wanted = task.replace("_", "")
     named = (kind for name, kind in vars(module).items() if name.lower() == wanted)

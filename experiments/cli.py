@@ -7,7 +7,7 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -48,10 +48,24 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     require(getattr(parsed, "task", "sines"), tasks(), "a task")
-    for method in (getattr(parsed, "method", None), *getattr(parsed, "methods", ())):
-        if method is not None:
-            require(method, methods(), "a method")
+    named = [getattr(parsed, "method", ""), *getattr(parsed, "methods", ())]
+    for method in filter(None, named):
+        require(method.partition(",")[0], methods(), "a method")
     return parsed
+
+
+def as_argv(config: Any) -> list[str]:
+    """The command line that gives exactly this config, whatever the presets."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            words += [flag(field.name)] if value else []
+        elif isinstance(value, tuple):
+            words += [flag(field.name), *map(str, value)] if value else []
+        else:
+            words += [flag(field.name), str(value)]
+    return words
 
 
 def _listed(config: object) -> str:

@@ -41,18 +41,13 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Stream):
-    """Meta-train a method on a task stream and save the rule it found."""
+class MetaTraining(Stream):
+    """How to meta-train, whatever the method."""
 
-    method: Annotated[str, Doc("a file in experiments/methods")] = "flp"
-    options: Annotated[tuple[str, ...], Doc("options of the method, as name=value ...")] = ()
     steps: Annotated[int, Doc("meta-steps")] = 4000
     minutes: Annotated[float | None, Doc("choose --steps to take about this long")] = None
     tasks: Annotated[int, Doc("lifetimes per meta-step")] = 8
     micro: Annotated[int | None, Doc("lifetimes held in memory at once; None: all")] = None
-    rates: Annotated[
-        tuple[str, ...], Doc("meta learning rates as group=value ..., over the method's own")
-    ] = ()
     clip: Annotated[float | None, Doc("largest norm of a meta-gradient")] = 10.0
     schedule: Annotated[
         Literal["constant", "cosine", "published"],
@@ -66,8 +61,19 @@ class Train(Stream):
     compile: Annotated[bool, Doc("compile the inner step")] = False
     log_every: Annotated[int, Doc("meta-steps between two lines of metrics")] = 10
     save_every: Annotated[int, Doc("meta-steps between two checkpoints")] = 200
-    name: Annotated[str | None, Doc("of the run; None: made of the above")] = None
     runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(MetaTraining):
+    """Meta-train a method on a task stream and save the rule it found."""
+
+    method: Annotated[str, Doc("a file in experiments/methods")] = "flp"
+    options: Annotated[tuple[str, ...], Doc("options of the method, as name=value ...")] = ()
+    rates: Annotated[
+        tuple[str, ...], Doc("meta learning rates as group=value ..., over the method's own")
+    ] = ()
+    name: Annotated[str | None, Doc("of the run; None: made of the above")] = None
     resume: Annotated[bool, Doc("go on with the run of this name, to the bit")] = False
     overwrite: Annotated[bool, Doc("replace the run of this name")] = False
     log: Annotated[tuple[Logger, ...], Doc("also log there")] = ()
@@ -79,6 +85,18 @@ class Train(Stream):
     def run_name(self) -> str:
         parts = (self.task, self.order, self.method, *self.options, f"seed{self.seed}")
         return self.name or "-".join(part.replace("=", "_").replace("/", "_") for part in parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(MetaTraining):
+    """Meta-train several methods on one stream, over several seeds, and print one table."""
+
+    methods: Annotated[
+        tuple[str, ...], Doc("files in experiments/methods, as METHOD or METHOD,option=value,...")
+    ] = ("flp", "oml")
+    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
+    jobs: Annotated[int, Doc("runs at a time, each on --threads threads")] = 1
+    name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = "compare"
 
 
 SINES = ("sines",)

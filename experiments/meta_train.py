@@ -13,8 +13,11 @@ from experiments.config import Train, preset, record, restore
 from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder
 
-# What may differ when a run goes on: none of it changes a number.
-FREE = ("resume", "overwrite", "log", "wandb_mode", "runs", "data", "debug")
+# What may differ when a run goes on; the trainer itself sees to it that what it learns is the same.
+FREE = (
+    "resume", "overwrite", "log", "wandb_mode", "runs", "data", "debug",
+    "steps", "diverged", "log_every", "save_every", "episodes",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:

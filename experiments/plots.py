@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#999933")
 MARKERS = "osD^vPX*"
+WORTH_A_LOG = 8  # a smaller range is easier to read on a linear axis
+UNITS = {"plasticity": "rate per inner step", "feedback": "feedback weight", "strength": "strength"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,19 @@ def draw_lines(
     for index, (label, curve) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
         values = np.asarray(curve.runs, dtype=float)
-        marker = {"marker": MARKERS[index % len(MARKERS)], "markersize": 4} if markers else {}
-        axes.plot(curve.x, values.mean(0), color=color, label=label, linewidth=1.6, **marker)
+        (line,) = axes.plot(curve.x, values.mean(0), color=color, label=label, linewidth=1.6)
+        if markers:
+            line.set_marker(MARKERS[index % len(MARKERS)])
+            line.set_markersize(4)
         if len(values) > 1:
             axes.fill_between(curve.x, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
-    if log_y:
+    drawn = np.concatenate(
+        [np.asarray(curve.runs, dtype=float).ravel() for curve in curves.values()]
+    )
+    drawn = drawn[np.isfinite(drawn)]
+    if log_y and drawn.size and 0 < WORTH_A_LOG * drawn.min() < drawn.max():
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     _finish(axes, x, y, title)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8)
@@ -66,7 +76,7 @@ def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.4 * rows), layout="constrained", dpi=150)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
     steps = [record["step"] for record in logged]
     for axes, name in zip(panels, names, strict=False):
         low, lower, middle, upper, high = (
@@ -77,8 +87,8 @@ def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         axes.fill_between(steps, lower, upper, color=COLORS[0], alpha=0.3, lw=0, label="half")
         axes.plot(steps, middle, color=COLORS[0], linewidth=1.4, label="median")
         group, _, parameter = name.removeprefix("rule/").partition("/")
-        _finish(axes, "meta-steps", f"{group} (a.u.)", parameter)
-    for axes in list(panels)[: rows * columns - len(names)]:
+        _finish(axes, "meta-steps", UNITS.get(group, group), parameter)
+    for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=7)
     _save(figure, path)
@@ -96,7 +106,8 @@ def _finish(axes: Axes, x: str, y: str, title: str) -> None:
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.set_title(title, fontsize=9, loc="left")
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8, which="both")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

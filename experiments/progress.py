@@ -17,49 +17,58 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int, done: int = 0, quiet: bool = False) -> Iterator[Report]:
+def progress(title: str, total: int, done: int = 0, percent: bool = False) -> Iterator[Report]:
     """A reporter of steps done out of `total`, of which `done` lie behind us already."""
-    if quiet:
-        yield lambda step, note="": None
-    elif sys.stderr.isatty():
-        yield from _bar(title, total, done)
+    if sys.stderr.isatty():
+        yield from _bar(title, total, done, percent)
     else:
-        yield _lines(title, total, done)
+        yield _lines(title, total, done, percent)
 
 
-def _bar(title: str, total: int, done: int) -> Iterator[Report]:
+def _bar(title: str, total: int, done: int, percent: bool) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        BarColumn(bar_width=24),
+        TaskProgressColumn() if percent else MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    # Rates change slowly and are reported in bursts, so they are averaged over minutes.
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bars:
         bar = bars.add_task(title, total=total, completed=done, note="")
-        yield lambda step, note="": bars.update(bar, completed=step, note=note)
+
+        def report(step: int, note: str = "") -> None:
+            bars.update(bar, completed=step, note=note)
+
+        yield report
 
 
-def _lines(title: str, total: int, done: int) -> Report:
+def _lines(title: str, total: int, done: int, percent: bool) -> Report:
     begun = said = time.monotonic()
+    finished = False
 
     def report(step: int, note: str = "") -> None:
-        nonlocal said
+        nonlocal said, finished
         now = time.monotonic()
-        if now - said < LINE_EVERY and step < total:
+        if finished or (now - said < LINE_EVERY and step < total):
             return
-        said = now
+        said, finished = now, step >= total
         left = (now - begun) / max(step - done, 1) * (total - step)
-        print(f"{title}: {step}/{total}, {clock(left)} left, {note}", file=sys.stderr, flush=True)
+        far = f"{100 * step / total:.0f} %" if percent else f"{step}/{total}"
+        print(f"{title}: {far}, {clock(left)} left, {note}", file=sys.stderr, flush=True)
 
     return report
 

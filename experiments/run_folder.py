@@ -9,21 +9,18 @@ runs/NAME/config.json        every setting, resolved
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
-import shlex
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.registry import ROOT, ConfigError
+from experiments.registry import ConfigError
 
-PACKAGES = ("metaplastic", "torch", "numpy", "safetensors", "matplotlib")
+PACKAGES = ("numpy", "safetensors", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -78,23 +75,24 @@ class RunFolder:
         """The settings a run was started with."""
         return read_json(self.config, "start the run without --resume first")
 
+    def results(self) -> dict[str, Any]:
+        """What a finished run came to."""
+        return read_json(self.result, "the run is not finished, go on with it by --resume")
+
 
 def environment() -> dict[str, Any]:
     """What a reader needs to judge or repeat a run besides its config."""
     import torch
 
-    return {
-        "command": shlex.join(sys.orig_argv[1:]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
+    from metaplastic.provenance import provenance
+
+    return provenance() | {
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES},
     }
 
 
@@ -105,34 +103,28 @@ def _cpu() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write whole or not at all: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
+            json.dump(finite(value), file, indent=2, allow_nan=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no word for what is not finite: such numbers become strings that `float` reads."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, advice: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_a_run_records_where_it_ran(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.start({})
     environment = read_json(folder.root / "environment.json", "")
-    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["torch"] == torch.__version__
     assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
     assert environment["threads"] == torch.get_num_threads()
 

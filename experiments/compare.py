@@ -1,0 +1,71 @@
+"""Compare methods: the same stream, network, meta-training time and seeds, in one table.
+
+    python -m experiments.compare --methods flp flp_readout oml scratch --minutes 5 --jobs 2
+
+Runs that are finished are kept and those that were cut short go on, so the same command can be
+given again after anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from experiments import cli
+from experiments.config import Compare, MetaTraining, Train, preset
+from experiments.jobs import run_all
+from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.tables import as_markdown, rows
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Compare, argv, preset(Compare, argv))
+    groups = planned(config)
+    run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
+    root = config.runs / config.name
+    table = collect(groups, root / "plots")
+    write_table(root, table)
+    print(f"{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
+
+
+def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str, str]]:
+    """The rows of finished runs of several methods on one stream, drawn as well."""
+    from experiments.curves import draw_lifetimes, draw_training  # matplotlib, for --help, is slow
+
+    folders = {
+        label: [RunFolder(run.runs / run.run_name) for run in runs]
+        for label, runs in groups.items()
+    }
+    results = {label: [run.results() for run in runs] for label, runs in folders.items()}
+    draw_lifetimes(plots, results)
+    draw_training(
+        plots, {label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()}
+    )
+    return rows(results)
+
+
+def write_table(root: Path, table: Sequence[Mapping[str, str]], remark: str = "") -> None:
+    """The table as markdown and as JSON."""
+    write_json(root / "table.json", {"remark": remark, "rows": list(table)})
+    text = "\n\n".join(part for part in (remark, as_markdown(table)) if part)
+    (root / "table.md").write_text(text + "\n", encoding="utf-8")
+
+
+def planned(config: Compare) -> dict[str, list[Train]]:
+    """The runs of every method, one a seed."""
+    shared = {field.name: getattr(config, field.name) for field in fields(MetaTraining)}
+    groups: dict[str, list[Train]] = {}
+    for label in config.methods:
+        method, *options = label.split(",")
+        run = Train(**shared, method=method, options=tuple(options))
+        folder = "-".join([method, *options]).replace("=", "_")
+        groups[label] = [
+            replace(run, seed=seed, name=f"{config.name}/{folder}-seed{seed}")
+            for seed in range(config.seed, config.seed + config.seeds)
+        ]
+    return groups
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,59 @@
+"""Which curves are drawn of runs: learning while meta-training, and knowing while living."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.plots import Curve, draw_lines, smooth
+
+Record = Mapping[str, Any]
+WINDOWS = 20  # a curve of meta-training is smoothed over a twentieth of its length
+
+
+def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]]) -> None:
+    """Query loss, and accuracy where there is one, over meta-training: labels to runs to lines."""
+    for name, log_y in (("loss", True), ("accuracy", False)):
+        curves = {}
+        for label, runs in metrics.items():
+            usable = [[line for line in run if name in line] for run in runs]
+            if all(usable):
+                curves[label] = _on_one_axis(usable, name)
+        if curves:
+            title = "meta-training, smoothed over a twentieth of the run"
+            path = folder / f"training_{name}.png"
+            draw_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
+
+
+def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
+    """Runs of different lengths at the meta-steps of the first, as far as the shortest goes."""
+    last = min(run[-1]["step"] for run in runs)
+    x = [line["step"] for line in runs[0] if line["step"] <= last] or [last]
+    values = []
+    for run in runs:
+        smoothed = smooth([float(line[name]) for line in run], max(1, len(run) // WINDOWS))
+        values.append(np.interp(x, [line["step"] for line in run], smoothed).tolist())
+    return Curve(x, values)
+
+
+def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+    """What every method knows while it lives: over what it has met so far, and over everything."""
+    first = next(iter(results.values()))[0]
+    regression = first["kind"] == "regression"
+    y = "mean squared error" if regression else "accuracy"
+    things = "functions" if regression else "classes"
+    for name, x, title in (
+        ("seen", f"{things} seen", f"over the {things} seen so far"),
+        ("examples", "examples seen", f"over all {things} of the lifetime"),
+    ):
+        curves = {
+            label: Curve(runs[0][name]["x"], [[float(y) for y in run[name]["y"]] for run in runs])
+            for label, runs in results.items()
+            if name in runs[0]
+        }
+        if curves:
+            path = folder / f"test_{name}.png"
+            draw_lines(path, curves, x, y, title, log_y=regression, markers=True)

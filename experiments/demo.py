@@ -1,0 +1,85 @@
+"""FLP and second-order OML on sines and on few-shot images, from nothing to one table.
+
+    python -m experiments.demo
+
+Meta-trains four learners, two at a time, and leaves their run folders with plots and rule files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.compare import collect, planned, write_table
+from experiments.config import Compare, Train, preset
+from experiments.jobs import run_all
+from experiments.tables import as_markdown
+
+METHODS = ("flp", "oml")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Meta-train FLP and second-order OML on sines and on few-shot images; print one table."""
+
+    minutes: Annotated[float, Doc("of meta-training for each of the four runs")] = 2.5
+    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
+    runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
+    name: Annotated[str, Doc("of the demo; runs that it already holds are kept")] = "demo"
+    tiny: Annotated[bool, Doc("a few meta-steps only, to see that everything runs")] = False
+    seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
+    debug: Annotated[bool, Doc("show where an error came from")] = False
+
+
+def main(argv: Sequence[str]) -> None:
+    demo = cli.parse(Demo, argv, Demo())
+    images, remark = choose_images(demo)
+    print(remark)
+    streams = {task: planned(comparison(demo, task)) for task in ("sines", images)}
+    every = [run for groups in streams.values() for runs in groups.values() for run in runs]
+    print(f"{len(every)} runs, two at a time, {demo.minutes:g} minutes of meta-training each.")
+    run_all(every, jobs=2, title="demo")
+    root = demo.runs / demo.name
+    table = [
+        row for task, groups in streams.items() for row in collect(groups, root / task / "plots")
+    ]
+    write_table(root, table, remark)
+    print(f"\n{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
+
+
+def comparison(demo: Demo, task: str) -> Compare:
+    """The two runs on one stream."""
+    size = "tiny" if demo.tiny else "laptop"
+    chosen = preset(Compare, ["--preset", size, "--task", task])
+    return replace(
+        chosen,
+        methods=METHODS,
+        seeds=1,
+        seed=demo.seed,
+        minutes=None if demo.tiny else demo.minutes,
+        data=demo.data,
+        runs=demo.runs,
+        name=f"{demo.name}/{task}",
+    )
+
+
+def choose_images(demo: Demo) -> tuple[str, str]:
+    """Omniglot where it is found or can be fetched, else glyphs; and a sentence that says which."""
+    from experiments.build import build_stream
+    from tasks.data import DataError
+
+    try:
+        config = preset(Train, ["--task", "omniglot"])
+        build_stream(replace(config, data=demo.data), "train").spec  # noqa: B018  reads the files
+    except DataError as error:
+        return "glyphs", f"The images are glyphs, drawn here, because: {error}"
+    return "omniglot", "The images are Omniglot."
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,113 @@
+"""Several runs, a few at a time, each in a process of its own; any of them may be cut short."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.cli import as_argv
+from experiments.config import Train, record
+from experiments.progress import progress
+from experiments.registry import ROOT, ConfigError
+from experiments.run_folder import RunFolder, read_lines
+
+PARTS = 1000  # of a run, for the bar
+LIVING = 950  # of them are meta-training, the rest is evaluation
+POLL = 0.5  # seconds
+# What a finished run may differ in and still answer the question that is asked now.
+UNASKED = ("steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs")
+
+
+def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
+    """Bring every run to its end; finished ones are kept, interrupted ones go on.
+
+    Raises:
+        RuntimeError: after all of them, if any failed, with the last words of the first.
+    """
+    waiting = [run for run in runs if not _finished(run)]
+    done = len(runs) - len(waiting)
+    active: dict[Train, subprocess.Popen[str]] = {}
+    failed: list[Train] = []
+    try:
+        with progress(title, len(runs) * PARTS, done * PARTS, percent=True) as report:
+            while waiting or active:
+                while waiting and len(active) < jobs:
+                    run = waiting.pop(0)
+                    active[run] = _start(run, alone=jobs == 1)
+                time.sleep(POLL)
+                for run, process in list(active.items()):
+                    if process.poll() is not None:
+                        del active[run]
+                        done += 1
+                        failed += [run] if process.returncode else []
+                so_far = done * PARTS + sum(map(_parts, active))
+                report(so_far, ", ".join(run.run_name.rpartition("/")[2] for run in active))
+    finally:
+        for process in active.values():
+            process.terminate()
+    if failed:
+        words = _log(failed[0]).read_text(encoding="utf-8").split("\n")
+        last = next((line for line in reversed(words) if line.strip()), "it said nothing")
+        raise RuntimeError(
+            f"{len(failed)} of {len(runs)} runs failed, {failed[0].run_name} first: "
+            f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})"
+        )
+
+
+def _folder(run: Train) -> RunFolder:
+    return RunFolder(run.runs / run.run_name)
+
+
+def _log(run: Train) -> Path:
+    root = _folder(run).root
+    return root.with_name(f"{root.name}.log")
+
+
+def _finished(run: Train) -> bool:
+    """Whether the run is there, whole, and the one that is asked for."""
+    folder = _folder(run)
+    if not folder.config.exists():
+        return False
+    before, now = folder.recorded(), record(run)
+    free = UNASKED if run.minutes is not None else UNASKED[1:]
+    for name, value in now.items():
+        if name not in free and before.get(name) != value:
+            raise ConfigError(
+                f"{folder.root} holds a run with {name} = {before.get(name)!r}, not {value!r}: "
+                "choose another --name, or delete that folder."
+            )
+    return folder.result.exists()
+
+
+def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
+    if not alone and run.threads is None:
+        run = replace(run, threads=1)
+    folder = _folder(run)
+    words = as_argv(run)
+    if folder.config.exists():
+        words = ["--runs", str(run.runs), "--name", run.run_name, "--resume"]
+    log = _log(run)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "experiments.meta_train", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+
+def _parts(run: Train) -> int:
+    """How far a run is, by the last line of its metrics."""
+    folder = _folder(run)
+    if not folder.config.exists():
+        return 0
+    steps = folder.recorded()["steps"]
+    lines = read_lines(folder.metrics)
+    return int(LIVING * lines[-1]["step"] / steps) if lines else 0

@@ -1,0 +1,86 @@
+"""Judge a rule file on lifetimes it never met.
+
+    python -m experiments.meta_test runs/NAME/rule --episodes 1000 --order iid
+
+Lives on the test split of the stream that the rule was meta-trained on, or of another by flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+from tyro.conf import Positional
+
+from experiments import cli
+from experiments.config import Stream, preset, record, restore
+from experiments.registry import ConfigError
+from experiments.run_folder import write_json
+from experiments.tables import as_markdown, rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(Stream):
+    """Judge a rule file on lifetimes of the stream it was meta-trained on, or of another."""
+
+    rule: Annotated[Positional[Path], Doc("folder with config.json and model.safetensors")] = Path(
+        "rule"
+    )
+    out: Annotated[Path | None, Doc("folder of results; None: test, beside the rule")] = None
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Test, argv, preset(Test, argv))
+    from metaplastic.artifact import read_config  # torch only loads once there is work to do
+
+    source = read_config(config.rule)["provenance"]
+    if not any(word.startswith(("--task", "--preset")) for word in argv):
+        config = cli.parse(Test, argv, restore(Test, source.get("settings", {}), config.rule))
+    test(config, source)
+
+
+def test(config: Test, source: dict[str, Any]) -> None:
+    """Live the lifetimes; write the summary, the matrix and plots; print the table."""
+    import torch
+
+    from experiments.build import build_stream
+    from experiments.curves import draw_lifetimes
+    from experiments.testing import judge
+    from metaplastic.artifact import from_pretrained
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    learner = from_pretrained(config.rule, device=config.device)
+    stream = build_stream(config, "test")
+    require_fit(source.get("spec", {}), record_of(stream.spec))
+    folder = config.out or config.rule.parent / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    label = source.get("method", config.rule.name)
+    result = judge(learner, stream, config, folder) | {"method": label}
+    write_json(folder / "result.json", {**result, "settings": record(config)})
+    draw_lifetimes(folder / "plots", {label: [result]})
+    print(as_markdown(rows({label: [result]})))
+    low, high = result["interval"]
+    print(f"95 % interval over {config.episodes} lifetimes: {low:.4f} to {high:.4f}; see {folder}.")
+
+
+def record_of(spec: Any) -> dict[str, Any]:
+    """What of a stream a learner must fit."""
+    return {"kind": spec.kind, "input_shape": list(spec.input_shape), "outputs": spec.outputs}
+
+
+def require_fit(trained: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse a stream whose lifetimes the learner cannot live."""
+    for name, value in now.items():
+        if trained.get(name, value) != value:
+            raise ConfigError(
+                f"the rule was meta-trained for {name} = {trained[name]!r}, but this stream has "
+                f"{value!r}: choose --task and --stream so that they agree."
+            )
+
+
+if __name__ == "__main__":
+    cli.run(main)

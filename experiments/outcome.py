@@ -1,0 +1,42 @@
+"""What a finished run leaves: the rule as a file, pictures of its training, what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from statistics import fmean
+
+from experiments.build import build_stream
+from experiments.config import Train, record
+from experiments.curves import draw_lifetimes, draw_training
+from experiments.plots import draw_statistics
+from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.tables import as_markdown, rows
+from experiments.testing import judge
+from metaplastic import OnlineLearner, TaskStream
+from metaplastic.artifact import save_pretrained
+from metaplastic.provenance import provenance
+
+
+def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: TaskStream) -> None:
+    """Save the rule, draw what happened, and judge the learner on lifetimes it never met."""
+    label = " ".join([config.method, *config.options])
+    settings = record(config)
+    source = provenance(config.seed, stream.spec) | {
+        "settings": {name: settings[name] for name in ("preset", "task", "order", "stream")},
+        "spec": asdict(stream.spec),
+        "method": label,
+    }
+    save_pretrained(learner, folder.rule, source)
+    lines = [line for line in read_lines(folder.metrics) if "diverged" not in line]
+    draw_training(folder.plots, {label: [lines]})
+    draw_statistics(folder.plots / "rule.png", lines)
+    seconds = fmean(line["seconds"] for line in lines) if lines else 0.0
+    judged = judge(learner, build_stream(config, "test"), config, folder.root)
+    result = judged | {
+        "method": label,
+        "steps": config.steps,
+        "minutes": seconds * config.steps / 60,
+    }
+    write_json(folder.result, result)
+    draw_lifetimes(folder.plots, {label: [result]})
+    print(as_markdown(rows({label: [result]})))

@@ -1,0 +1,70 @@
+"""Results of several methods over several seeds, as one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+Result = Mapping[str, Any]
+
+# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; beyond them, the normal's.
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+NORMAL95 = 1.96
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean of a few runs and half the width of its 95 % interval; None for a single run."""
+    if len(values) < 2:
+        return fmean(values), None
+    t = T95[len(values) - 2] if len(values) - 2 < len(T95) else NORMAL95
+    with np.errstate(invalid="ignore"):  # a run that diverged has an infinite error
+        return float(np.mean(values)), t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
+    """One row a method: what it was asked to get right, over seeds, and what that took."""
+    table = []
+    for label, runs in results.items():
+        first = runs[0]
+        shown = {"method": label, "stream": first["stream"]}
+        if first["kind"] == "regression":
+            shown["error"] = _over_seeds([float(run["score"]) for run in runs], "{:.4f}")
+            shown["first learned"] = _over_seeds([float(run["final"][0]) for run in runs], "{:.4f}")
+            shown["last learned"] = _over_seeds([float(run["final"][-1]) for run in runs], "{:.4f}")
+        else:
+            shown["accuracy %"] = _over_seeds([100 * float(run["score"]) for run in runs], "{:.2f}")
+        if "steps" in first:
+            shown["meta-steps"] = f"{fmean(run['steps'] for run in runs):.0f}"
+            shown["minutes"] = f"{fmean(run['minutes'] for run in runs):.1f}"
+            shown["seeds"] = str(len(runs))
+        table.append(shown)
+    return table
+
+
+def _over_seeds(values: Sequence[float], form: str) -> str:
+    mean, interval = mean_and_interval(values)
+    return form.format(mean) + ("" if interval is None else " ± " + form.format(interval))
+
+
+def as_markdown(table: Sequence[Mapping[str, str]]) -> str:
+    """Rows as a markdown table that is legible as it stands; cells a row lacks stay empty."""
+    columns = list(dict.fromkeys(name for row in table for name in row))
+    columns.sort(key=COLUMNS.index)
+    lines = [columns, *([row.get(name, "") for name in columns] for row in table)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    rule = ["-" * width for width in widths]
+    return "\n".join([line(lines[0]), line(rule), *map(line, lines[1:])])
+
+
+COLUMNS = (
+    "stream", "method", "error", "first learned", "last learned", "accuracy %",
+    "meta-steps", "minutes", "seeds",
+)  # fmt: skip

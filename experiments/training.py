@@ -1,0 +1,147 @@
+"""What `meta_train` does once its settings are known: build a learner and meta-train it."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from experiments.build import build_learner, build_rates, build_stream
+from experiments.config import Train, record
+from experiments.observe import rule_statistics
+from experiments.outcome import finish
+from experiments.progress import Report, progress
+from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.sinks import extra_sinks
+from metaplastic import OnlineLearner, TaskStream, Unroll
+from metaplastic.distributed import World, joined
+from metaplastic.optimizer import make_optimizer, make_schedule
+from metaplastic.seeding import global_seed
+from metaplastic.sinks import JsonLines, Metrics, Sink
+from metaplastic.trainer import MetaTrainer, TrainerConfig
+
+WARM_UP = 2  # meta-steps that are slower than those after them
+TIMED = 0.03  # of the minutes asked for
+
+
+class Progress:
+    """A sink that moves a progress bar."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        known = [f"{key} {metrics[key]:.4g}" for key in ("loss", "accuracy") if key in metrics]
+        self.report(step, " ".join(known))
+
+    def close(self) -> None:
+        pass
+
+
+def meta_train(config: Train) -> None:
+    """Do what a `meta_train` command line says, in every process that `torchrun` started."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    with joined(config.device) as (world, device), ExitStack() as stack:
+        stream = build_stream(config, "train")
+        if config.minutes is not None and not config.resume:
+            config = replace(config, steps=steps_in(config, stream, world, device))
+        folder = RunFolder(config.runs / config.run_name)
+        sinks = start(config, folder, stack) if world.main else []
+        learner = fresh_learner(config, stream)
+        trainer = make_trainer(config, learner, stream, device, folder, tuple(sinks))
+        trainer.resume() if config.resume else trainer.fit()
+        if world.main:
+            stack.close()  # the last metrics are on the disk, the bar is off the screen
+            finish(config, folder, learner, stream)
+
+
+def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
+    """The learner before its first meta-step; the same for the same seed."""
+    with global_seed(torch.device("cpu"), "learner", config.seed):
+        learner = build_learner(config, stream)
+    learner.unroll = Unroll(config.checkpoint_every, config.truncate, config.compile)
+    return learner
+
+
+def make_trainer(
+    config: Train,
+    learner: OnlineLearner,
+    stream: TaskStream,
+    device: torch.device,
+    folder: RunFolder | None = None,
+    sinks: tuple[Sink, ...] = (),
+) -> MetaTrainer:
+    """The outer loop of a config; without a folder it leaves nothing behind."""
+    rates = build_rates(config, stream, learner.parameter_groups())
+    optimizer = make_optimizer(learner, rates)
+    published: dict[str, Any] = {
+        "milestones": (1500, 2500, 3500), "gamma": 0.3, "groups": ("weights",),
+    }  # fmt: skip
+    schedule = (
+        make_schedule(optimizer, "multistep", **published)
+        if config.schedule == "published"
+        else make_schedule(optimizer, config.schedule, steps=max(config.steps, 1))
+    )
+    return MetaTrainer(
+        learner,
+        stream,
+        optimizer,
+        TrainerConfig(
+            steps=config.steps,
+            tasks=config.tasks,
+            micro_batch=config.micro,
+            clip=config.clip,
+            on_divergence=config.diverged,
+            checkpoint_every=config.save_every,
+            log_every=config.log_every,
+            seed=config.seed,
+        ),
+        schedule=schedule,
+        folder=None if folder is None else folder.checkpoints,
+        sinks=sinks,
+        device=device,
+        observe=rule_statistics,
+    )
+
+
+def steps_in(config: Train, stream: TaskStream, world: World, device: torch.device) -> int:
+    """How many meta-steps fit into `config.minutes`, from timing a few on a learner thrown away.
+
+    The number is recorded as the run's `steps`, so the run itself does not depend on the clock.
+    """
+    assert config.minutes is not None
+    trial = make_trainer(config, fresh_learner(config, stream), stream, device)
+    for _ in range(WARM_UP):
+        trial.advance()
+    began, seconds, timed = time.perf_counter(), 0.0, 0
+    while timed < 3 or (seconds < TIMED * 60 * config.minutes and timed < 100):
+        trial.advance()
+        timed += 1
+        seconds = time.perf_counter() - began
+        if world.size > 1 and timed == 3:
+            break  # every process must take the same number of steps
+    steps = max(1, math.floor(60 * config.minutes * timed / seconds))
+    agreed = world.broadcast(str(steps).encode(), device)
+    return int(agreed or steps)
+
+
+def start(config: Train, folder: RunFolder, stack: ExitStack) -> list[Sink]:
+    """Record the settings and open the sinks; they are closed with `stack`."""
+    settings = record(replace(config, resume=False, overwrite=False))
+    done = 0
+    if config.resume:
+        done = max((line["step"] for line in read_lines(folder.metrics)), default=0)
+        write_json(folder.config, settings)
+    else:
+        folder.start(settings, overwrite=config.overwrite)
+    report = stack.enter_context(progress(config.run_name, config.steps, done))
+    sinks: list[Sink] = [JsonLines(folder.metrics), Progress(report)]
+    sinks += extra_sinks(config.log, folder.root, config.run_name, settings, config.wandb_mode)
+    for sink in sinks:
+        stack.callback(sink.close)
+    return sinks
