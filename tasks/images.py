@@ -39,7 +39,7 @@ class FewShotImages(FewShotOptions, ABC):
         """The pictures, once they are known to suffice for the lifetimes asked for."""
         images = self.pictures()
         check(self, images)
-        return images
+        return images.contiguous()
 
     @property
     def classes(self) -> int:
@@ -51,6 +51,7 @@ class FewShotImages(FewShotOptions, ABC):
         _, _, height, width, *channels = self.images.shape
         labels = self.classes if self.labels == "global" else self.slots or self.ways
         drawn_from = (self.rotations, self._support_range, self._query_range)
+        first_seen = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
         return StreamSpec(
             name=self.name,
             kind="classification",
@@ -60,7 +61,7 @@ class FewShotImages(FewShotOptions, ABC):
             batch=self.batch,
             queries=self.ways * self.queries_per_class + self.remember,
             subtasks=self.ways,
-            fingerprint=fingerprint(self.name, drawn_from, self.images),
+            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen),
         )
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:

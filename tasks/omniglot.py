@@ -13,6 +13,7 @@ and test on the first 650 of evaluation: splits `paper` and `paper_test`.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import urllib.request
 import zipfile
@@ -100,17 +101,21 @@ def _split(split: str, background: list[str], evaluation: list[str]) -> list[int
         {name.split("/")[1] for name in background},
         key=lambda alphabet: hashlib.sha256(alphabet.encode()).digest(),
     )
-    held_out = set(alphabets[:VALIDATION_ALPHABETS])
-    number = len(background)
-    splits = {
-        "train": [i for i, name in enumerate(background) if name.split("/")[1] not in held_out],
-        "validation": [i for i, name in enumerate(background) if name.split("/")[1] in held_out],
-        "test": list(range(number, number + len(evaluation))),
-        "background": list(range(number)),
-        "paper": list(range(number))[:963],
-        "paper_test": list(range(number, number + len(evaluation)))[:650],
+    held_out = {
+        number
+        for number, name in enumerate(background)
+        if name.split("/")[1] in alphabets[:VALIDATION_ALPHABETS]
     }
-    return splits[split]
+    seen = range(len(background))
+    unseen = range(len(background), len(background) + len(evaluation))
+    return {
+        "train": sorted(set(seen) - held_out),
+        "validation": sorted(held_out),
+        "test": list(unseen),
+        "background": list(seen),
+        "paper": list(seen[:963]),
+        "paper_test": list(unseen[:650]),
+    }[split]
 
 
 def _archive(part: str, root: str | None) -> Path:
@@ -151,11 +156,11 @@ def _members(part: str, path: Path) -> dict[str, list[str]]:
     """The pictures of every class, `part/alphabet/character`, in the order of their names."""
     try:
         with zipfile.ZipFile(path) as archive:
-            files = sorted(name for name in archive.namelist() if name.endswith(".png"))
+            listed = fnmatch.filter(archive.namelist(), f"{part}/*/*/*.png")
     except (zipfile.BadZipFile, OSError) as error:
         raise _damaged(path, error) from error
     members: dict[str, list[str]] = {}
-    for name in files:
+    for name in sorted(listed):
         members.setdefault(name.rpartition("/")[0], []).append(name)
     if len(members) != CLASSES[part] or any(len(own) != INSTANCES for own in members.values()):
         raise _damaged(path, f"it lacks {CLASSES[part]} classes of {INSTANCES} pictures")

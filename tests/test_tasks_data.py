@@ -16,6 +16,8 @@ import tasks
 from metaplastic.episode import TaskStream
 from tasks.data import DataError, Pixels, cache_folder, cached, fingerprint
 
+REPOSITORY = Path(__file__).parents[1]
+
 SLOW_DECODE = """
 import sys, time
 import numpy as np
@@ -38,7 +40,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_processes_at_once_decode_once(kept: Path) -> None:
     command = [sys.executable, "-c", SLOW_DECODE]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+        for _ in range(2)
+    ]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(said) == ["", "decoded\n"]
@@ -103,7 +108,7 @@ def test_a_stream_is_found_by_the_name_of_its_file() -> None:
 
 def test_names_are_found_without_loading_torch() -> None:
     check = "import sys, tasks; tasks.names(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", check], check=True)
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=REPOSITORY)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_ink_is_one_on_zero_unless_the_published_polarity_is_asked_for(made: Pat
     assert white[..., 0, :].min() == 1
     assert white[..., -1, :].max() == 0
     assert torch.equal(black, 1 - white)
+    assert few(made).spec.fingerprint != few(made, ink="black").spec.fingerprint
 
 
 def test_classes_are_in_the_order_of_their_names_and_sized_as_asked(made: Path) -> None:
