@@ -3,7 +3,9 @@
 A class is a few strokes, lines and curves; an instance is the same strokes by a less than steady
 hand: control points move a little, the whole is turned, stretched, slanted and shifted, and the pen
 is thinner or thicker. The stream stands in for Omniglot on a machine that has neither the
-archives nor a network, and it is easier: compare methods on it, not with published numbers.
+archives nor a network. Hands are as unsteady as to make the nearest mean of raw pixels right about
+as often as on Omniglot (5-way 5-shot: 71 % here, 70 % there), but numbers on the two are not
+to be compared.
 """
 
 from __future__ import annotations
@@ -93,15 +95,15 @@ def handwrite(strokes: Tensor, generator: torch.Generator) -> Tensor:
     def normal(*shape: int) -> Tensor:
         return torch.randn(classes, INSTANCES, *shape, generator=generator)
 
-    written = strokes[:, None] + 0.04 * normal(*strokes.shape[1:])
+    written = strokes[:, None] + 0.06 * normal(*strokes.shape[1:])
     t = torch.linspace(0, 1, INK_POINTS)
     bernstein = torch.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     curves = torch.einsum("...kd,kp->...pd", written, bernstein)
-    angle, slant, stretch = 0.12 * normal(1), 0.12 * normal(1), 1 + 0.08 * normal(2)
+    angle, slant, stretch = 0.2 * normal(1), 0.2 * normal(1), 1 + 0.12 * normal(2)
     turn = torch.cat([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], -1)
     turn = turn.reshape(classes, INSTANCES, 2, 2)
     shear = torch.diag_embed(stretch) + slant[..., None] * torch.tensor([[0.0, 1.0], [0.0, 0.0]])
-    moved = torch.einsum("cied,cispd->cispe", turn @ shear, curves) + 0.03 * normal(1, 1, 2)
+    moved = torch.einsum("cied,cispd->cispe", turn @ shear, curves) + 0.08 * normal(1, 1, 2)
     return (0.75 * moved + 0.5) * (SIZE - 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tasks.glyphs import Glyphs, draw, render
@@ -23,15 +24,16 @@ def test_pictures_of_a_class_differ_but_less_than_pictures_of_two_classes() -> N
     within = (x[:, 0] - x[:, 1]).norm(dim=-1)
     between = (x[:, 0] - x.roll(1, 0)[:, 1]).norm(dim=-1)
     assert within.min() > 1
-    assert within.mean() < 0.85 * between.mean()
+    assert within.mean() < 0.95 * between.mean()
 
 
-def test_nearest_pixels_know_the_class_far_above_chance_but_not_always() -> None:
-    episode = Glyphs(split="validation", shots=1).sample(100, torch.Generator().manual_seed(0))
-    learned, asked = episode.support_x.flatten(2), episode.query_x.flatten(2)
-    nearest = torch.cdist(asked, learned).argmin(-1)
-    accuracy = episode.support_y.squeeze(-1).gather(1, nearest) == episode.query_y
-    assert 0.4 < accuracy.float().mean() < 0.97
+def test_raw_pixels_know_the_class_as_often_as_on_omniglot() -> None:
+    episode = Glyphs(split="test").sample(100, torch.Generator().manual_seed(0))
+    label = F.one_hot(episode.support_y.squeeze(-1)).float()  # tasks examples ways
+    means = label.mT @ episode.support_x.flatten(2) / 5
+    nearest = torch.cdist(episode.query_x.flatten(2), means).argmin(-1)
+    accuracy = (nearest == episode.query_y).float().mean()
+    assert 0.65 < accuracy < 0.77  # Omniglot: 0.70
 
 
 def test_splits_and_seeds_draw_different_characters_and_one_seed_the_same() -> None:
