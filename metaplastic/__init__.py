@@ -5,11 +5,12 @@ online pass of a local rule and no gradient, then learns. Start from `OnlineLear
 """
 
 from metaplastic.birth import Birth
+from metaplastic.direct import Direct
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.feedback import Backprop, Direct, FeedbackPathway
+from metaplastic.feedback import Backprop, FeedbackPathway
 from metaplastic.learner import MetaLoss, OnlineLearner
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
-from metaplastic.plasticity import Delta, Hebb, Oja, PlasticityRule, StableOja
+from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.rule import LearningRule
 from metaplastic.stack import FastWeights, Site, Stack
 from metaplastic.unroll import Unroll
@@ -17,7 +18,7 @@ from metaplastic.unroll import Unroll
 __version__ = "0.1.0"
 __all__ = [
     "Backprop", "Birth", "CrossEntropy", "Delta", "Direct", "Episode", "FastWeights",
-    "FeedbackPathway", "Hebb", "LearningRule", "MeanSquaredError", "MetaLoss", "Objective", "Oja",
+    "FeedbackPathway", "Hebb", "LearningRule", "MeanSquaredError", "MetaLoss", "NormalizedHebb", "Objective", "Oja",
     "OnlineLearner", "PlasticityRule", "Site", "StableOja", "Stack", "StreamSpec", "TaskStream",
     "Unroll", "objective_for",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic.patches import fold, output_size, padding, unfold
 from metaplastic.pullback import POINTWISE, per_example, pull_layer
 
 FastWeights = dict[str, Tensor]
@@ -108,6 +109,8 @@ class Stack:
         values, pre = [x] * (start + 1), {}
         for index in range(start, len(self.layers) if stop is None else stop):
             name, layer = self.names[index], self.layers[index]
+            if name in self.sites:
+                _check_fit(self.sites[name], x)
             if name not in self.sites:
                 x = per_example(layer, x)
             elif weights[name + ".weight"].dim() == self.sites[name].module.weight.dim():
@@ -130,25 +133,13 @@ class Stack:
         else:
             out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
         if isinstance(site.module, nn.Conv2d):
-            height, width = _output_size(site.module, x)
+            height, width = output_size(site.module, x)
             out = out.reshape(*x.shape[:2], height, width, -1).movedim(-1, 2)
         return out, rows
 
     def rows(self, site: Site, x: Tensor) -> Tensor:
         """The presynaptic side of a site: `tasks batch *features` -> `tasks rows pre`."""
-        if isinstance(site.module, nn.Linear):
-            if x.dim() != 3:
-                raise ValueError(
-                    f"Site {site.name!r} is a Linear and was given inputs of shape "
-                    f"{tuple(x.shape[2:])} per example; it needs a flat vector. "
-                    "Put a Flatten before it."
-                )
-            return x
-        conv = site.module
-        patches = F.unfold(
-            x.flatten(0, 1), _pair(conv.kernel_size), conv.dilation, _padding(conv), conv.stride
-        )
-        return patches.reshape(*x.shape[:2], *patches.shape[1:]).mT.flatten(1, 2)
+        return x if isinstance(site.module, nn.Linear) else unfold(site.module, x)
 
     def rows_of_units(self, site: Site, value: Tensor) -> Tensor:
         """The postsynaptic side: `tasks batch post (height width)` -> `tasks rows post`."""
@@ -178,19 +169,7 @@ class Stack:
     ) -> Tensor:
         matrix = as_matrix(site, weights[site.name + ".weight"])
         rows = self.rows_of_units(site, signal) @ matrix
-        if isinstance(site.module, nn.Linear):
-            return rows
-        conv = site.module
-        patches = rows.reshape(x.shape[0] * x.shape[1], -1, rows.shape[-1]).mT
-        folded = F.fold(
-            patches,
-            x.shape[-2:],
-            _pair(conv.kernel_size),
-            conv.dilation,
-            _padding(conv),
-            conv.stride,
-        )
-        return folded.view_as(x)
+        return rows if isinstance(site.module, nn.Linear) else fold(site.module, rows, x)
 
 
 def as_matrix(site: Site, weight: Tensor) -> Tensor:
@@ -213,37 +192,24 @@ def _flatten(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
         yield prefix + name, layer
 
 
+def _check_fit(site: Site, x: Tensor) -> None:
+    given, module = tuple(x.shape[2:]), site.module
+    if isinstance(module, nn.Linear):
+        needed, fits = f"a flat vector of {module.in_features}", given == (module.in_features,)
+    else:
+        needed = f"{module.in_channels} channels x height x width"
+        fits = len(given) == 3 and given[0] == module.in_channels
+    if not fits:
+        raise ValueError(
+            f"Site {site.name!r} was given inputs of shape {given} per example; it needs {needed}. "
+            "Change its size or the encoder's, or put a Flatten before it."
+        )
+
+
 def _shared(site: Site, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     weight, bias = weights[site.name + ".weight"], weights.get(site.name + ".bias")
     if isinstance(site.module, nn.Linear):
         return F.linear(x, weight, bias)
     conv = site.module
-    out = F.conv2d(x.flatten(0, 1), weight, bias, conv.stride, _padding(conv), conv.dilation)
+    out = F.conv2d(x.flatten(0, 1), weight, bias, conv.stride, padding(conv), conv.dilation)
     return out.reshape(*x.shape[:2], *out.shape[1:])
-
-
-def _pair(size: tuple[int, ...]) -> tuple[int, int]:
-    return size[0], size[1]
-
-
-def _padding(conv: nn.Conv2d) -> tuple[int, int]:
-    if isinstance(conv.padding, str):
-        if conv.padding == "valid":
-            return (0, 0)
-        raise ValueError("padding='same' is not supported at a plastic site; give it as numbers.")
-    return conv.padding[0], conv.padding[1]
-
-
-def _output_size(conv: nn.Conv2d, x: Tensor) -> tuple[int, int]:
-    sizes = [
-        (length + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-        for length, pad, dilation, kernel, stride in zip(
-            (x.shape[-2], x.shape[-1]),
-            _padding(conv),
-            conv.dilation,
-            conv.kernel_size,
-            conv.stride,
-            strict=True,
-        )
-    ]
-    return sizes[0], sizes[1]

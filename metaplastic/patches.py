@@ -1,0 +1,53 @@
+"""A convolution as a matrix product over rows: an example and position each, its patch unfolded."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def unfold(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """`tasks batch channels height width` -> `tasks rows pre`, pre = channels x kernel."""
+    patches = F.unfold(
+        x.flatten(0, 1), _pair(conv.kernel_size), _pair(conv.dilation), padding(conv),
+        _pair(conv.stride),
+    )  # fmt: skip
+    return patches.reshape(*x.shape[:2], *patches.shape[1:]).mT.flatten(1, 2)
+
+
+def fold(conv: nn.Conv2d, rows: Tensor, like: Tensor) -> Tensor:
+    """The transpose of `unfold`: each patch added where it came from; shaped as `like`."""
+    patches = rows.reshape(like.shape[0] * like.shape[1], -1, rows.shape[-1]).mT
+    size = (like.shape[-2], like.shape[-1])
+    return F.fold(
+        patches, size, _pair(conv.kernel_size), _pair(conv.dilation), padding(conv),
+        _pair(conv.stride),
+    ).view_as(like)  # fmt: skip
+
+
+def padding(conv: nn.Conv2d) -> tuple[int, int]:
+    """Its zero padding as numbers."""
+    if isinstance(conv.padding, str):
+        if conv.padding == "valid":
+            return 0, 0
+        raise ValueError(
+            "A convolution has padding='same', which has no fixed number of zeros; "
+            "give it as numbers, such as padding=1 for a 3x3 kernel."
+        )
+    return conv.padding[0], conv.padding[1]
+
+
+def output_size(conv: nn.Conv2d, x: Tensor) -> tuple[int, int]:
+    """Height and width of its output on x."""
+    sizes = [
+        (length + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+        for length, pad, dilation, kernel, stride in zip(
+            (x.shape[-2], x.shape[-1]), padding(conv), conv.dilation, conv.kernel_size, conv.stride,
+            strict=True,
+        )
+    ]  # fmt: skip
+    return sizes[0], sizes[1]
+
+
+def _pair(size: tuple[int, ...]) -> tuple[int, int]:
+    return size[0], size[1]

@@ -1,0 +1,22 @@
+"""Fixtures that every test file may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded source of randomness; tests draw from it and from nothing else."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_weights_every_time() -> Iterator[None]:
+    """Modules draw their first weights from the global generator: seed it, and put it back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
