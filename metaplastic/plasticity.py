@@ -164,6 +164,22 @@ class StableOja(PlasticityRule):
         return (rate * growth - rate.abs() * power * weight) / (1 + rate.abs() * power)
 
 
+class NormalizedHebb(PlasticityRule):
+    """Hebb divided by the power of its input: `rate * sum of p x^T / (1e-3 + mean of |x|^2)`.
+
+    Normalized least mean squares (Nagumo & Noda 1967). A readout taught by its error overshoots
+    once `rate * |x|^2` passes 2; here that bound is on the rate alone, the same for every site and
+    every scale of activity, so meta-training may start from large rates. The power is of all
+    inputs of a neuron: the divisive normalization of a layer, not the business of one synapse.
+    """
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        power = pre.square().sum(-1).mean(1)[:, None, None]
+        return rate * torch.bmm(signal.mT, pre) / (1e-3 + power)
+
+
 class Delta(PlasticityRule):
     """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
 
