@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from metaplastic.describe import DescriptionError, build, describe
-from metaplastic.disk import saying_when_full, sync_folder, temporary_beside, write_durably
+from metaplastic.disk import saying_when_full, sync_file, temporary_beside, write_durably
 from metaplastic.provenance import provenance as own_account
 from metaplastic.seeding import global_seed
 
@@ -156,7 +156,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             fresh.mkdir(parents=True)
             for name, content in files.items():
                 write_durably(fresh / name, content)
-            sync_folder(fresh)
+            sync_file(fresh)
             if folder.exists():  # a folder with files in it cannot be replaced in one call
                 shutil.rmtree(former, ignore_errors=True)
                 folder.replace(former)
@@ -164,4 +164,4 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
-        sync_folder(folder.parent)
+        sync_file(folder.parent)

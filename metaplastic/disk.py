@@ -30,9 +30,9 @@ def saying_when_full(path: Path, stands: str) -> Iterator[None]:
         ) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's list of names to the disk, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Force a file, or a folder's list of names, to the disk, so that it survives a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -57,7 +57,7 @@ def write_atomically(path: Path, content: bytes, stands: str = "Nothing was chan
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync_file(path.parent)
 
 
 def temporary_beside(path: Path) -> Path:

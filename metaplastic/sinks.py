@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from metaplastic.disk import saying_when_full, write_atomically
+from metaplastic.disk import saying_when_full, sync_file, write_atomically
 
 Metrics: TypeAlias = Mapping[str, float | int | str]
 
@@ -50,24 +49,26 @@ class DurableSink(Sink, Protocol):
 class JsonLines:
     """One JSON object a line, `{"step": 10, "loss": ...}`, readable while it is written.
 
+    The file is opened for each line: there is nothing to lose in a buffer and nothing to close.
     JSON has no word for what is not finite: such numbers are the strings "nan", "inf", "-inf",
     which `float` understands.
+
+    Raises:
+        FileExistsError: at the first line, if the file has lines that no `rewind` allowed.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file: IO[bytes] | None = None
         self._continues = False
 
     def log(self, step: int, metrics: Metrics) -> None:
         line = json.dumps({"step": step} | {k: _finite(v) for k, v in metrics.items()})
         with saying_when_full(self.path, "The lines before it are intact."):
-            file = self._open()
-            file.write(line.encode() + b"\n")
-            file.flush()
+            self._begin()
+            with self.path.open("ab") as file:
+                file.write(line.encode() + b"\n")
 
     def rewind(self, step: int) -> None:
-        self.close()
         self._continues = True
         if self.path.exists():
             kept = b"".join(
@@ -78,26 +79,21 @@ class JsonLines:
             write_atomically(self.path, kept)
 
     def sync(self) -> None:
-        if self._file is not None:
-            with saying_when_full(self.path, "The lines before it are intact."):
-                os.fsync(self._file.fileno())
+        if self.path.exists():
+            with saying_when_full(self.path, "It may lack its last lines."):
+                sync_file(self.path)
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            self._continues = True
+        pass
 
-    def _open(self) -> IO[bytes]:
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._continues and self.path.exists() and self.path.stat().st_size:
-                raise FileExistsError(
-                    f"{self.path} already holds the metrics of a run. "
-                    "Resume that run, or log to another file."
-                )
-            self._file = self.path.open("ab")
-        return self._file
+    def _begin(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._continues and self.path.exists() and self.path.stat().st_size:
+            raise FileExistsError(
+                f"{self.path} already holds the metrics of a run. "
+                "Resume that run, or log to another file."
+            )
+        self._continues = True
 
 
 def _finite(value: float | int | str) -> float | int | str:
