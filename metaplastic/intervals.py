@@ -43,35 +43,41 @@ def interval(
     """The mean over the first axis (independent lifetimes), with its 95% interval.
 
     Values that are NaN are left out of their column. The normal interval is the mean plus and
-    minus 1.96 standard errors (n - 1 in the variance): too narrow by a tenth at 10 values. The
-    bootstrap resamples lifetimes whole and takes percentiles. One value has no interval: its ends
-    are NaN.
+    minus 1.96 standard errors (n - 1 in the variance): too narrow by an eighth at 10 values. The
+    bootstrap resamples lifetimes whole and takes percentiles. One value has no interval, nor has
+    an infinite mean: the ends are NaN.
     """
     values = np.asarray(values, dtype=np.float64)
     if kind not in ("normal", "bootstrap"):
         raise ValueError(f"There is no interval {kind!r}; choose 'normal' or 'bootstrap'.")
-    mean = _mean(values)
-    if len(values) < 2:
-        nothing = np.full_like(mean, np.nan)
-        return Interval(mean, nothing, nothing, kind, len(values))
-    if kind == "normal":
-        count = np.maximum((~np.isnan(values)).sum(0), 1)
-        squares = np.nansum((values - mean) ** 2, axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            half = NORMAL_95 * np.sqrt(squares / (count - 1) / count)
-        return Interval(mean, mean - half, mean + half, kind, len(values))
-    source = np.random.default_rng(seed)
-    picks = source.integers(len(values), size=(RESAMPLES, len(values)))
-    means = np.stack([_mean(values[pick]) for pick in picks])
-    low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = _mean(values)
+        ends = _normal(values, mean) if kind == "normal" else _bootstrap(values, seed)
+        known = np.isfinite(mean) & (len(values) > 1)
+        low, high = (np.where(known, end, np.nan) for end in ends)
     return Interval(mean, low, high, kind, len(values))
 
 
-def _mean(values: Array) -> Array:
+def _normal(values: Array, mean: Array) -> tuple[Array, Array]:
     count = (~np.isnan(values)).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = np.where(count > 0, np.nansum(values, axis=0) / count, np.nan)
-    return mean
+    squares = np.nansum((values - mean) ** 2, axis=0)
+    half = NORMAL_95 * np.sqrt(squares / (count - 1) / count)
+    return mean - half, mean + half
+
+
+def _bootstrap(values: Array, seed: int) -> tuple[Array, Array]:
+    source = np.random.default_rng(seed)
+    picks = source.integers(len(values), size=(RESAMPLES, len(values)))
+    means = np.sort(np.stack([_mean(values[pick]) for pick in picks]), axis=0)  # NaN come last
+    return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
+
+
+def _mean(values: Array) -> Array:
+    return np.asarray(np.nansum(values, axis=0) / _or_nan((~np.isnan(values)).sum(0)))
+
+
+def _or_nan(count: NDArray[np.int64]) -> Array:
+    return np.where(count > 0, count, np.nan)
 
 
 def jsonable(value: Any) -> Any:

@@ -73,11 +73,13 @@ class ContinualReport:
         Mean over the subtasks met before the last snapshot; NaN where there is none.
         """
         values = self._values(of)
+        if values.shape[1] == 1:
+            return self._interval(np.full(len(values), np.nan))
         learned = self.seen.argmax(1)[:, None]  # lifetimes 1 subtasks
         then = np.take_along_axis(values, learned, 1)[:, 0]
-        worse = (values[:, -1] - then) * (1 if of == "error" else -1)
-        return self._interval(_mean_where(worse, self.seen[:, -2] if self.seen.shape[1] > 1 else
-                                          np.zeros_like(self.seen[:, 0])))  # fmt: skip
+        with np.errstate(invalid="ignore"):  # infinite then and infinite now: not known
+            worse = (values[:, -1] - then) * (1 if of == "error" else -1)
+        return self._interval(_mean_where(worse, self.seen[:, -2]))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able summary, with the whole matrix of means; NaN becomes None, infinity 'inf'."""

@@ -37,14 +37,11 @@ RATES = {"weights": 1e-2, "feedback": 1e-2, "plasticity": 1e-4, "strength": 1e-3
 class Clusters:
     """Classification: points near a center for each of `subtasks` classes, class by class."""
 
-    def __init__(self, subtasks: int = 3, steps: int = 6, poison: tuple[int, int] | None = None):
+    def __init__(self, subtasks: int = 3, steps: int = 6) -> None:
         self.spec = StreamSpec(
             name="clusters", kind="classification", input_shape=(4,), outputs=subtasks,
             steps=steps, batch=2, queries=4 * subtasks, subtasks=subtasks, fingerprint="made up",
         )  # fmt: skip
-        self.poison = poison  # a task and an inner step at which an input is NaN
-        self.calls = 0
-        self.poisoned_calls = range(0)
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
         spec = self.spec
@@ -57,14 +54,10 @@ class Clusters:
             chosen = torch.stack([c[k] for c, k in zip(centers, classes, strict=True)])
             return chosen + 0.3 * torch.randn(chosen.shape, generator=generator)
 
-        episode = Episode(
+        return Episode(
             near(support), support, support, near(query), query, query,
             torch.randint(2**62, (tasks,), generator=generator),
         )  # fmt: skip
-        if self.calls in self.poisoned_calls and self.poison is not None:
-            episode.support_x[self.poison] = 1e30  # so large that activities overflow
-        self.calls += 1
-        return episode
 
 
 def small_learner(stream: TaskStream, dropout: float = 0.1, rate: float = 1e-3) -> OnlineLearner:
