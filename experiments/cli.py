@@ -7,6 +7,7 @@ import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -22,30 +23,31 @@ def flag(name: str) -> str:
 
 def peek(argv: Sequence[str], name: str, default: str) -> str:
     """The value of one flag before anything else is parsed: it decides the others' defaults."""
-    wanted = flag(name)
-    for index, word in enumerate(argv):
-        if word == wanted and index + 1 < len(argv):
-            return argv[index + 1]
-        if word.startswith(wanted + "="):
-            return word.partition("=")[2]
-    return default
+    wanted, value = flag(name), default
+    for word, after in zip(argv, [*argv[1:], default], strict=True):
+        if word == wanted:
+            value = after
+        elif word.startswith(wanted + "="):
+            value = word.partition("=")[2]
+    return value
 
 
 def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
     """The command line as a config, over `default`; an unknown flag names the nearest known one."""
     known = [flag(field.name) for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    accepted = {"--help", *known, *(f"--no-{name[2:]}" for name in known)}
     for word in argv:
         given = word.partition("=")[0].replace("_", "-")
-        if given.startswith("--") and given not in (*known, "--help"):
+        if given.startswith("--") and given not in accepted:
             raise nearest(given, known, "a flag of this command")
     if "-h" in argv or "--help" in argv:
         argv = ["--help"]
     parsed = tyro.cli(
         config,
+        prog=f"python -m experiments.{Path(sys.argv[0]).stem}",
         args=list(argv),
         default=default,
         description=f"{config.__doc__}\n\n{_listed(default)}",
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
     require(getattr(parsed, "task", "sines"), tasks(), "a task")
     named = [getattr(parsed, "method", ""), *getattr(parsed, "methods", ())]
@@ -69,13 +71,16 @@ def as_argv(config: Any) -> list[str]:
 
 
 def _listed(config: object) -> str:
-    """What can be named: the methods and tasks, and the options of the method that is chosen."""
-    lines = ["Methods:", *(f"  {name}: {line}" for name, line in methods().items())]
-    method = getattr(config, "method", None)
-    if method in methods():
+    """What can be named: the methods, the options of the one that is chosen, and the tasks."""
+    lines = []
+    if hasattr(config, "method") or hasattr(config, "methods"):
+        lines += ["Methods:", *(f"  {name}: {line}" for name, line in methods().items()), ""]
+    if method := getattr(config, "method", None):
         options = " ".join(f"{name}={value}" for name, value in method_options(method).items())
-        lines += [f"  --options of {method}: {options or 'none'}"]
-    return "\n".join([*lines, "Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())])
+        lines += [f"Options of {method}:", f"  {options or 'none'}", ""]
+    if hasattr(config, "task"):
+        lines += ["Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())]
+    return "\n".join(lines)
 
 
 def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from typing_extensions import Doc
 
 from experiments.cli import peek
-from experiments.registry import require
+from experiments.registry import methods, require
 
 Preset = Literal["laptop", "paper", "tiny"]
 Order = Literal["incremental", "iid"]
@@ -47,7 +47,7 @@ class MetaTraining(Stream):
     steps: Annotated[int, Doc("meta-steps")] = 4000
     minutes: Annotated[float | None, Doc("choose --steps to take about this long")] = None
     tasks: Annotated[int, Doc("lifetimes per meta-step")] = 8
-    micro: Annotated[int | None, Doc("lifetimes held in memory at once; None: all")] = None
+    micro_batch: Annotated[int | None, Doc("lifetimes held in memory at once; None: all")] = None
     clip: Annotated[float | None, Doc("largest norm of a meta-gradient")] = 10.0
     schedule: Annotated[
         Literal["constant", "cosine", "published"],
@@ -153,6 +153,9 @@ def preset(config: type[Config], argv: Sequence[str]) -> Config:
     require(name, PRESETS, "a preset")
     known = {field.name for field in fields(config)}
     chosen = {key: value for key, value in of_preset(TRAIN, name, task).items() if key in known}
+    if "method" in known:
+        chosen["method"] = peek(argv, "method", "flp")
+        require(chosen["method"], methods(), "a method")  # its options are part of --help
     return replace(config(), preset=name, task=task, **chosen)  # type: ignore[arg-type]
 
 

@@ -53,20 +53,24 @@ class RunFolder:
     def result(self) -> Path:
         return self.root / "result.json"
 
-    def start(self, config: dict[str, Any], *, overwrite: bool = False) -> None:
-        """Make the folder and record what is about to run; refuse to write over another run."""
-        if self.root.exists() and any(self.root.iterdir()):
-            if not overwrite:
-                raise ConfigError(
-                    f"{self.root} already holds a run: go on with it by --resume, replace it by "
-                    "--overwrite, or choose another --name."
-                )
-            if not self.config.is_file():
-                raise ConfigError(
-                    f"{self.root} is not empty and holds no config.json, so it is not a run of "
-                    "ours: choose another --name."
-                )
-            shutil.rmtree(self.root)
+    def refuse_or_clear(self, overwrite: bool) -> None:
+        """Refuse a folder that holds anything, unless it is a run that may be replaced."""
+        if not self.root.exists() or not any(self.root.iterdir()):
+            return
+        if not overwrite:
+            raise ConfigError(
+                f"{self.root} already holds a run: go on with it by --resume, replace it by "
+                "--overwrite, or choose another --name."
+            )
+        if not self.config.is_file():
+            raise ConfigError(
+                f"{self.root} is not empty and holds no config.json, so it is not a run of "
+                "ours: choose another --name."
+            )
+        shutil.rmtree(self.root)
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Make the folder and record what is about to run."""
         self.plots.mkdir(parents=True)
         write_json(self.root / "environment.json", environment())
         write_json(self.config, config)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 
 Result = Mapping[str, Any]
 
@@ -18,11 +17,13 @@ NORMAL95 = 1.96
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
     """The mean of a few runs and half the width of its 95 % interval; None for a single run."""
+    mean = fmean(values)
     if len(values) < 2:
-        return fmean(values), None
+        return mean, None
     t = T95[len(values) - 2] if len(values) - 2 < len(T95) else NORMAL95
-    with np.errstate(invalid="ignore"):  # a run that diverged has an infinite error
-        return float(np.mean(values)), t * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    # By multiplication: a run that diverged has an error whose square overflows, as floats may.
+    squares = fmean((value - mean) * (value - mean) for value in values)
+    return mean, t * math.sqrt(squares / (len(values) - 1))
 
 
 def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:

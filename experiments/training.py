@@ -47,13 +47,19 @@ def meta_train(config: Train) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with joined(config.device) as (world, device), ExitStack() as stack:
+        if world.size > 1 and config.micro_batch is None and not config.resume:
+            # The run is then the same, to the bit, on any number of processes that divides this.
+            config = replace(config, micro_batch=max(1, config.tasks // world.size))
         stream = build_stream(config, "train")
+        folder = RunFolder(config.runs / config.run_name)
+        if world.main and not config.resume:
+            folder.refuse_or_clear(config.overwrite)
         if config.minutes is not None and not config.resume:
             config = replace(config, steps=steps_in(config, stream, world, device))
-        folder = RunFolder(config.runs / config.run_name)
-        sinks = start(config, folder, stack) if world.main else []
         learner = fresh_learner(config, stream)
-        trainer = make_trainer(config, learner, stream, device, folder, tuple(sinks))
+        trainer = make_trainer(config, learner, stream, device, folder)
+        if world.main:  # nothing is written before all of it is known to fit together
+            trainer.sinks = start(config, folder, stack)
         trainer.resume() if config.resume else trainer.fit()
         if world.main:
             stack.close()  # the last metrics are on the disk, the bar is off the screen
@@ -74,7 +80,6 @@ def make_trainer(
     stream: TaskStream,
     device: torch.device,
     folder: RunFolder | None = None,
-    sinks: tuple[Sink, ...] = (),
 ) -> MetaTrainer:
     """The outer loop of a config; without a folder it leaves nothing behind."""
     rates = build_rates(config, stream, learner.parameter_groups())
@@ -94,7 +99,7 @@ def make_trainer(
         TrainerConfig(
             steps=config.steps,
             tasks=config.tasks,
-            micro_batch=config.micro,
+            micro_batch=config.micro_batch,
             clip=config.clip,
             on_divergence=config.diverged,
             checkpoint_every=config.save_every,
@@ -103,7 +108,6 @@ def make_trainer(
         ),
         schedule=schedule,
         folder=None if folder is None else folder.checkpoints,
-        sinks=sinks,
         device=device,
         observe=rule_statistics,
     )
@@ -130,7 +134,7 @@ def steps_in(config: Train, stream: TaskStream, world: World, device: torch.devi
     return int(agreed or steps)
 
 
-def start(config: Train, folder: RunFolder, stack: ExitStack) -> list[Sink]:
+def start(config: Train, folder: RunFolder, stack: ExitStack) -> tuple[Sink, ...]:
     """Record the settings and open the sinks; they are closed with `stack`."""
     settings = record(replace(config, resume=False, overwrite=False))
     done = 0
@@ -138,10 +142,10 @@ def start(config: Train, folder: RunFolder, stack: ExitStack) -> list[Sink]:
         done = max((line["step"] for line in read_lines(folder.metrics)), default=0)
         write_json(folder.config, settings)
     else:
-        folder.start(settings, overwrite=config.overwrite)
+        folder.start(settings)
     report = stack.enter_context(progress(config.run_name, config.steps, done))
     sinks: list[Sink] = [JsonLines(folder.metrics), Progress(report)]
     sinks += extra_sinks(config.log, folder.root, config.run_name, settings, config.wandb_mode)
     for sink in sinks:
         stack.callback(sink.close)
-    return sinks
+    return tuple(sinks)

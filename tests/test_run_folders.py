@@ -20,18 +20,20 @@ PNG = b"\x89PNG"
 
 def test_a_run_is_not_written_over_unless_asked(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
+    folder.refuse_or_clear(overwrite=False)
     folder.start({"steps": 1})
     with pytest.raises(ConfigError, match="already holds a run"):
-        folder.start({"steps": 2})
+        folder.refuse_or_clear(overwrite=False)
     assert folder.recorded() == {"steps": 1}
-    folder.start({"steps": 2}, overwrite=True)
+    folder.refuse_or_clear(overwrite=True)
+    folder.start({"steps": 2})
     assert folder.recorded() == {"steps": 2}
 
 
 def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="not a run of ours"):
-        RunFolder(tmp_path).start({}, overwrite=True)
+        RunFolder(tmp_path).refuse_or_clear(overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
 
 

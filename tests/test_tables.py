@@ -1,0 +1,52 @@
+"""Tables say what was measured, with intervals that are Student's."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import pytest
+
+from experiments.tables import as_markdown, mean_and_interval, rows
+
+REGRESSION = {
+    "stream": "sines, incremental",
+    "kind": "regression",
+    "final": [0.25, 0.5],
+    "steps": 10,
+    "minutes": 1.5,
+}
+
+
+def test_the_interval_over_three_seeds_is_students() -> None:
+    values = [0.1, 0.2, 0.4]
+    mean, half = mean_and_interval(values)
+    assert mean == pytest.approx(statistics.fmean(values))
+    # scipy.stats.t.interval(0.95, 2, loc=mean, scale=sem(values)) is mean +- 0.379448
+    assert half == pytest.approx(0.379448, abs=1e-5)
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert mean_and_interval([0.5]) == (0.5, None)
+
+
+def test_a_diverged_run_makes_the_mean_infinite_and_the_interval_unknown() -> None:
+    mean, half = mean_and_interval([1.0, math.inf])
+    assert mean == math.inf
+    assert half is not None
+    assert math.isnan(half)
+
+
+def test_a_table_shows_every_method_once_in_aligned_columns() -> None:
+    results = {
+        "flp": [{**REGRESSION, "score": 0.5}, {**REGRESSION, "score": 0.7}],
+        "oml": [{**REGRESSION, "score": 1.0}],
+        "glyphs": [{**REGRESSION, "kind": "classification", "score": 0.975}],
+    }
+    lines = as_markdown(rows(results)).splitlines()
+    assert len(lines) == 5
+    assert len({len(line) for line in lines}) == 1
+    assert "0.6000 ± 1.2706" in lines[2]
+    assert "97.50" in lines[4]
+    header = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    assert header[:4] == ["stream", "method", "error", "first learned"]
