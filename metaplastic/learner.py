@@ -36,7 +36,8 @@ class OnlineLearner(nn.Module):
 
     Args:
         network: a plain `nn.Sequential`; layers before its first plastic site are run once for all
-            examples, with the encoder.
+            examples, with the encoder. Norms may have scales and shifts, which are meta-learned and
+            frozen within a lifetime: only Linear and Conv2d are sites.
         rule: the pathway and plasticity of the inner loop.
         objective: the meta-loss, and what the rule is taught.
         encoder: any module, meta-learned and frozen within a lifetime; `n *input -> n *features`.

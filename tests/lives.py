@@ -104,9 +104,10 @@ def meta_gradient(made: OnlineLearner, lived: Episode) -> dict[str, Tensor]:
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """The largest difference over all tensors, relative to the largest entry of each."""
+    """How far one is from the other, both read as one vector, relative to the other's length."""
     assert one.keys() == other.keys()
-    return max(
-        float((one[name] - other[name]).abs().max() / other[name].abs().max().clamp_min(1e-30))
-        for name in one
+    difference, length = (
+        torch.cat([tensor.flatten().double() for tensor in tensors]).norm()
+        for tensors in ([one[name] - other[name] for name in one], other.values())
     )
+    return float(difference / length)
