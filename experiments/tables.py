@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-
 Result = Mapping[str, Any]
 
 # Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; beyond them, the normal's.

@@ -18,12 +18,16 @@ REGRESSION = {
 }
 
 
-def test_the_interval_over_three_seeds_is_students() -> None:
-    values = [0.1, 0.2, 0.4]
-    mean, half = mean_and_interval(values)
-    assert mean == pytest.approx(statistics.fmean(values))
-    # scipy.stats.t.interval(0.95, 2, loc=mean, scale=sem(values)) is mean +- 0.379448
-    assert half == pytest.approx(0.379448, abs=1e-5)
+def test_the_interval_over_two_and_three_seeds_is_students() -> None:
+    """Student's distribution has a closed form at one and two degrees of freedom."""
+    for values, t in (
+        ([0.1, 0.2], math.tan(0.95 * math.pi / 2)),
+        ([0.1, 0.2, 0.4], 0.95 * math.sqrt(2 / (1 - 0.95**2))),
+    ):
+        mean, half = mean_and_interval(values)
+        assert mean == pytest.approx(statistics.fmean(values))
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        assert half == pytest.approx(t * error, rel=1e-3)
 
 
 def test_one_seed_has_no_interval() -> None:
