@@ -149,9 +149,13 @@ def _is_empty_folder(folder: Path) -> bool:
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put `files` into `folder`, all or none; a kill leaves the former folder or this one."""
+    """Put `files` into `folder`, all or none.
+
+    A kill between the two renames leaves the former folder whole, as `.NAME.former`.
+    """
     fresh, former = temporary_beside(folder), folder.with_name(f".{folder.name}.former")
     with saying_when_full(folder, "What was there before is untouched."):
+        shutil.rmtree(fresh, ignore_errors=True)  # in a container process numbers repeat
         try:
             fresh.mkdir(parents=True)
             for name, content in files.items():

@@ -138,8 +138,12 @@ def blame(
     return Divergence(meta_step, None, None, None, what)
 
 
-def stop_or_warn(cause: Divergence, on_divergence: str, skipped: int, most: int) -> None:
+def stop_or_warn(
+    cause: Divergence, on_divergence: str, skipped: int, most: int, speaks: bool = True
+) -> None:
     """Do with a meta-step that cannot be used, the `skipped`-th in a row, what is configured.
+
+    All processes of a run stop together, but only the one that `speaks` warns.
 
     Raises:
         DivergenceError: if the run is to stop at once, or `most` in a row were not usable.
@@ -152,7 +156,8 @@ def stop_or_warn(cause: Divergence, on_divergence: str, skipped: int, most: int)
             f"Stopped after {skipped} unusable meta-steps in a row, the last at {cause} {advice} "
             "or allow more with max_skipped."
         )
-    warnings.warn(f"Skipped {cause}", DivergenceWarning, stacklevel=5)
+    if speaks:
+        warnings.warn(f"Skipped {cause}", DivergenceWarning, stacklevel=5)
 
 
 def _finite(tensor: Tensor | None) -> bool:

@@ -85,7 +85,7 @@ def few_shot(
             result = learner(batch)
             losses.append(_counted(result.per_task))
             if stream.spec.kind == "classification":
-                accuracies.append(_right(result.prediction, batch.query_y).mean(1))
+                accuracies.append(_right(result.prediction, batch.query_y).double().mean(1))
     return FewShotReport(
         _array(torch.cat(losses)), _array(torch.cat(accuracies)) if accuracies else None, seed
     )
@@ -173,7 +173,7 @@ def _encoded(learner: OnlineLearner, x: Tensor, leading: int) -> Tensor:
 def _by_subtask(values: list[Tensor], subtask: Tensor, order: Tensor) -> Array:
     """Per-query values (tasks queries), one a snapshot -> means: tasks snapshots subtasks."""
     member = subtask[:, None, None] == order[:, None, :, None]  # tasks 1 subtasks queries
-    stacked = torch.stack(values, 1)[:, :, None]  # tasks snapshots 1 queries
+    stacked = torch.stack(values, 1).double()[:, :, None]  # tasks snapshots 1 queries
     total = torch.where(member, stacked, 0.0).sum(3)
     return _array(total / member.sum(3))  # no query of a subtask: 0 / 0, which is NaN
 

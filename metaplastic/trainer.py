@@ -144,9 +144,9 @@ class MetaTrainer:
                 cause = blame(self.learner, episodes, result, size, limit, self.step)
             buffers.restore()
             record |= cause.metrics()
-            skipped = self.state.skipped + 1
+            row, speaks = self.state.skipped + 1, self.world.main
             try:
-                stop_or_warn(cause, config.on_divergence, skipped, config.max_skipped)
+                stop_or_warn(cause, config.on_divergence, row, config.max_skipped, speaks)
             except DivergenceError:
                 self._log(self.step + 1, record)
                 raise
