@@ -1,0 +1,72 @@
+"""What the README shows, runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from experiments import cli, compare, demo, meta_test, meta_train
+from experiments.config import Compare, Train, preset
+from experiments.registry import tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGS = {"meta_train": Train, "compare": Compare, "meta_test": meta_test.Test}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    return re.findall(r"`python -m (experiments\.[^`]+)`", README)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--method", "flp_gated"]
+    meta_train.main([*words, "--stream", "functions=10"])
+    (block,) = blocks("python")
+    path = re.search(r'from_pretrained\("([^"]+)"\)', block)
+    assert path is not None
+    known: dict[str, Any] = {}
+    with torch.enable_grad():  # whatever the block sets ends with it
+        exec(block.replace(path[1], str(tmp_path / "run" / "rule")), known)
+    assert known["answers"].shape == known["life"].query_y.shape
+
+
+def test_the_readme_loads_a_rule_that_the_demo_leaves() -> None:
+    rules = [
+        str(run.runs / run.run_name / "rule")
+        for runs in compare.planned(demo.comparison(demo.Demo(), "sines")).values()
+        for run in runs
+    ]
+    assert re.findall(r'from_pretrained\("([^"]+)"\)', README)[0] in rules
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_is_one(command: str) -> None:
+    name, *words = shlex.split(command.removeprefix("experiments."))
+    if "NAME" in name:
+        return
+    assert (ROOT / "experiments" / f"{name}.py").exists() or (
+        ROOT / "experiments" / name / "__main__.py"
+    ).exists()
+    if name in CONFIGS:
+        cli.parse(CONFIGS[name], words, preset(CONFIGS[name], words))
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_files_and_streams_that_the_readme_names_exist() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+    assert {"glyphs", "sines", "omniglot"} <= set(tasks())
