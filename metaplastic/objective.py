@@ -19,7 +19,8 @@ from metaplastic.episode import StreamSpec
 
 @runtime_checkable
 class Objective(Protocol):
-    outputs: int
+    @property
+    def outputs(self) -> int: ...
 
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor: ...
     def label(self, prediction: Tensor, target: Tensor) -> Tensor: ...
