@@ -18,26 +18,25 @@ from torch import Tensor, nn
 Function = Callable[..., dict[str, Tensor]]
 
 
-def compiled_or_eager(step: Function, wanted: bool) -> Function:
-    """`step`, a method of a rule, or its compiled form where it is wanted and works here."""
+def compiled_or_eager(step: Function, wanted: bool, arguments: tuple[Any, ...]) -> Function:
+    """`step`, a method of a rule, or its compiled form where it is wanted and works here.
+
+    `arguments` are those of a lifetime's first step, to compare the two on. That is done here and
+    not during the lifetime, which may run under checkpointing, where no gradient may be asked for.
+    """
     if not wanted:
         return step
-    return _checked(step.__func__, step.__self__)  # type: ignore[attr-defined]
+    owner: nn.Module = step.__self__  # type: ignore[attr-defined]
+    found = _verdicts(step.__func__, owner)  # type: ignore[attr-defined]
+    with_graph = torch.is_grad_enabled()
+    if with_graph not in found:
+        found[with_graph] = _compiled_if_it_agrees(step, arguments, owner)
+    return found[with_graph]
 
 
 @lru_cache(maxsize=64)
-def _checked(function: Callable[..., Any], owner: nn.Module) -> Function:
-    eager: Function = function.__get__(owner)
-    trusted: dict[bool, Function] = {}
-
-    def step(*arguments: Any) -> dict[str, Tensor]:
-        with_graph = torch.is_grad_enabled()
-        if with_graph not in trusted:
-            trusted[with_graph] = eager  # the comparison itself may run this step again
-            trusted[with_graph] = _compiled_if_it_agrees(eager, arguments, owner)
-        return trusted[with_graph](*arguments)
-
-    return step
+def _verdicts(function: Callable[..., Any], owner: nn.Module) -> dict[bool, Function]:
+    return {}
 
 
 def _compile(step: Function) -> Function:
@@ -54,14 +53,16 @@ def _compiled_if_it_agrees(
     learned = [*_tensors(arguments), *owner.parameters()]
     leaves = [tensor for tensor in learned if tensor.requires_grad]
     try:
-        compiled = _compile(eager)
-        expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compilers warn of what they do themselves
+            compiled = _compile(eager)
+            expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
     except Exception as reason:  # a missing compiler shows in many types
         first = (str(reason).strip().splitlines() or [""])[0][:200]
         warnings.warn(
             f"The inner step could not be compiled ({type(reason).__name__}: {first}); "
             "it runs uncompiled, slower but the same.",
-            stacklevel=3,
+            stacklevel=4,
         )
         return eager
     for one, other in zip(expected, found, strict=True):
@@ -71,7 +72,7 @@ def _compiled_if_it_agrees(
             warnings.warn(
                 "The compiled inner step gives another meta-gradient than the uncompiled one "
                 f"(relative difference {difference:.1e}); it runs uncompiled.",
-                stacklevel=3,
+                stacklevel=4,
             )
             return eager
     return compiled

@@ -131,10 +131,11 @@ class OnlineLearner(nn.Module):
             coefficients,
             self.slow_weights(),
         )
-        step = compiled_or_eager(rule.step, self.unroll.compile)
         if self.unroll.compile:
             # One memory layout for all steps, the first included, so that one compilation serves.
             fast = {name: weight.contiguous() for name, weight in fast.items()}
+        first = {name: tensor[:, 0] for name, tensor in stream.items()}
+        step = compiled_or_eager(rule.step, self.unroll.compile, (*fixed, fast, first))
 
         def one(weights: FastWeights, given: Stream) -> FastWeights:
             return step(*fixed, weights, given)
