@@ -20,7 +20,7 @@ from experiments.config import Compare, Train, preset
 from experiments.jobs import run_all
 from experiments.tables import as_markdown
 
-METHODS = ("flp_gated", "oml")
+METHODS = ("flp_stable", "oml")
 
 
 @dataclass(frozen=True)

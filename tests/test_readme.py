@@ -28,7 +28,7 @@ def commands() -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--method", "flp_gated"]
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--method", "flp_stable"]
     meta_train.main([*words, "--stream", "functions=10"])
     (block,) = blocks("python")
     path = re.search(r'from_pretrained\("([^"]+)"\)', block)

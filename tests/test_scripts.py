@@ -25,7 +25,7 @@ TINY = ["--preset", "tiny"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
-    meta_train.main([*TINY, "--runs", str(runs), "--name", "run", "--method", "flp_gated"])
+    meta_train.main([*TINY, "--runs", str(runs), "--name", "run", "--method", "flp_stable"])
     return runs / "run"
 
 
@@ -94,7 +94,7 @@ def test_a_run_goes_on_only_with_its_own_settings(run: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    words = [*TINY, "--steps", "60", "--runs", str(tmp_path), "--method", "flp_gated"]
+    words = [*TINY, "--steps", "60", "--runs", str(tmp_path), "--method", "flp_stable"]
     meta_train.main([*words, "--name", "whole"])
     command = [sys.executable, "-m", "experiments.meta_train", *words, "--name", "killed"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -123,16 +123,16 @@ def _untimed(lines: list[dict[str, object]]) -> list[dict[str, object]]:
 def test_a_comparison_keeps_what_is_finished_and_refuses_what_differs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*TINY, "--methods", "flp_gated", "oml,rate=0.02", "--seeds", "1", "--jobs", "2"]
+    words = [*TINY, "--methods", "flp_stable", "oml,rate=0.02", "--seeds", "1", "--jobs", "2"]
     compare.main([*words, "--runs", str(tmp_path)])
     table = capsys.readouterr().out
-    assert "| flp_gated " in table
+    assert "| flp_stable " in table
     assert "| oml,rate=0.02 " in table
     root = tmp_path / "compare"
     assert (root / "table.md").read_text() == table.partition("\n\nPlots")[0] + "\n"
-    finished = (root / "flp_gated-seed0" / "result.json").stat().st_mtime_ns
+    finished = (root / "flp_stable-seed0" / "result.json").stat().st_mtime_ns
     compare.main([*words, "--runs", str(tmp_path)])
-    assert (root / "flp_gated-seed0" / "result.json").stat().st_mtime_ns == finished
+    assert (root / "flp_stable-seed0" / "result.json").stat().st_mtime_ns == finished
     assert capsys.readouterr().out == table
     with pytest.raises(ConfigError, match="holds a run with steps = 3, not 4"):
         compare.main([*words, "--runs", str(tmp_path), "--steps", "4"])

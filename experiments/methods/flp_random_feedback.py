@@ -1,9 +1,9 @@
-"""FLP's gated form with feedback weights that stay as drawn: what learning them is worth."""
+"""FLP's stable form with feedback weights that stay as drawn: what learning them is worth."""
 
 from __future__ import annotations
 
-from experiments.methods import flp_gated
-from experiments.methods.flp_gated import rates
+from experiments.methods import flp_stable
+from experiments.methods.flp_stable import rates
 from experiments.problem import Problem
 from metaplastic import OnlineLearner
 
@@ -11,4 +11,4 @@ __all__ = ["build", "rates"]
 
 
 def build(problem: Problem) -> OnlineLearner:
-    return flp_gated.build(problem, feedback="random")
+    return flp_stable.build(problem, feedback="random")

@@ -1,0 +1,82 @@
+"""FLP in a form that meta-trains stably: log rates, and a normalized rule where errors teach.
+
+Regression. What differs from the published form, each an option of its own: feedback is not
+rectified, so a unit can hear that it should do less; it reaches only active units, the ones that
+had a part in the error; the readout hears the error itself; growth is divided by the power of the
+input, which bounds the stable rates once and for all.
+
+Images. The published form, but hidden rates start small instead of a hundredfold.
+
+In both, rates are log-scaled: a meta-step changes them by a fraction and never turns a stable rule
+into a diverging one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from experiments.problem import Problem
+from metaplastic import (
+    Direct,
+    Hebb,
+    LearningRule,
+    NormalizedHebb,
+    Oja,
+    OnlineLearner,
+    StableOja,
+    objective_for,
+)
+
+RULES = {
+    "normalized_hebb": NormalizedHebb,
+    "hebb": Hebb,
+    "oja": Oja,
+    "stable_oja": StableOja,
+}
+
+
+def build(
+    problem: Problem,
+    *,
+    plasticity: Literal["normalized_hebb", "hebb", "oja", "stable_oja"] | None = None,
+    teaching: Literal["error", "label"] | None = None,
+    feedback: Literal["learned", "random", "none"] = "learned",
+    nonlinearity: Literal["linear", "relu"] | None = None,
+    gate: Literal["derivative", "none"] | None = None,
+    readout: Literal["clamped", "feedback"] = "clamped",
+    per: Literal["synapse", "neuron", "feature", "layer", "shared"] = "synapse",
+    scale: Literal["log", "raw"] = "log",
+    rate: float | None = None,
+    hidden: float | None = None,
+    plastic: int | None = None,
+) -> OnlineLearner:
+    """None is the better choice for the task at hand.
+
+    `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
+    `plastic` the number of plastic layers at the end.
+    """
+    images = problem.classification
+    pathway = Direct(
+        teaching=teaching or ("label" if images else "error"),
+        nonlinearity=nonlinearity or ("relu" if images else "linear"),
+        gate=gate or ("none" if images else "derivative"),
+        feedback=feedback,
+        readout=readout,
+        strength=1.0,
+        learn_strength=False,
+    )
+    rule = LearningRule(
+        pathway,
+        RULES[plasticity or ("oja" if images else "normalized_hebb")](
+            rate=(0.2 if images else 0.3) if rate is None else rate, per=per, scale=scale
+        ),
+        hidden_multiplier=(1e-3 if images else 1.0) if hidden is None else hidden,
+    )
+    return OnlineLearner(
+        problem.network(), rule, objective_for(problem.spec), plastic=plastic or problem.plastic
+    )
+
+
+def rates(problem: Problem) -> dict[str, float]:
+    """A log-scaled rate moves by about 3 % a meta-step."""
+    return {"weights": 2e-3, "feedback": 2e-3, "plasticity": 3e-2, "strength": 1e-3}
