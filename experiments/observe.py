@@ -1,33 +1,44 @@
-"""What becomes of a rule while it is meta-learned: a few numbers for each of its parameters."""
+"""What becomes of a rule while it is meta-learned: a few numbers for each of its parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+from torch import Tensor
 
 from metaplastic import OnlineLearner
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MOST = 1_000_000  # entries; torch.quantile takes no more than a few million
+MOST = 1_000_000  # entries looked at; torch.quantile takes no more than a few million
 
 
 @torch.no_grad()
 def rule_statistics(learner: OnlineLearner) -> dict[str, float]:
-    """Mean, mean size, norm and quantiles of every plasticity, feedback and strength parameter.
+    """Mean, mean size, norm and quantiles of what is learned of a rule besides its weights.
 
-    Keys read `rule/plasticity/NAME/q50`: group, parameter, number.
+    Keys read `rule/plasticity/SITE/q50`. Plasticity is the rate itself, whatever scale it is
+    learned on; feedback and strength are the parameters.
     """
-    names = {id(parameter): name for name, parameter in learner.named_parameters()}
     found: dict[str, float] = {}
-    for group, parameters in learner.parameter_groups().items():
-        if group == "weights":
-            continue
-        for parameter in parameters:
-            name = names[id(parameter)].removeprefix("rule.").removeprefix(f"{group}.")
-            values = parameter.detach().float().flatten()
-            values = values[:: -(-values.numel() // MOST)]
-            numbers = {"mean": values.mean(), "size": values.abs().mean(), "norm": values.norm()}
-            quantiles = values.quantile(values.new_tensor(QUANTILES))
-            for q, value in zip(QUANTILES, quantiles, strict=True):
-                numbers[f"q{round(100 * q):02d}"] = value
-            found |= {f"rule/{group}/{name}/{key}": float(n) for key, n in numbers.items()}
+    for name, tensor in _parts(learner):
+        values = tensor.float().flatten()
+        values = values[:: -(-values.numel() // MOST)]
+        numbers = {"mean": values.mean(), "size": values.abs().mean(), "norm": values.norm()}
+        quantiles = values.quantile(values.new_tensor(QUANTILES))
+        for q, value in zip(QUANTILES, quantiles, strict=True):
+            numbers[f"q{round(100 * q):02d}"] = value
+        found |= {f"rule/{name}/{key}": float(number) for key, number in numbers.items()}
     return found
+
+
+def _parts(learner: OnlineLearner) -> Iterator[tuple[str, Tensor]]:
+    groups = learner.parameter_groups()
+    if "plasticity" in groups:
+        for site in learner.sites:
+            yield f"plasticity/site {site.name}", learner.rule.plasticity.rate(site)
+    names = {id(parameter): name for name, parameter in learner.named_parameters()}
+    for group in ("feedback", "strength"):
+        for parameter in groups.get(group, ()):
+            name = names[id(parameter)].removeprefix("rule.feedback.").replace("pathways.", "site ")
+            yield f"{group}/{name.replace('strengths.', 'site ')}", parameter
