@@ -8,10 +8,23 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
+import torch
+
 from experiments.config import STREAM, TEST, Stream, Train, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
 from metaplastic import OnlineLearner, TaskStream
+
+
+def require_device(name: str) -> None:
+    """Refuse a device that torch cannot use here."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"--device {name} cannot be used here ({reason}): use --device cpu."
+        ) from error
 
 
 def build_stream(config: Stream, split: str) -> TaskStream:

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,6 +87,7 @@ def _listed(config: object) -> str:
 def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
     """Call `main`; turn what goes wrong into a sentence and an exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         main(arguments)
     except KeyboardInterrupt:

@@ -53,7 +53,7 @@ class MetaTraining(Stream):
         Literal["constant", "cosine", "published"],
         Doc("of the rates; published: weights x0.3 at 1500, 2500, 3500"),
     ] = "cosine"
-    diverged: Annotated[
+    on_divergence: Annotated[
         Literal["skip", "stop"], Doc("what to do with a meta-step that is not finite")
     ] = "skip"
     checkpoint_every: Annotated[int | None, Doc("recompute inner steps in pieces (exact)")] = None

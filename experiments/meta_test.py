@@ -46,13 +46,14 @@ def test(config: Test, source: dict[str, Any]) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.build import build_stream
+    from experiments.build import build_stream, require_device
     from experiments.curves import draw_lifetimes
     from experiments.testing import judge
     from metaplastic.artifact import from_pretrained
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    require_device(config.device)
     learner = from_pretrained(config.rule, device=config.device)
     stream = build_stream(config, "test")
     require_fit(source.get("spec", {}), record_of(stream.spec))

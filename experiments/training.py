@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from experiments.build import build_learner, build_rates, build_stream
+from experiments.build import build_learner, build_rates, build_stream, require_device
 from experiments.config import Train, record
 from experiments.observe import rule_statistics
 from experiments.outcome import finish
@@ -46,6 +46,7 @@ def meta_train(config: Train) -> None:
     """Do what a `meta_train` command line says, in every process that `torchrun` started."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    require_device(config.device)
     with joined(config.device) as (world, device), ExitStack() as stack:
         if world.size > 1 and config.micro_batch is None and not config.resume:
             # The run is then the same, to the bit, on any number of processes that divides this.
@@ -101,7 +102,7 @@ def make_trainer(
             tasks=config.tasks,
             micro_batch=config.micro_batch,
             clip=config.clip,
-            on_divergence=config.diverged,
+            on_divergence=config.on_divergence,
             checkpoint_every=config.save_every,
             log_every=config.log_every,
             seed=config.seed,

@@ -15,9 +15,9 @@ from experiments.config import PRESETS, Train, preset, record, restore
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if '__name__ == "__main__"' in path.read_text()
+    path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")
+    for path in (ROOT / "experiments").rglob("*.py")
+    if path.name == "__main__.py" or '__name__ == "__main__"' in path.read_text()
 )
 
 
@@ -62,6 +62,7 @@ def test_an_unknown_flag_is_answered_by_the_nearest_known_one(script: str) -> No
             "functions=three cannot be read: functions must be int.",
         ),
         (["--rates", "weight=1"], "did you mean 'weights'?"),
+        (["--device", "abacus"], "--device abacus cannot be used here"),
         (["--resume", "--name", "never-run"], "start the run without --resume first."),
     ],
 )
