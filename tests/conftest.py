@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+torch.set_num_threads(1)  # tests are tiny: a second thread would cost them more than it gives
+
 
 @pytest.fixture
 def generator() -> torch.Generator:
