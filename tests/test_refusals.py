@@ -1,0 +1,141 @@
+"""What does not fit is refused in one sentence: what was given, what is needed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from metaplastic import (
+    Backprop,
+    Birth,
+    CrossEntropy,
+    Delta,
+    Direct,
+    LearningRule,
+    MeanSquaredError,
+    Oja,
+    OnlineLearner,
+    Stack,
+    Unroll,
+)
+from tests.lives import dense, episodes, learner
+
+
+def flp() -> LearningRule:
+    return LearningRule(Direct(), Oja(rate=0.05))
+
+
+def make(network: nn.Sequential, **options: Any) -> OnlineLearner:
+    return OnlineLearner(network, flp(), CrossEntropy(2), **options)
+
+
+def twice() -> None:
+    rule = flp()
+    OnlineLearner(dense(4, 2), rule, CrossEntropy(2))
+    OnlineLearner(dense(4, 2), rule, CrossEntropy(2))
+
+
+conv = nn.Conv2d
+REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
+    "batch norm": (
+        lambda: Stack(nn.Sequential(conv(1, 2, 3), nn.BatchNorm2d(2))),
+        "'1' is a BatchNorm2d, which mixes .* GroupNorm .* encoder",
+    ),
+    "dropout": (lambda: Stack(nn.Sequential(nn.Linear(1, 2), nn.Dropout())), "Dropout.* draws"),
+    "recurrence": (lambda: Stack(nn.Sequential(nn.LSTM(1, 2))), "LSTM.*Use Linear"),
+    "attention": (
+        lambda: Stack(nn.Sequential(nn.MultiheadAttention(2, 1))), "MultiheadAttention.*Use Linear"
+    ),
+    "embedding": (lambda: Stack(nn.Sequential(nn.Embedding(2, 2))), "Embedding.*one-hot"),
+    "nothing to learn": (lambda: Stack(nn.Sequential(nn.ReLU())), "no Linear or Conv2d"),
+    "groups": (lambda: Stack(nn.Sequential(conv(2, 2, 3, groups=2))), "groups=2 .* encoder"),
+    "padding mode": (
+        lambda: Stack(nn.Sequential(nn.Sequential(conv(1, 2, 3, padding_mode="circular")))),
+        "'0.0' .*'circular'",
+    ),
+    "padding by name": (
+        lambda: make(nn.Sequential(conv(1, 2, 3, padding="same"), nn.Flatten(), nn.Linear(50, 2)))
+        .float()(episodes(shape=(1, 5, 5), dtype=torch.float32)),
+        "padding='same'.*padding=1",
+    ),
+    "no such site": (lambda: make(dense(4, 5, 2), plastic=["1"]), r"\['1'\].*sites are 0, 2"),
+    "no site": (lambda: make(dense(4, 5, 2), plastic=[]), "sites are 0, 2"),
+    "too many sites": (lambda: make(dense(4, 5, 2), plastic=3), "plastic is 3.*from 1 to 2"),
+    "too few sites": (lambda: make(dense(4, 5, 2), plastic=0), "plastic is 0.*from 1 to 2"),
+    "readout left out": (lambda: make(dense(4, 5, 2), plastic=["0"]), "last plastic site is '0'"),
+    "readout of another width": (lambda: make(dense(4, 5, 3)), "'2' has 3 units.*2 outputs"),
+    "no passes": (lambda: make(dense(4, 2), passes=0), "passes is 0.*at least once"),
+    "one rule for two learners": (twice, "already belongs to a learner.*make a new"),
+    "convolution as a clamped readout": (
+        lambda: make(nn.Sequential(conv(1, 2, 5), nn.Flatten())), "no single activity to clamp"
+    ),
+    "unflattened": (
+        lambda: make(nn.Sequential(nn.Linear(5, 2)))
+        .float()(episodes(shape=(1, 5, 5), dtype=torch.float32)),
+        r"'0' was given inputs of shape \(1, 5, 5\).*flat vector of 5.*Flatten",
+    ),
+    "another width": (
+        lambda: make(dense(4, 5, 2)).double()(episodes(shape=(3,))),
+        r"shape \(3,\) per example.*flat vector of 4",
+    ),
+    "another number of channels": (
+        lambda: make(nn.Sequential(conv(2, 1, 4), nn.Flatten(), nn.Linear(4, 2))).double()(
+            episodes(shape=(3, 5, 5))
+        ),
+        r"shape \(3, 5, 5\) per example.*2 channels",
+    ),
+    "real targets for classes": (
+        lambda: make(dense(4, 2)).double()(episodes(shape=(4,), regression=True)),
+        "torch.float64.*class indices.*MeanSquaredError",
+    ),
+    "targets without their outputs": (
+        lambda: MeanSquaredError(1).loss(torch.zeros(2, 5, 1), torch.zeros(2, 5)),
+        r"shape \(2, 5\).*last axis is the 1 outputs",
+    ),
+    "classes for a regression": (
+        lambda: learner(dense(4, 2), flp(), regression=True)(episodes(shape=(4,))),
+        "torch.int64.*real numbers",
+    ),
+    "rows of a regression": (
+        lambda: learner(dense(4, 2), flp(), regression=True, birth=Birth(readout="rows"))(
+            episodes(shape=(4,), regression=True)
+        ),
+        "redraws readout rows by class.*'redrawn'",
+    ),
+    "log of zero": (lambda: Oja(scale="log"), "cannot start at 0.*1e-3"),
+    "out of bounds": (lambda: Oja(rate=2.0, scale="bounded"), "not inside the bound 1.0"),
+    "no feedback layer": (lambda: Direct(depth=0), "depth is 0.*at least one"),
+    "no step": (lambda: Unroll(checkpoint_every=0), "checkpoint_every is 0.*at least 1"),
+    "truncated to nothing": (lambda: Unroll(truncate=0), "truncate is 0.*at least 1"),
+}  # fmt: skip
+WORDS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "teaching": (lambda word: Direct(teaching=word), "error"),
+    "nonlinearity": (lambda word: Direct(nonlinearity=word), "linear"),
+    "feedback": (lambda word: Direct(feedback=word), "random"),
+    "gate": (lambda word: Direct(gate=word), "derivative"),
+    "readout": (lambda word: Direct(readout=word), "clamped"),
+    "hidden_seed": (lambda word: Direct(hidden_seed=word), "magnitude"),
+    "per": (lambda word: Delta(per=word), "synapse"),
+    "scale": (lambda word: Delta(scale=word), "bounded"),
+    "reduction": (lambda word: LearningRule(Backprop(), Delta(), reduction=word), "mean"),
+    "hidden": (lambda word: Birth(hidden=word), "redrawn"),
+    "readout ": (lambda word: Birth(readout=word), "rows"),
+}
+
+
+@pytest.mark.parametrize(("attempt", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_refused_in_a_sentence(attempt: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        attempt()
+
+
+@pytest.mark.parametrize("option", WORDS)
+def test_a_misspelled_word_is_refused_with_the_nearest_known_one(option: str) -> None:
+    attempt, word = WORDS[option]
+    attempt(word)
+    with pytest.raises(ValueError, match=f"{option.strip()} is '{word}s'.*mean '{word}'"):
+        attempt(word + "s")
