@@ -105,7 +105,10 @@ TRAIN: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"steps": 2000, "tasks": 8},
     # One lifetime a meta-step, no clipping, constant rates: the published scripts restart every
     # 1000 meta-steps, so that the decay they define (--schedule published) never comes about.
-    ("paper", "sines"): {"steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant"},
+    ("paper", "sines"): {
+        "steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant", "episodes": 50,
+        "checkpoint_every": 20,  # of 400 inner steps: exact
+    },
     ("paper", "images"): {
         "steps": 40_000, "tasks": 1, "clip": None, "schedule": "constant", "order": "iid",
     },

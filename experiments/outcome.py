@@ -30,13 +30,20 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     lines = [line for line in read_lines(folder.metrics) if "diverged" not in line]
     draw_training(folder.plots, {label: [lines]})
     draw_statistics(folder.plots / "rule.png", lines)
-    seconds = fmean(line["seconds"] for line in lines) if lines else 0.0
+    seconds, sampling = (
+        fmean(line[key] for line in lines) if lines else 0.0
+        for key in ("seconds", "sampling_share")
+    )
     judged = judge(learner, build_stream(config, "test"), config, folder.root)
     result = judged | {
         "method": label,
         "steps": config.steps,
         "minutes": seconds * config.steps / 60,
+        "seconds_per_meta_step": seconds,
+        "sampling_share": sampling,
     }
     write_json(folder.result, result)
     draw_lifetimes(folder.plots, {label: [result]})
     print(as_markdown(rows({label: [result]})))
+    share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"
+    print(f"A meta-step took {share}; see {folder.root}.")
