@@ -84,7 +84,7 @@ def flp_lifetime(
 def _oja(site: nn.Module, weight: Tensor, rate: Tensor, pre: Tensor, p: Tensor) -> Tensor:
     """The mean over examples and positions of `p x^T - p^2 W`."""
     if isinstance(site, nn.Conv2d):
-        growth = conv2d_weight(pre, weight.shape, p, site.stride, site.padding)  # type: ignore[arg-type]
+        growth = conv2d_weight(pre, weight.shape, p, site.stride, site.padding)
         rows, power = p.numel() // p.shape[1], p.square().sum((0, 2, 3))
     else:
         growth, rows, power = p.T @ pre, p.shape[0], p.square().sum(0)

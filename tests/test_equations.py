@@ -43,16 +43,16 @@ def layers_of(made: OnlineLearner) -> list[Layer]:
     """The learner's meta-parameters, as the equations want them."""
     found = []
     for site in made.sites:
-        pathway = made.rule.feedback.pathways  # type: ignore[union-attr]
+        pathway = made.rule.feedback.pathways
         heard = dict(pathway.items()).get(site.key, [])
-        strengths = made.rule.feedback.strengths  # type: ignore[union-attr]
+        strengths = made.rule.feedback.strengths
         weight, bias = (p.detach().numpy().copy() for p in site.module.parameters())
         rate = made.rule.plasticity.rate(site).detach().expand(site.shape).numpy()
         found.append(
             Layer(
                 weight, bias, rate,
                 [tuple(p.detach().numpy() for p in layer.parameters())
-                 for layer in heard if isinstance(layer, nn.Linear)],  # type: ignore[misc]
+                 for layer in heard if isinstance(layer, nn.Linear)],
                 float(strengths[site.key].detach()) if site.key in strengths else 1.0,
             )
         )  # fmt: skip
@@ -214,7 +214,7 @@ def test_the_implicit_step_never_overshoots_where_ojas_diverges(rate: float) -> 
 
 def test_teaching_is_per_example_and_the_batch_is_averaged_once(generator: torch.Generator) -> None:
     def change(copies: int, reduction: str) -> Tensor:
-        rule = LearningRule(Direct(teaching="error"), Oja(rate=0.1), reduction=reduction)  # type: ignore[arg-type]
+        rule = LearningRule(Direct(teaching="error"), Oja(rate=0.1), reduction=reduction)
         torch.manual_seed(0)
         made = learner(dense(4, 5, 2), rule)
         one = episodes(shape=(4,), tasks=1, steps=1, batch=2)

@@ -104,7 +104,7 @@ def test_omls_meta_gradient_is_the_peers(
     judge: str, second_order: bool, kind: str, dtype: torch.dtype
 ) -> None:
     made, lived = oml(kind, dtype, second_order)
-    losses = PEERS[judge](made.network, made.encoder, lived, second_order)  # type: ignore[arg-type]
+    losses = PEERS[judge](made.network, made.encoder, lived, second_order)
     theirs = meta_gradient_of(losses, made)
     meta = made(lived)
     ours = dict(
@@ -122,7 +122,7 @@ def test_first_order_is_another_gradient(kind: str) -> None:
     for second_order in (True, False):
         torch.manual_seed(0)
         made, lived = oml(kind, torch.float64, second_order)
-        losses = by_learn2learn(made.network, made.encoder, lived, second_order)  # type: ignore[arg-type]
+        losses = by_learn2learn(made.network, made.encoder, lived, second_order)
         found.append(meta_gradient_of(losses, made))
         made(lived).loss.backward()
         ours = {name: p.grad for name, p in learned(made).items() if p.grad is not None}

@@ -151,7 +151,7 @@ def test_a_compiled_step_with_a_wrong_gradient_is_caught(
 ) -> None:
     def miscompile(step: Callable[..., dict[str, Tensor]], **options: Any) -> Any:
         def compiled(*arguments: Any) -> dict[str, Tensor]:
-            rule: LearningRule = step.__self__  # type: ignore[attr-defined]
+            rule: LearningRule = step.__self__
             if wrong == "another value":
                 return {name: weight + 1e-6 for name, weight in step(*arguments).items()}
             if wrong == "first order":
