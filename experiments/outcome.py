@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean
 
 from experiments.build import build_stream
@@ -35,7 +35,12 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         for key in ("seconds", "sampling_share")
     )
     judged = judge(learner, build_stream(config, "test"), config, folder.root)
+    # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
+    other = replace(config, order="iid" if config.order == "incremental" else "incremental")
+    (folder.root / "other_order").mkdir(exist_ok=True)
+    shuffled = judge(learner, build_stream(other, "test"), other, folder.root / "other_order")
     result = judged | {
+        "other_order": {name: shuffled[name] for name in ("stream", "score", "interval")},
         "method": label,
         "steps": config.steps,
         "minutes": seconds * config.steps / 60,

@@ -31,7 +31,16 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
     for label, runs in results.items():
         first = runs[0]
         shown = {"method": label, "stream": first["stream"]}
-        if first["kind"] == "regression":
+        regression = first["kind"] == "regression"
+        if "other_order" in first:
+            scores = [float(run["other_order"]["score"]) for run in runs]
+            name = OTHER[first["other_order"]["stream"].rpartition(", ")[2]]
+            shown[name] = (
+                _over_seeds(scores, "{:.4f}")
+                if regression
+                else _over_seeds([100 * score for score in scores], "{:.2f}")
+            )
+        if regression:
             shown["error"] = _over_seeds([float(run["score"]) for run in runs], "{:.4f}")
             shown["first learned"] = _over_seeds([float(run["final"][0]) for run in runs], "{:.4f}")
             shown["last learned"] = _over_seeds([float(run["final"][-1]) for run in runs], "{:.4f}")
@@ -64,7 +73,8 @@ def as_markdown(table: Sequence[Mapping[str, str]]) -> str:
     return "\n".join([line(lines[0]), line(rule), *map(line, lines[1:])])
 
 
+OTHER = {"iid": "the same, i.i.d.", "incremental": "the same, in order"}
 COLUMNS = (
     "stream", "method", "error", "first learned", "last learned", "accuracy %",
-    "meta-steps", "minutes", "seeds",
+    *OTHER.values(), "meta-steps", "minutes", "seeds",
 )  # fmt: skip
