@@ -1,0 +1,42 @@
+"""What `experiments.speed` measures: one file a row, each run in a process of its own.
+
+A row prints nothing but one JSON list on its standard output, a `Finding` an entry, and may be run
+alone: `python -m experiments.benchmarks.plastic_head --repeat 3`. No import here needs torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a row has to be run for its number to mean what the table says."""
+
+    threads: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+# Freed memory goes back to the system at once only below this; without it a peak says little.
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+
+ROWS = {
+    "plastic_head": Row(),
+    "inner_sgd": Row(),
+    "encoder_once": Row(threads=2),
+    "deep_sines": Row(threads=2, environment=RETURNED),
+    "long_life": Row(),
+    "sampling": Row(),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table: what was measured, what came out, what was hoped for."""
+
+    what: str
+    result: str
+    goal: str = ""
+    met: bool | None = None
+    peak_mb: float = 0.0
+    detail: dict[str, float] = field(default_factory=dict)
