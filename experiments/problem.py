@@ -23,7 +23,7 @@ SINE_WIDTHS = {
     "tiny": (16, 16),
 }  # fmt: skip
 # Channels and strides of the image encoders, and the width of the plastic hidden layer.
-CHANNELS = {"laptop": 48, "paper": 128, "tiny": 8}
+CHANNELS = {"laptop": 64, "paper": 128, "tiny": 8}
 STRIDES = {"laptop": (2, 2, 2, 2), "paper": (2, 1, 2, 1, 2, 2), "tiny": (2, 2)}
 HIDDEN = {"laptop": 128, "paper": 128, "tiny": 16}
 
