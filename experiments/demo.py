@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     print(remark)
     streams = {task: planned(comparison(demo, task)) for task in ("sines", images)}
     every = [run for groups in streams.values() for runs in groups.values() for run in runs]
-    print(f"{len(every)} runs, two at a time, {demo.minutes:g} minutes of meta-training each.")
+    length = "a few meta-steps" if demo.tiny else f"{demo.minutes:g} minutes of meta-training"
+    print(f"{len(every)} runs, two at a time, {length} each.")
     run_all(every, jobs=2, title="demo")
     root = demo.runs / demo.name
     table = [
