@@ -21,7 +21,9 @@ def per_example(layer: nn.Module, x: Tensor) -> Tensor:
     """Run a layer that knows nothing of tasks: `tasks batch *features` -> the same."""
     if isinstance(layer, POINTWISE):
         return layer(x)  # type: ignore[no-any-return]
-    out: Tensor = layer(x.flatten(0, 1))
+    # Contiguous, because torch 2.13 on a CPU crashes in the backward pass of a GroupNorm whose
+    # input lies in memory as a convolution by unfolding leaves it, channels last.
+    out: Tensor = layer(x.flatten(0, 1).contiguous())
     return out.reshape(*x.shape[:2], *out.shape[1:])
 
 
