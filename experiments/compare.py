@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments import cli
 from experiments.config import Compare, MetaTraining, Train, preset
 from experiments.jobs import run_all
-from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.run_folder import RunFolder, origin, read_lines, write_json
 from experiments.tables import as_markdown, rows
 
 
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
     root = config.runs / config.name
     table = collect(groups, root / "plots")
-    write_table(root, table)
+    write_table(root, table, origin())
     print(f"{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
 
 

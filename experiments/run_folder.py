@@ -100,6 +100,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def origin() -> str:
+    """The environment in one line, to stand above a table."""
+    facts = environment()
+    machine = facts["gpu"] or f"{facts['cpu']}, {facts['cpus']} cores"
+    commit = f", commit {facts['git_commit'][:10]}" if "git_commit" in facts else ""
+    return f"`{facts['command']}`: {facts['date'][:10]}, {machine}, torch {facts['torch']}{commit}."
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
