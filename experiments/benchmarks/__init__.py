@@ -1,7 +1,7 @@
 """What `experiments.speed` measures: one file a row, each run in a process of its own.
 
-A row prints nothing but one JSON list on its standard output, a `Finding` an entry, and may be run
-alone: `python -m experiments.benchmarks.plastic_head --repeat 3`. No import here needs torch.
+A row is a function `measure(repeat, seed)` that returns findings. Nothing imported here needs
+torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 ROWS = {
     "plastic_head": Row(),
     "inner_sgd": Row(),
-    "encoder_once": Row(threads=2),
+    "encoder_once": Row(),
     "deep_sines": Row(threads=2, environment=RETURNED),
     "long_life": Row(),
     "sampling": Row(),

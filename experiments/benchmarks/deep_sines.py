@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import peak_mb, row, seconds
+from experiments.benchmarks.measure import peak_mb, seconds
 from metaplastic import Direct, LearningRule, MeanSquaredError, Oja, OnlineLearner, Unroll
 from tasks.sines import Sines
 
@@ -77,7 +77,3 @@ def measure(repeat: int, seed: int) -> list[Finding]:
             peak_mb=peak,
         ),
     ]
-
-
-if __name__ == "__main__":
-    row(measure)

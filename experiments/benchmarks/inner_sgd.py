@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import interleaved, row, versus
+from experiments.benchmarks.measure import interleaved, versus
 from experiments.peers import peer
 from metaplastic import Backprop, CrossEntropy, Delta, Episode, LearningRule, OnlineLearner, Unroll
 
@@ -88,7 +88,3 @@ def measure(repeat: int, seed: int) -> list[Finding]:
             findings.append(versus(what, times, "higher", us, than_higher))
             findings.append(versus(what, times, "learn2learn", us, than_learn2learn))
     return findings
-
-
-if __name__ == "__main__":
-    row(measure)

@@ -7,17 +7,19 @@ once at the least, so copying the weights is the bound. Steps come in pieces, as
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import copy_bandwidth, peak_mb, row, seconds
+from experiments.benchmarks.measure import copy_bandwidth, peak_mb, seconds
 from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, Unroll
 from metaplastic.stack import FastWeights
 
 STEPS, PIECE, FEATURES = 9_000, 300, 256
 FLAT_MB = 2.0  # an allocator rounds
-READINGS = {
+READINGS: dict[str, tuple[int, Callable[[], Direct]]] = {
     "a readout of 600 classes": (600, Direct),
     "a driven 256x256 site": (256, lambda: Direct(readout="feedback")),
 }
@@ -64,7 +66,3 @@ def live(learner: OnlineLearner, labels: torch.Tensor, what: str) -> Finding:
         peak_mb=peaks[-1],
         detail={"steps_per_s": speed, "bound_per_s": bound, "grown_mb": grown},
     )
-
-
-if __name__ == "__main__":
-    row(measure)

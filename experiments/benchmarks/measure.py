@@ -1,17 +1,11 @@
-"""Clocks, memory and the frame that every row shares."""
+"""Clocks and memory: what every row measures with."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import resource
-import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -79,35 +73,3 @@ def copy_bandwidth(megabytes: float) -> float:
     target = torch.empty_like(source)
     best = min(seconds(lambda: target.copy_(source)) for _ in range(30))
     return 2 * 4 * source.numel() / best
-
-
-def alone(module: str, *words: str) -> dict[str, Any]:
-    """Run a row's module as a process of its own with other words, and read its JSON answer."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *words], capture_output=True, text=True, env=os.environ
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"{module} {' '.join(words)} failed: {last}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
-
-
-def row(measure: Callable[[int, int], list[Finding]]) -> None:
-    """The `main` of a row: settings in, findings out as JSON."""
-    settings, _ = options()
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    findings: Sequence[Finding] = measure(settings.repeat, settings.seed)
-    print(json.dumps([asdict(finding) for finding in findings]))
-
-
-def options() -> tuple[argparse.Namespace, list[str]]:
-    """`--repeat`, `--threads`, `--seed`, and the words that are the row's own affair."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    settings, words = parser.parse_known_args()
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    return settings, words

@@ -1,0 +1,74 @@
+"""How fast, and in how much memory, next to other libraries and to arithmetic itself.
+
+python -m experiments.speed --only plastic_head --repeat 9
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.benchmarks import ROWS, Finding, Row
+from experiments.benchmarks.child import start
+from experiments.registry import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Measure speed and memory, each row in a process of its own, and print them with their goals.
+
+    Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_life, sampling. Rivals take
+    turns within a row, so that a ratio comes from one run; it is the median over rounds, with
+    the lowest and the highest. Close what else is running: a busy machine widens the range.
+    """
+
+    only: Annotated[tuple[str, ...], Doc("rows to measure; none: all")] = ()
+    repeat: Annotated[int, Doc("rounds")] = 5
+    threads: Annotated[int | None, Doc("torch threads; None: as the row says")] = None
+    out: Annotated[Path, Doc("the same as JSON")] = Path("runs/speed.json")
+    seed: Annotated[int, Doc("of parameters and made data")] = 0
+    debug: Annotated[bool, Doc("show where an error came from")] = False
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Speed, argv, Speed())
+    for name in config.only:
+        require(name, ROWS, "a row")
+    from experiments.run_folder import environment, origin, write_json  # names torch's build
+
+    print(f"{origin()} Load {os.getloadavg()[0]:.1f}.")
+    record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "rows": {}}
+    for name in config.only or ROWS:
+        row = replace(ROWS[name], threads=config.threads or ROWS[name].threads)
+        print(f"\n{name}, {row.threads} thread{'s' if row.threads > 1 else ''}")
+        findings = run(name, row, config)
+        for finding in findings:
+            print(line(finding))
+        record["rows"][name] = {**asdict(row), "findings": [asdict(f) for f in findings]}
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(config.out, record)
+
+
+def run(name: str, row: Row, config: Speed) -> list[Finding]:
+    """Measure one row in a fresh process with the threads and the environment it asks for."""
+    threads = str(row.threads)
+    words = ["--repeat", str(config.repeat), "--threads", threads, "--seed", str(config.seed)]
+    environment = {**row.environment, "OMP_NUM_THREADS": threads}
+    return [Finding(**found) for found in start(name, *words, environment=environment)]
+
+
+def line(finding: Finding) -> str:
+    """Two lines of text: what and what came out; the goal, and the peak memory of the process."""
+    verdict = {True: ": met", False: ": NOT met", None: ""}[finding.met]
+    goal = f"goal {finding.goal}{verdict}; " if finding.goal else ""
+    return f"  {finding.what}\n    {finding.result}\n    {goal}peak {finding.peak_mb:.0f} MB"
+
+
+if __name__ == "__main__":
+    cli.run(main)
