@@ -5,10 +5,13 @@ rectified, so a unit can hear that it should do less; it reaches only active uni
 had a part in the error; the readout hears the error itself; growth is divided by the power of the
 input, which bounds the stable rates once and for all.
 
-Images. The published form, but hidden rates start small instead of a hundredfold.
+Images. The published form.
 
-In both, rates are log-scaled: a meta-step changes them by a fraction and never turns a stable rule
-into a diverging one.
+In both, hidden rates start small instead of a hundredfold: a hidden layer that learns in large
+steps takes its readout's ground away before the outer loop can tell it not to.
+
+And rates are log-scaled: a meta-step changes them by a fraction and never turns a stable rule into
+a diverging one.
 """
 
 from __future__ import annotations
@@ -70,7 +73,7 @@ def build(
         RULES[plasticity or ("oja" if images else "normalized_hebb")](
             rate=(0.2 if images else 0.3) if rate is None else rate, per=per, scale=scale
         ),
-        hidden_multiplier=(1e-3 if images else 1.0) if hidden is None else hidden,
+        hidden_multiplier=(1e-3 if images else 0.1) if hidden is None else hidden,
     )
     return OnlineLearner(
         problem.network(), rule, objective_for(problem.spec), plastic=plastic or problem.plastic

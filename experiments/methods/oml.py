@@ -1,8 +1,9 @@
 """OML: a representation meta-learned so that plain online SGD on top of it does not interfere.
 
-Javed & White (2019), with the exact second-order meta-gradient. Inner rates are learned here per
-parameter (Meta-SGD), as FLP's are; the rows of the classes to come are redrawn before each
-lifetime, and the whole readout at test, as in the released code.
+Javed & White (2019), with the exact second-order meta-gradient. The rows of the classes to come are
+redrawn before each lifetime, and the whole readout at test, as in the released code. At laptop size
+inner rates are learned per parameter (Meta-SGD), as FLP's are; at paper size they are the published
+constants, and the sine net's last three layers learn.
 """
 
 from __future__ import annotations
@@ -19,12 +20,22 @@ def build(
     second_order: bool = True,
     per: Literal["synapse", "neuron", "feature", "layer", "shared"] = "synapse",
     scale: Literal["log", "raw"] = "log",
-    rate: float = 0.01,
-    learn_rate: bool = True,
+    rate: float | None = None,
+    learn_rate: bool | None = None,
     plastic: int | None = None,
     redraw: bool = True,
 ) -> OnlineLearner:
-    """`redraw` is OML's treatment of the readout: its rows in training, all of it at test."""
+    """`rate` is the inner rate at the first meta-step; None is the better choice for the task.
+
+    `redraw` is OML's treatment of the readout: its rows in training, all of it at test.
+    """
+    paper = problem.size == "paper"
+    if rate is None:
+        rate = 0.03 if problem.classification else 0.003 if paper else 0.001
+    if learn_rate is None:
+        learn_rate = not paper
+    if plastic is None:
+        plastic = 3 if paper and not problem.classification else problem.plastic
     rule = LearningRule(
         Backprop(second_order=second_order),
         Delta(rate=rate, per=per, scale=scale, learn=learn_rate),
@@ -34,7 +45,7 @@ def build(
         problem.network(),
         rule,
         objective_for(problem.spec),
-        plastic=plastic or problem.plastic,
+        plastic=plastic,
         birth=Birth(readout="rows") if redraw else None,
         birth_at_test=Birth(readout="redrawn") if redraw else None,
     )

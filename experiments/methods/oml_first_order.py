@@ -14,5 +14,5 @@ from metaplastic import OnlineLearner
 __all__ = ["build", "rates"]
 
 
-def build(problem: Problem, *, rate: float = 0.01) -> OnlineLearner:
+def build(problem: Problem, *, rate: float | None = None) -> OnlineLearner:
     return oml.build(problem, second_order=False, rate=rate)
