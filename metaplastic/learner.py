@@ -134,13 +134,17 @@ class OnlineLearner(nn.Module):
         if self.unroll.compile:
             # One memory layout for all steps, the first included, so that one compilation serves.
             fast = {name: weight.contiguous() for name, weight in fast.items()}
-        first = {name: tensor[:, 0] for name, tensor in stream.items()}
-        step = compiled_or_eager(rule.step, self.unroll.compile, (*fixed, fast, first))
+        live, at_once = rule.live, None
+        if self.unroll.compile:
+            at_once = steps_at_once(len(self.sites))
+            few = even(support_x.shape[1] * self.passes, at_once)
+            first = {name: tensor[:, :few].movedim(1, 0) for name, tensor in stream.items()}
+            live = compiled_or_eager(live, (*fixed, fast, first))
 
-        def one(weights: FastWeights, given: Stream) -> FastWeights:
-            return step(*fixed, weights, given)
+        def onwards(weights: FastWeights, given: Stream) -> FastWeights:
+            return live(*fixed, weights, given)
 
-        return unroll(one, fast, stream, self.unroll, self.passes)
+        return unroll(onwards, fast, stream, self.unroll, passes=self.passes, at_once=at_once)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""

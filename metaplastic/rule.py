@@ -70,6 +70,23 @@ class LearningRule(nn.Module):
                 found[site.name + ".bias"] = self.plasticity.bias_rate(site) * factor
         return found
 
+    def live(
+        self,
+        stack: Stack,
+        sites: Sequence[Site],
+        start: int,
+        objective: Objective,
+        coefficients: Mapping[str, Tensor],
+        slow: Mapping[str, Tensor],
+        fast: FastWeights,
+        given: Mapping[str, Tensor],
+    ) -> FastWeights:
+        """One step after the other along the first axis of what is `given`: `steps tasks ...`."""
+        for now in zip(*(tensor.unbind(0) for tensor in given.values()), strict=True):
+            step = dict(zip(given, now, strict=True))
+            fast = self.step(stack, sites, start, objective, coefficients, slow, fast, step)
+        return fast
+
     def step(
         self,
         stack: Stack,

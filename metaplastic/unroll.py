@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from metaplastic.stack import FastWeights
 
 Stream = dict[str, Tensor]  # what a lifetime is given: `x`, `target`, ...
-Step = Callable[[FastWeights, Stream], FastWeights]
+Live = Callable[[FastWeights, Stream], FastWeights]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Unroll:
         truncate: only the last so many steps are seen by the meta-gradient; those before them run
             without a graph. **Biased**: what was learned early in a lifetime gets no credit, and
             the weights at birth get none at all.
-        compile: compile the inner step with `torch.compile`; checked against the uncompiled
-            meta-gradient once, with a warning and a fall back where they differ or where there
-            is no compiler.
+        compile: compile inner steps with `torch.compile`, a few at a time; checked against the
+            uncompiled meta-gradient once, with a warning and a fall back where they differ or
+            where there is no compiler.
     """
 
     checkpoint_every: int | None = None
@@ -47,31 +47,52 @@ class Unroll:
 
 
 def unroll(
-    step: Step, weights: FastWeights, stream: Stream, how: Unroll, passes: int = 1
+    live: Live,
+    weights: FastWeights,
+    stream: Stream,
+    how: Unroll,
+    *,
+    passes: int = 1,
+    at_once: int | None = None,
 ) -> FastWeights:
-    """Run `step` along the `steps` axis of every tensor of the stream (`tasks steps ...`)."""
-    steps = [
-        dict(zip(stream, slices, strict=True))
-        for slices in zip(*(tensor.unbind(1) for tensor in stream.values()), strict=True)
-    ] * passes
+    """Run `live` along the `steps` axis of every tensor of the stream (`tasks steps ...`).
+
+    `live` takes steps first, `steps tasks ...`, and at most `at_once` of them.
+    """
+    given = {name: torch.cat([tensor.movedim(1, 0)] * passes) for name, tensor in stream.items()}
+    first, steps = 0, _length(given)
     if not torch.is_grad_enabled():
-        return _run(step, weights, steps)
-    if how.truncate is not None and how.truncate < len(steps):
+        return _run(live, weights, given, at_once)
+    if how.truncate is not None and how.truncate < steps:
+        first = steps - how.truncate
         with torch.no_grad():
-            weights = _run(step, weights, steps[: -how.truncate])
-        steps = steps[-how.truncate :]
+            weights = _run(live, weights, _part(given, 0, first), at_once)
     segment = how.checkpoint_every
     if segment is None:
-        return _run(step, weights, steps)
-    for first in range(0, len(steps), segment):
+        return _run(live, weights, _part(given, first, steps), at_once)
+    for start in range(first, steps, segment):
         weights = checkpoint(
-            _run, step, weights, steps[first : first + segment],
+            _run, live, weights, _part(given, start, start + segment), at_once,
             use_reentrant=False, preserve_rng_state=False,
         )  # fmt: skip
     return weights
 
 
-def _run(step: Step, weights: FastWeights, steps: list[Stream]) -> FastWeights:
-    for given in steps:
-        weights = step(weights, given)
+def _run(live: Live, weights: FastWeights, given: Stream, at_once: int | None) -> FastWeights:
+    size = even(_length(given), at_once)
+    for first in range(0, _length(given), size):
+        weights = live(weights, _part(given, first, first + size))
     return weights
+
+
+def even(steps: int, at_once: int | None) -> int:
+    """The largest number of steps, up to `at_once`, that goes into `steps` without a rest."""
+    return next(size for size in range(min(steps, at_once or steps), 0, -1) if steps % size == 0)
+
+
+def _length(given: Stream) -> int:
+    return next(iter(given.values())).shape[0]
+
+
+def _part(given: Stream, first: int, end: int) -> Stream:
+    return {name: tensor[first:end] for name, tensor in given.items()}

@@ -25,9 +25,13 @@ def build(problem: Problem, *, rate: float = 0.0) -> OnlineLearner:
 
 
 def rates(problem: Problem) -> dict[str, float]:
-    """Adam's, as published; at laptop size larger, for a hundredth of the meta-steps."""
+    """Adam's, as published; at laptop size larger, for a hundredth of the meta-steps.
+
+    Not so the classifier's plasticity: a hundredfold in the hidden layer, larger steps kill its
+    units within a few meta-steps, for good.
+    """
     if problem.size == "paper":
         plasticity = 1e-5 if problem.classification else 1e-8
         return {"weights": 1e-4, "feedback": 1e-4, "plasticity": plasticity, "strength": 1e-4}
-    plasticity = 1e-3 if problem.classification else 1e-6
+    plasticity = 1e-5 if problem.classification else 1e-6
     return {"weights": 1e-3, "feedback": 1e-3, "plasticity": plasticity, "strength": 1e-3}
