@@ -15,7 +15,7 @@ from metaplastic.episode import TaskStream
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
-    from metaplastic.trainer import TrainerConfig
+    from metaplastic.trainer_config import TrainerConfig
 
 FREE = (
     "trainer.steps",
