@@ -85,9 +85,11 @@ def step(layers: list[Layer], xs: Array, ys: Any, how: Equations) -> None:
     """One inner step on a batch, xs `batch pre`."""
     growth = [np.zeros_like(layer.weight) for layer in layers]
     power = [np.zeros(len(layer.weight)) for layer in layers]
+    input_power = [0.0 for _ in layers]
     for x, y in zip(xs, ys, strict=True):
         activity = forward(layers, x)
         for depth, p in enumerate(clamped(layers, activity, y, how)):
+            input_power[depth] += sum(value**2 for value in activity[depth]) / len(xs)
             for i in range(len(p)):
                 power[depth][i] += p[i] ** 2
                 for j in range(len(activity[depth])):
@@ -103,6 +105,7 @@ def step(layers: list[Layer], xs: Array, ys: Any, how: Equations) -> None:
                 "Hebb": w + a * g,
                 "Oja": w + a * (g - f * w),
                 "StableOja": (w + a * g) / (1 + a * f),
+                "NormalizedHebb": w + a * g / (1e-3 + input_power[depth]),
             }[how.plasticity]
 
 

@@ -18,6 +18,7 @@ from metaplastic import (
     Episode,
     Hebb,
     LearningRule,
+    NormalizedHebb,
     Oja,
     OnlineLearner,
     PlasticityRule,
@@ -27,7 +28,12 @@ from tests import by_hand
 from tests.by_hand import Equations, Layer
 from tests.lives import dense, episodes, learner
 
-PLASTICITY: dict[str, type[PlasticityRule]] = {"Oja": Oja, "Hebb": Hebb, "StableOja": StableOja}
+PLASTICITY: dict[str, type[PlasticityRule]] = {
+    "Oja": Oja,
+    "Hebb": Hebb,
+    "StableOja": StableOja,
+    "NormalizedHebb": NormalizedHebb,
+}
 
 
 def lived(made: OnlineLearner, episode: Episode) -> dict[str, Tensor]:
@@ -116,7 +122,7 @@ def test_a_convolution_learns_by_the_mean_over_its_positions(plasticity: str) ->
     episode = episodes(shape=(2, 5, 5), tasks=1, steps=1, batch=2)
     conv, (weights, biases) = layers_of(made)[0], [p.detach() for p in network[0].parameters()]
     kernel = weights.flatten(1).numpy()
-    growth, power = np.zeros_like(kernel), np.zeros(3)
+    growth, power, input_power = np.zeros_like(kernel), np.zeros(3), 0.0
     for x, y in zip(episode.support_x[0, 0].numpy(), episode.support_y[0, 0].tolist(), strict=True):
         ((feedback, offset),) = conv.feedback
         drive = np.maximum(feedback[:, y] + offset, 0)
@@ -127,10 +133,12 @@ def test_a_convolution_learns_by_the_mean_over_its_positions(plasticity: str) ->
             p = conv.strength * drive + (1 - conv.strength) * own
             growth += np.outer(p, patch) / len(seen) / 2
             power += p**2 / len(seen) / 2
+            input_power += float(patch @ patch) / len(seen) / 2
     expected = {
         "Hebb": kernel + conv.rate * growth,
         "Oja": kernel + conv.rate * (growth - power[:, None] * kernel),
         "StableOja": (kernel + conv.rate * growth) / (1 + conv.rate * power[:, None]),
+        "NormalizedHebb": kernel + conv.rate * growth / (1e-3 + input_power),
     }[plasticity]
     found = lived(made, episode)["0.weight"].flatten(1).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -22,6 +22,7 @@ from metaplastic import (
     Episode,
     Hebb,
     LearningRule,
+    NormalizedHebb,
     Oja,
     OnlineLearner,
     PlasticityRule,
@@ -29,7 +30,9 @@ from metaplastic import (
 )
 from tests.lives import convolutional, dense, episodes, learned, learner
 
-PLASTICITY = {"oja": Oja, "hebb": Hebb, "stable-oja": StableOja}
+PLASTICITY = {
+    "oja": Oja, "hebb": Hebb, "stable-oja": StableOja, "normalized-hebb": NormalizedHebb
+}  # fmt: skip
 Make = Callable[[], tuple[OnlineLearner, Episode]]
 
 
