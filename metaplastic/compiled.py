@@ -1,7 +1,11 @@
-"""The inner step through `torch.compile`, trusted only after its meta-gradient has been compared.
+"""Inner steps through `torch.compile`, trusted only after their meta-gradient has been compared.
 
 Compilation is an optimization, so it may never change a result in silence or stop a run: on a
-machine without a compiler, or where a compiled meta-gradient differs, the step runs as written.
+machine without a compiler, or where a compiled meta-gradient differs, steps run as written.
+
+Weights are large and a step does little with each, so time goes where memory goes. A few steps are
+compiled together, and of these only the weights they start from are kept for the backward pass:
+the rest is computed again, a row of synapses at a time, while it is in the nearest cache.
 """
 
 from __future__ import annotations
@@ -9,23 +13,31 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as autograd_of_compiled
 
 Function = Callable[..., dict[str, Tensor]]
 
 
-def compiled_or_eager(step: Function, wanted: bool, arguments: tuple[Any, ...]) -> Function:
-    """`step`, a method of a rule, or its compiled form where it is wanted and works here.
+def steps_at_once(sites: int) -> int:
+    """How many steps to compile together: five, but for deep networks, which take long to compile.
+
+    Five was quickest of 1 to 25 for 8 lifetimes of a 256 x 256 site; what five steps touch still
+    fits the caches between them.
+    """
+    return max(1, min(5, 10 // sites))
+
+
+def compiled_or_eager(step: Function, arguments: tuple[Any, ...]) -> Function:
+    """`step`, a method of a rule, or its compiled form where that works here.
 
     `arguments` are those of a lifetime's first step, to compare the two on. That is done here and
     not during the lifetime, which may run under checkpointing, where no gradient may be asked for.
     """
-    if not wanted:
-        return step
     owner: nn.Module = step.__self__  # type: ignore[attr-defined]
     found = _verdicts(step.__func__, owner)  # type: ignore[attr-defined]
     with_graph = torch.is_grad_enabled()
@@ -44,7 +56,13 @@ def _compile(step: Function) -> Function:
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
     compiled: Function = torch.compile(step, **roomy)
-    return compiled
+
+    @wraps(step)
+    def keeping_little(*arguments: Any) -> dict[str, Tensor]:
+        with autograd_of_compiled.patch(activation_memory_budget=0.0):
+            return compiled(*arguments)
+
+    return keeping_little
 
 
 def _compiled_if_it_agrees(

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.birth import Birth, born
-from metaplastic.compiled import compiled_or_eager
+from metaplastic.compiled import compiled_or_eager, steps_at_once
 from metaplastic.episode import Episode
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rule import LearningRule
 from metaplastic.stack import FastWeights, Site, Stack
-from metaplastic.unroll import Stream, Unroll, unroll
+from metaplastic.unroll import Stream, Unroll, even, unroll
 
 
 class MetaLoss(NamedTuple):
@@ -138,7 +138,9 @@ class OnlineLearner(nn.Module):
         if self.unroll.compile:
             at_once = steps_at_once(len(self.sites))
             few = even(support_x.shape[1] * self.passes, at_once)
-            first = {name: tensor[:, :few].movedim(1, 0) for name, tensor in stream.items()}
+            first = {
+                name: tensor[:, :few].movedim(1, 0).contiguous() for name, tensor in stream.items()
+            }
             live = compiled_or_eager(live, (*fixed, fast, first))
 
         def onwards(weights: FastWeights, given: Stream) -> FastWeights:

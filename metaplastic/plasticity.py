@@ -121,13 +121,20 @@ class PlasticityRule(nn.Module):
         raise NotImplementedError
 
 
+def coincidence(signal: Tensor, pre: Tensor) -> Tensor:
+    """Sum over rows of `p x^T`: `tasks rows post`, `tasks rows pre` -> `tasks post pre`."""
+    if pre.shape[1] == 1 and torch.compiler.is_compiling():
+        return signal.mT * pre  # a compiler fuses this with what is done to the weights
+    return torch.bmm(signal.mT, pre)
+
+
 class Hebb(PlasticityRule):
     """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        return rate * torch.bmm(signal.mT, pre)
+        return rate * coincidence(signal, pre)
 
 
 class Oja(PlasticityRule):
@@ -140,7 +147,7 @@ class Oja(PlasticityRule):
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        growth = torch.bmm(signal.mT, pre)
+        growth = coincidence(signal, pre)
         forgetting = signal.square().sum(1)[:, :, None] * weight
         return rate * (growth - forgetting)
 
@@ -159,7 +166,7 @@ class StableOja(PlasticityRule):
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        growth = torch.bmm(signal.mT, pre)
+        growth = coincidence(signal, pre)
         power = signal.square().sum(1)[:, :, None]
         return (rate * growth - rate.abs() * power * weight) / (1 + rate.abs() * power)
 
@@ -177,7 +184,7 @@ class NormalizedHebb(PlasticityRule):
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
         power = pre.square().sum(-1).mean(1)[:, None, None]
-        return rate * torch.bmm(signal.mT, pre) / (1e-3 + power)
+        return rate * coincidence(signal, pre) / (1e-3 + power)
 
 
 class Delta(PlasticityRule):
@@ -189,4 +196,4 @@ class Delta(PlasticityRule):
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        return rate * torch.bmm(signal.mT, pre)
+        return rate * coincidence(signal, pre)
