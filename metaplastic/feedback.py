@@ -7,6 +7,7 @@ move (a negative gradient). It never touches weights; that is the plasticity rul
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from metaplastic.objective import Objective
 from metaplastic.stack import Site, Stack, Tape
 
 
-class FeedbackPathway(nn.Module):
+class FeedbackPathway(nn.Module, ABC):
     """What every pathway offers. `options` are its constructor's arguments, for rule files."""
 
     options: dict[str, Any]
@@ -25,6 +26,7 @@ class FeedbackPathway(nn.Module):
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
         """Make the pathway's own weights for these plastic sites; the last may be the readout."""
 
+    @abstractmethod
     def signals(
         self,
         stack: Stack,
@@ -35,7 +37,6 @@ class FeedbackPathway(nn.Module):
         given: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """Site name -> `tasks rows post`. `given` holds the step's `target` and what came ahead."""
-        raise NotImplementedError
 
     def ahead(
         self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor

@@ -13,6 +13,7 @@ A new rule is one class with one method:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]
 
 
-class PlasticityRule(nn.Module):
+class PlasticityRule(nn.Module, ABC):
     """Rates for every plastic site, and the abstract change `delta`.
 
     Args:
@@ -106,6 +107,7 @@ class PlasticityRule(nn.Module):
             return self.limit * parameter.tanh()
         return parameter
 
+    @abstractmethod
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
@@ -118,7 +120,6 @@ class PlasticityRule(nn.Module):
             signal: `tasks rows post`, what the feedback pathway delivers.
             rate: broadcastable to `post pre`.
         """
-        raise NotImplementedError
 
 
 def coincidence(signal: Tensor, pre: Tensor) -> Tensor:

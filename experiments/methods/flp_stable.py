@@ -16,6 +16,7 @@ a diverging one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from experiments.problem import Problem
@@ -26,11 +27,12 @@ from metaplastic import (
     NormalizedHebb,
     Oja,
     OnlineLearner,
+    PlasticityRule,
     StableOja,
     objective_for,
 )
 
-RULES = {
+RULES: dict[str, Callable[..., PlasticityRule]] = {
     "normalized_hebb": NormalizedHebb,
     "hebb": Hebb,
     "oja": Oja,
