@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
@@ -82,6 +83,11 @@ class LearningRule(nn.Module):
         given: Mapping[str, Tensor],
     ) -> FastWeights:
         """One step after the other along the first axis of what is `given`: `steps tasks ...`."""
+        if torch.compiler.is_compiling():
+            # Rates for each task: their gradients then add up over steps in place, synapse by
+            # synapse, and are summed over tasks once, not in every step.
+            tasks = given["x"].shape[1]
+            coefficients = {name: c.expand(tasks, *c.shape) for name, c in coefficients.items()}
         for now in zip(*(tensor.unbind(0) for tensor in given.values()), strict=True):
             step = dict(zip(given, now, strict=True))
             fast = self.step(stack, sites, start, objective, coefficients, slow, fast, step)
