@@ -14,17 +14,13 @@ class Row:
     """How a row has to be run for its number to mean what the table says."""
 
     threads: int = 1
-    environment: dict[str, str] = field(default_factory=dict)
 
-
-# Freed memory goes back to the system at once only below this; without it a peak says little.
-RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 ROWS = {
     "plastic_head": Row(),
     "inner_sgd": Row(),
     "encoder_once": Row(),
-    "deep_sines": Row(threads=2, environment=RETURNED),
+    "deep_sines": Row(threads=2),
     "long_life": Row(),
     "sampling": Row(),
 }

@@ -1,7 +1,7 @@
 """The published sine net at full length: nine plastic layers, 400 steps, one meta-gradient.
 
 11-300-300-300-300-300-900-300-300-1, every layer plastic by Oja's rule with a rate per synapse,
-taught the error; 10 functions x 40 steps x 32 points, one lifetime. A unroll that keeps every
+taught the error; 10 functions x 40 steps x 32 points, one lifetime. An unroll that keeps every
 step would hold 400 sets of a million weights; checkpoints every 20 steps hold 20 and 20.
 """
 
@@ -34,7 +34,7 @@ def learner() -> OnlineLearner:
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
     rule = LearningRule(Direct(teaching="error", readout="feedback"), Oja(rate=1e-7))
-    how = Unroll(checkpoint_every=SEGMENT)
+    how = Unroll(checkpoint_every=SEGMENT, compile=True)
     return OnlineLearner(nn.Sequential(*layers[:-1]), rule, MeanSquaredError(1), unroll=how)
 
 
