@@ -21,7 +21,9 @@ from typing import Literal
 
 from experiments.problem import Problem
 from metaplastic import (
+    Backprop,
     Direct,
+    FeedbackPathway,
     Hebb,
     LearningRule,
     NormalizedHebb,
@@ -45,7 +47,7 @@ def build(
     *,
     plasticity: Literal["normalized_hebb", "hebb", "oja", "stable_oja"] | None = None,
     teaching: Literal["error", "label"] | None = None,
-    feedback: Literal["learned", "random", "none"] = "learned",
+    feedback: Literal["learned", "random", "none", "gradient"] = "learned",
     nonlinearity: Literal["linear", "relu"] | None = None,
     gate: Literal["derivative", "none"] | None = None,
     readout: Literal["clamped", "feedback"] = "clamped",
@@ -57,19 +59,24 @@ def build(
 ) -> OnlineLearner:
     """None is the better choice for the task at hand.
 
+    `feedback="gradient"` teaches the same rule by the exact gradient instead: a control.
     `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
     `plastic` the number of plastic layers at the end.
     """
     images = problem.classification
-    pathway = Direct(
-        teaching=teaching or ("label" if images else "error"),
-        nonlinearity=nonlinearity or ("relu" if images else "linear"),
-        gate=gate or ("none" if images else "derivative"),
-        feedback=feedback,
-        readout=readout,
-        strength=1.0,
-        learn_strength=False,
-    )
+    pathway: FeedbackPathway
+    if feedback == "gradient":
+        pathway = Backprop()
+    else:
+        pathway = Direct(
+            teaching=teaching or ("label" if images else "error"),
+            nonlinearity=nonlinearity or ("relu" if images else "linear"),
+            gate=gate or ("none" if images else "derivative"),
+            feedback=feedback,
+            readout=readout,
+            strength=1.0,
+            learn_strength=False,
+        )
     rule = LearningRule(
         pathway,
         RULES[plasticity or ("oja" if images else "normalized_hebb")](

@@ -1,0 +1,14 @@
+"""FLP's stable form taught by the exact gradient: what local feedback costs, the rule being equal."""
+
+from __future__ import annotations
+
+from experiments.methods import flp_stable
+from experiments.methods.flp_stable import rates
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates"]
+
+
+def build(problem: Problem) -> OnlineLearner:
+    return flp_stable.build(problem, feedback="gradient")
