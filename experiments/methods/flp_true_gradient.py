@@ -1,4 +1,4 @@
-"""FLP's stable form taught by the exact gradient: what local feedback costs, the rule being equal."""
+"""FLP's stable form taught by the exact gradient: what local feedback costs, all else equal."""
 
 from __future__ import annotations
 
