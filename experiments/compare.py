@@ -25,8 +25,7 @@ def main(argv: Sequence[str]) -> None:
     run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
     root = config.runs / config.name
     table = collect(groups, root / "plots")
-    write_table(root, table, origin())
-    print(f"{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
+    print(f"{write_table(root, table, origin())}\n\nPlots, rules and records are in {root}.")
 
 
 def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str, str]]:
@@ -45,11 +44,12 @@ def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str
     return rows(results)
 
 
-def write_table(root: Path, table: Sequence[Mapping[str, str]], remark: str = "") -> None:
-    """The table as markdown and as JSON."""
+def write_table(root: Path, table: Sequence[Mapping[str, str]], remark: str = "") -> str:
+    """Keep the table as JSON and as markdown, below what it came from; returns the markdown."""
     write_json(root / "table.json", {"remark": remark, "rows": list(table)})
     text = "\n\n".join(part for part in (remark, as_markdown(table)) if part)
     (root / "table.md").write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def planned(config: Compare) -> dict[str, list[Train]]:

@@ -55,6 +55,8 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
 
 
 def _over_seeds(values: Sequence[float], form: str) -> str:
+    if lost := sum(not math.isfinite(value) for value in values):
+        return f"{lost} of {len(values)} diverged"
     mean, interval = mean_and_interval(values)
     return form.format(mean) + ("" if interval is None else " ± " + form.format(interval))
 

@@ -54,3 +54,10 @@ def test_a_table_shows_every_method_once_in_aligned_columns() -> None:
     assert "97.50" in lines[4]
     header = [cell.strip() for cell in lines[0].strip("|").split("|")]
     assert header[:4] == ["stream", "method", "error", "first learned"]
+
+
+def test_a_cell_counts_the_seeds_that_diverged_instead_of_averaging_them() -> None:
+    runs = [{**REGRESSION, "score": score} for score in (1.0, math.inf, math.nan)]
+    (row,) = rows({"flp": runs})
+    assert row["error"] == "2 of 3 diverged"
+    assert row["last learned"] == "0.5000 ± 0.0000"
