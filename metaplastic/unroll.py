@@ -23,9 +23,10 @@ class Unroll:
     """How a lifetime is run while meta-training.
 
     Args:
-        checkpoint_every: keep the fast weights only every so many steps and recompute the rest in
-            the backward pass. Exact; memory falls to the square root of the lifetime when this is
-            its square root, for one more forward pass. On Linux the freed memory is only given
+        checkpoint_every: keep the fast weights only every so many steps, counted from the end, and
+            recompute the rest in the backward pass. Exact; memory falls to the square root of the
+            lifetime when this is its square root, for one more forward pass of all but the last
+            segment, which is kept. On Linux the freed memory is only given
             back with `MALLOC_MMAP_THRESHOLD_=65536` in the environment.
         truncate: only the last so many steps are seen by the meta-gradient; those before them run
             without a graph. **Biased**: what was learned early in a lifetime gets no credit, and
@@ -67,15 +68,15 @@ def unroll(
         first = steps - how.truncate
         with torch.no_grad():
             weights = _run(live, weights, _part(given, 0, first), at_once)
-    segment = how.checkpoint_every
-    if segment is None:
-        return _run(live, weights, _part(given, first, steps), at_once)
-    for start in range(first, steps, segment):
+    *earlier, last = reversed(range(steps, first, -(how.checkpoint_every or steps)))
+    for end in earlier:
         weights = checkpoint(
-            _run, live, weights, _part(given, start, start + segment), at_once,
+            _run, live, weights, _part(given, first, end), at_once,
             use_reentrant=False, preserve_rng_state=False,
         )  # fmt: skip
-    return weights
+        first = end
+    # Its backward pass comes at once, so nothing would be saved by forgetting the last segment.
+    return _run(live, weights, _part(given, first, last), at_once)
 
 
 def _run(live: Live, weights: FastWeights, given: Stream, at_once: int | None) -> FastWeights:

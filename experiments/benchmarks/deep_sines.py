@@ -1,8 +1,8 @@
 """The published sine net at full length: nine plastic layers, 400 steps, one meta-gradient.
 
 11-300-300-300-300-300-900-300-300-1, every layer plastic by Oja's rule with a rate per synapse,
-taught the error; 10 functions x 40 steps x 32 points, one lifetime. An unroll that keeps every
-step would hold 400 sets of a million weights; checkpoints every 20 steps hold 20 and 20.
+taught the error; 10 functions x 40 steps x 32 points, one lifetime. Keeping every step would hold
+400 sets of a million weights, 1.6 GB; what memory allows is kept and the first steps run twice.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from metaplastic import Direct, LearningRule, MeanSquaredError, Oja, OnlineLearn
 from tasks.sines import Sines
 
 WIDTHS = (11, 300, 300, 300, 300, 300, 900, 300, 300, 1)
-SECONDS, MEGABYTES, SEGMENT = 3.0, 2000.0, 20
-# Per step: forward and outer product; both again under the checkpoint; forward once more in the
-# compiled backward pass, which keeps no activity; two for each of the two in the backward pass.
-PRODUCTS = 9
+SECONDS, MEGABYTES, SEGMENT = 3.0, 2000.0, 300
+# Per step: forward and outer product; forward once more in the compiled backward pass, which keeps
+# no activity; two for each of the two in the backward pass. The first quarter: the first two again.
+PRODUCTS = 7.5
 
 
 def learner() -> OnlineLearner:
