@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ def flag(name: str) -> str:
 def peek(argv: Sequence[str], name: str, default: str) -> str:
     """The value of one flag before anything else is parsed: it decides the others' defaults."""
     wanted, value = flag(name), default
-    for word, after in zip(argv, [*argv[1:], default], strict=True):
+    for word, after in zip_longest(argv, argv[1:], fillvalue=default):
         if word == wanted:
             value = after
         elif word.startswith(wanted + "="):

@@ -58,10 +58,10 @@ def draw_lines(
     if log_y and drawn.size and 0 < WORTH_A_LOG * drawn.min() < drawn.max():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _finish(axes, x, y, title)
+    finish(axes, x, y, title)
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -87,11 +87,11 @@ def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         axes.fill_between(steps, lower, upper, color=COLORS[0], alpha=0.3, lw=0, label="half")
         axes.plot(steps, middle, color=COLORS[0], linewidth=1.4, label="median")
         group, _, parameter = name.removeprefix("rule/").partition("/")
-        _finish(axes, "meta-steps", UNITS.get(group, group), parameter)
+        finish(axes, "meta-steps", UNITS.get(group, group), parameter)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
@@ -102,7 +102,8 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
     return list((total[index + half + 1] - total[index - half]) / (2 * half + 1))
 
 
-def _finish(axes: Axes, x: str, y: str, title: str) -> None:
+def finish(axes: Axes, x: str, y: str, title: str) -> None:
+    """The labels and the look of every panel."""
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.set_title(title, fontsize=9, loc="left")
@@ -113,6 +114,7 @@ def _finish(axes: Axes, x: str, y: str, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -61,10 +61,14 @@ def _over_seeds(values: Sequence[float], form: str) -> str:
     return form.format(mean) + ("" if interval is None else " ± " + form.format(interval))
 
 
-def as_markdown(table: Sequence[Mapping[str, str]]) -> str:
-    """Rows as a markdown table that is legible as it stands; cells a row lacks stay empty."""
+def as_markdown(table: Sequence[Mapping[str, str]], order: Sequence[str] | None = None) -> str:
+    """Rows as a markdown table that is legible as it stands; cells a row lacks stay empty.
+
+    Columns come in the order of `order` (by default that of results), others as first met.
+    """
+    order = COLUMNS if order is None else order
     columns = list(dict.fromkeys(name for row in table for name in row))
-    columns.sort(key=COLUMNS.index)
+    columns.sort(key=lambda name: order.index(name) if name in order else len(order))
     lines = [columns, *([row.get(name, "") for name in columns] for row in table)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
 

@@ -136,3 +136,7 @@ def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:
         number: int = 0
 
     assert cli.parse(Settings, ["--number", "-3"], Settings()).number == -3
+
+
+def test_no_words_at_all_are_the_laptop_preset() -> None:
+    assert preset(Train, []) == preset(Train, ["--preset", "laptop"])

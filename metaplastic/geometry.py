@@ -1,0 +1,59 @@
+"""The geometry of weight updates: do two of them help, ignore or undo each other?
+
+A stack of updates is `tasks updates numbers`: one row for what one example would change at a site.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TOUCHED = 1e-3  # of an update's largest change: smaller ones are not counted as touching
+
+
+def dots(updates: Tensor) -> Tensor:
+    """Inner products of all pairs: `tasks updates numbers` -> `tasks updates updates`."""
+    return updates @ updates.mT
+
+
+def cosines(updates: Tensor) -> Tensor:
+    """Cosines of all pairs, in [-1, 1]; NaN where an update is zero."""
+    unit = updates / updates.norm(dim=-1, keepdim=True)  # 0 / 0, which is NaN
+    found: Tensor = (unit @ unit.mT).clamp(-1, 1)
+    return found
+
+
+def angles(one: Tensor, other: Tensor) -> Tensor:
+    """Degrees between paired rows, `tasks updates numbers` each -> `tasks updates`.
+
+    Exact for small angles too, which the arc cosine is not: twice the arc tangent of
+    `|u - v| / |u + v|` of the unit vectors (Kahan). NaN where a row is zero.
+    """
+    u, v = (rows / rows.norm(dim=-1, keepdim=True) for rows in (one, other))
+    half = torch.atan2((u - v).norm(dim=-1), (u + v).norm(dim=-1))
+    return torch.rad2deg(2 * half)
+
+
+def overlaps(updates: Tensor) -> Tensor:
+    """What two updates both touch, over what either touches (Jaccard): `tasks updates updates`.
+
+    A number is touched if it changes by more than `TOUCHED` of the update's largest change. NaN
+    where neither changes anything.
+    """
+    size = updates.abs()
+    largest = size.amax(-1, keepdim=True)
+    touched = ((size > TOUCHED * largest) & (largest > 0)).to(updates.dtype)
+    both = touched @ touched.mT
+    count = touched.sum(-1)
+    return both / (count[:, :, None] + count[:, None] - both)
+
+
+def effective_rank(matrices: Tensor) -> Tensor:
+    """How many directions share the work: `(sum s^2)^2 / sum s^4` over singular values s.
+
+    The participation ratio: r for r equal singular values, 1 for a single outer product.
+    `... post pre` -> `...`; NaN for a zero matrix.
+    """
+    power: Tensor = torch.linalg.svdvals(matrices).square()
+    total: Tensor = power.sum(-1)
+    return total.square() / power.square().sum(-1)

@@ -1,0 +1,91 @@
+"""Updates on trial: what each example would change, and what is then known of every other.
+
+Shapes: `x` is `tasks examples batch *features`, encoded; `y` its targets; `fast` the weights of
+that moment, `tasks *weight`; updates and gradients are `tasks examples *weight`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from metaplastic.stack import FastWeights
+
+if TYPE_CHECKING:
+    from metaplastic.learner import OnlineLearner
+
+
+def _each(weights: FastWeights, times: int) -> FastWeights:
+    """A copy of a lifetime's weights for every example: `tasks ...` -> `(tasks times) ...`."""
+    return {name: weight.repeat_interleave(times, 0) for name, weight in weights.items()}
+
+
+def rule_updates(learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor) -> FastWeights:
+    """What the rule would do for each example to the parameters that it moves."""
+    before = _each(fast, x.shape[1])
+    lived = learner.adapt(x.flatten(0, 1)[:, None], y.flatten(0, 1)[:, None], before)
+    return {
+        name: (lived[name] - weight).view(*x.shape[:2], *weight.shape[1:])
+        for name, weight in before.items()
+        if learner.rule.plasticity.moves_bias or not name.endswith(".bias")
+    }
+
+
+def gradients_of(
+    learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor
+) -> tuple[Tensor, FastWeights]:
+    """The loss of each example, `tasks examples`, and its gradient in the plastic weights."""
+    with torch.enable_grad():
+        leaves = {
+            name: weight.detach().requires_grad_()
+            for name, weight in _each(fast, x.shape[1]).items()
+        }
+        prediction = learner.predict(leaves, x.flatten(0, 1))
+        loss = learner.objective.loss(prediction, y.flatten(0, 1)).mean(1)
+        found = torch.autograd.grad(loss.sum(), list(leaves.values()))
+    gradients = {
+        name: gradient.view(*x.shape[:2], *gradient.shape[1:])
+        for name, gradient in zip(leaves, found, strict=True)
+    }
+    return loss.detach().view(x.shape[:2]), gradients
+
+
+def losses_after(
+    learner: OnlineLearner, fast: FastWeights, updates: FastWeights, x: Tensor, y: Tensor
+) -> Tensor:
+    """The loss on all examples after each of these updates: `tasks updates examples`."""
+    tasks, count = next(iter(updates.values())).shape[:2]
+    changed = {
+        name: (weight[:, None] + updates[name]).flatten(0, 1) if name in updates
+        else weight.repeat_interleave(count, 0)
+        for name, weight in fast.items()
+    }  # fmt: skip
+    every = x.flatten(1, 2).repeat_interleave(count, 0)
+    target = y.flatten(1, 2).repeat_interleave(count, 0)
+    loss = learner.objective.loss(learner.predict(changed, every), target)
+    return loss.view(tasks, count, x.shape[1], -1).mean(3)
+
+
+def as_long(gradients: FastWeights, updates: FastWeights) -> FastWeights:
+    """Steps down the gradient, each as long as the rule's own update of that parameter."""
+    found = {}
+    for name, update in updates.items():
+        gradient = gradients[name]
+        length = gradient.flatten(2).norm(dim=-1)
+        scale = torch.where(length > 0, update.flatten(2).norm(dim=-1) / length, 0.0)
+        found[name] = -gradient * scale.view(*scale.shape, *[1] * (gradient.dim() - 2))
+    return found
+
+
+def only(updates: FastWeights, sites: Sequence[str]) -> FastWeights:
+    """The updates of these sites; the others keep their weights."""
+    names = {name.rpartition(".")[0] for name in updates}
+    if unknown := [site for site in sites if site not in names]:
+        raise ValueError(
+            f"{unknown[0]!r} is not a plastic site of this learner, which has "
+            f"{', '.join(sorted(names))}."
+        )
+    return {n: update for n, update in updates.items() if n.rpartition(".")[0] in sites}

@@ -1,0 +1,44 @@
+"""Interference from the command line: tables, numbers and figures, rule beside rule."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import interference, meta_train
+from experiments.registry import ConfigError
+
+TINY = ("--preset", "tiny", "--threads", "1")
+
+
+def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for method in ("flp_stable", "scratch"):
+        meta_train.main([*TINY, "--method", method, "--runs", str(tmp_path), "--name", method])
+    capsys.readouterr()
+    rules = [str(tmp_path / method / "rule") for method in ("flp_stable", "scratch")]
+    interference.main([*rules, "--lifetimes", "2", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert said.startswith((tmp_path / "out" / "table.md").read_text().rstrip("\n"))
+    numbers = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"]
+    assert list(numbers) == ["flp_stable", "scratch"]
+    for records in numbers.values():
+        assert [(r["moment"], r["update"]) for r in records] == [
+            (moment, update) for moment in (0.0, 0.5, 1.0) for update in ("rule", "gradient")
+        ]
+        steps = len(records[0]["matrix"])
+        assert steps == 3 * 2  # three functions of two steps each
+        assert records[0]["distance"] == list(range(1 - steps, steps))
+    for rule, gradient in zip(numbers["scratch"][::2], numbers["scratch"][1::2], strict=True):
+        assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
+    assert {p.name for p in (tmp_path / "out" / "plots").iterdir()} == {
+        "matrices.png", "distances.png"
+    }  # fmt: skip
+
+
+def test_what_is_missing_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="no rule was given"):
+        interference.main([])
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        interference.main(["somewhere", "--moments", "2"])
