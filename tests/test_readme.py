@@ -16,6 +16,7 @@ from experiments.registry import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "interference.md").read_text(encoding="utf-8")
 CONFIGS = {"meta_train": Train, "compare": Compare, "meta_test": meta_test.Test}
 
 
@@ -27,16 +28,38 @@ def commands() -> list[str]:
     return re.findall(r"`python -m (experiments\.[^`]+)`", README)
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
-    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--method", "flp_stable"]
-    meta_train.main([*words, "--stream", "functions=10"])
-    (block,) = blocks("python")
+@pytest.fixture(scope="module")
+def rule(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A rule for ten functions, as the demo leaves one."""
+    root = tmp_path_factory.mktemp("runs")
+    words = ["--preset", "tiny", "--runs", str(root), "--name", "run", "--method", "flp_stable"]
+    meta_train.main([*words, "--stream", "functions=10", "steps_per_function=5"])
+    return str(root / "run" / "rule")
+
+
+def run(block: str, rule: str) -> dict[str, Any]:
+    """What a block of python leaves, with this rule in place of the one that it loads."""
     path = re.search(r'from_pretrained\("([^"]+)"\)', block)
     assert path is not None
     known: dict[str, Any] = {}
     with torch.enable_grad():  # whatever the block sets ends with it
-        exec(block.replace(path[1], str(tmp_path / "run" / "rule")), known)
+        exec(block.replace(path[1], rule), known)
+    return known
+
+
+def test_the_python_of_the_readme_runs(rule: str) -> None:
+    (block,) = blocks("python")
+    known = run(block, rule)
     assert known["answers"].shape == known["life"].query_y.shape
+
+
+def test_the_python_of_the_guide_to_interference_runs(
+    rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    known = run(block, rule)
+    assert known["halfway"].change.shape == (8, 50, 50)
+    assert capsys.readouterr().out
 
 
 def test_the_readme_loads_a_rule_that_the_demo_leaves() -> None:
