@@ -97,8 +97,8 @@ class MetaTrainer:
             )
         self._run()
 
-    def resume(self) -> None:
-        """Go on from the newest whole checkpoint, or from the start if there is none.
+    def restore(self) -> None:
+        """Become what the newest whole checkpoint says, or stay at the start if there is none.
 
         Raises:
             CheckpointError: if all are damaged, or were written by a run that is not this one;
@@ -113,6 +113,14 @@ class MetaTrainer:
         if content is not None:
             saved = checkpoint.unpack(content, str(self.folder))
             self.state.unpack(saved, self._identity())
+
+    def resume(self) -> None:
+        """Restore, cut the metrics back to the checkpoint, and go on as `fit` does.
+
+        Raises:
+            CheckpointError: as `restore`; nothing is written then.
+        """
+        self.restore()
         for sink in self.sinks if self.world.main else ():
             if isinstance(sink, DurableSink):
                 sink.rewind(self.step)

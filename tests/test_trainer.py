@@ -204,6 +204,24 @@ def test_a_run_may_be_resumed_for_longer_and_logged_more_often(tmp_path: Path) -
     require_same_run(tmp_path / "at once", tmp_path / "extended")
 
 
+def test_restoring_takes_the_state_and_writes_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = small_run(run, steps=6)
+    done.fit()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "loss": 0')  # as a killed process leaves it
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    restored = small_run(run, steps=9)
+    restored.restore()
+    assert restored.step == 6
+    for a, b in zip(parameters(done), parameters(restored), strict=True):
+        assert torch.equal(a, b)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    restored.resume()
+    small_run(tmp_path / "at once", steps=9).fit()
+    require_same_run(run, tmp_path / "at once")
+
+
 def test_a_fresh_run_does_not_write_over_an_old_one(tmp_path: Path) -> None:
     small_run(tmp_path, steps=4).fit()
     with pytest.raises(checkpoint.CheckpointError, match="already holds the checkpoints"):
