@@ -53,7 +53,7 @@ class RunFolder:
     def result(self) -> Path:
         return self.root / "result.json"
 
-    def refuse_or_clear(self, overwrite: bool) -> None:
+    def refuse(self, overwrite: bool) -> None:
         """Refuse a folder that holds anything, unless it is a run that may be replaced."""
         if not self.root.exists() or not any(self.root.iterdir()):
             return
@@ -67,10 +67,11 @@ class RunFolder:
                 f"{self.root} is not empty and holds no config.json, so it is not a run of "
                 "ours: choose another --name."
             )
-        shutil.rmtree(self.root)
 
     def start(self, config: dict[str, Any]) -> None:
-        """Make the folder and record what is about to run."""
+        """Make the folder, in place of the run that `refuse` let pass; record what is to run."""
+        if self.config.is_file():
+            shutil.rmtree(self.root)
         self.plots.mkdir(parents=True)
         write_json(self.root / "environment.json", environment())
         write_json(self.config, config)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from experiments.registry import ConfigError
-from metaplastic.sinks import Sink
+from metaplastic.sinks import Metrics, Sink
 
-Metrics = Mapping[str, float | int | str]
+MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
 class TensorBoard:
     """Scalars for `tensorboard --logdir runs`."""
 
     def __init__(self, folder: Path) -> None:
-        self.writer = needed("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+        self.writer = needed("tensorboard").SummaryWriter(str(folder))
 
     def log(self, step: int, metrics: Metrics) -> None:
         for name, value in metrics.items():
@@ -36,7 +35,7 @@ class WandB:
         if mode == "offline":
             # The package reports its own crashes over the network, whatever the mode of the run.
             os.environ["WANDB_ERROR_REPORTING"] = "false"
-        wandb = needed("wandb", "wandb")
+        wandb = needed("wandb")
         self.run = wandb.init(
             project="metaplastic",
             name=name,
@@ -53,15 +52,21 @@ class WandB:
         self.run.finish()
 
 
-def needed(module: str, package: str) -> Any:
+def needed(package: str) -> Any:
     """An optional package, or how to get it."""
     try:
-        return import_module(module)
+        return import_module(MODULES[package])
     except ImportError as error:
         raise ConfigError(
             f"--log {package} needs a package that is not installed ({error}): "
             f"pip install {package}, or leave the flag out."
         ) from error
+
+
+def require_loggers(names: tuple[str, ...]) -> None:
+    """Refuse `--log` while nothing has been written yet."""
+    for name in names:
+        needed(name)
 
 
 def extra_sinks(

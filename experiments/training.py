@@ -16,7 +16,7 @@ from experiments.observe import rule_statistics
 from experiments.outcome import finish
 from experiments.progress import Report, progress
 from experiments.run_folder import RunFolder, read_lines, write_json
-from experiments.sinks import extra_sinks
+from experiments.sinks import extra_sinks, require_loggers
 from metaplastic import OnlineLearner, TaskStream, Unroll
 from metaplastic.distributed import World, joined
 from metaplastic.optimizer import make_optimizer, make_schedule
@@ -54,7 +54,7 @@ def meta_train(config: Train) -> None:
         stream = build_stream(config, "train")
         folder = RunFolder(config.runs / config.run_name)
         if world.main and not config.resume:
-            folder.refuse_or_clear(config.overwrite)
+            folder.refuse(config.overwrite)
         if config.minutes is not None and not config.resume:
             config = replace(config, steps=steps_in(config, stream, world, device))
         learner = fresh_learner(config, stream)
@@ -137,6 +137,7 @@ def steps_in(config: Train, stream: TaskStream, world: World, device: torch.devi
 
 def start(config: Train, folder: RunFolder, stack: ExitStack) -> tuple[Sink, ...]:
     """Record the settings and open the sinks; they are closed with `stack`."""
+    require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
     done = 0
     if config.resume:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from experiments import compare, demo, meta_test, meta_train
 from experiments.registry import ConfigError, methods
-from experiments.run_folder import read_lines
+from experiments.run_folder import RunFolder, read_lines
 from metaplastic.sinks import TIMINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,6 +91,17 @@ def test_a_run_goes_on_only_with_its_own_settings(run: Path) -> None:
     words = [*TINY, "--runs", str(run.parent), "--name", "run", "--resume"]
     with pytest.raises(ConfigError, match=r"--tasks is 3, but .* was started with 2"):
         meta_train.main([*words, "--tasks", "3"])
+
+
+@pytest.mark.parametrize("words", [["--options", "speed=9"], ["--log", "wandb"]], ids=" ".join)
+def test_a_run_is_only_replaced_by_one_that_can_start(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # not installed
+    RunFolder(tmp_path / "run").start({})
+    with pytest.raises(ConfigError):
+        meta_train.main([*TINY, "--runs", str(tmp_path), "--name", "run", "--overwrite", *words])
+    assert RunFolder(tmp_path / "run").recorded() == {}
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
