@@ -15,7 +15,7 @@ from experiments.config import Train, record
 from experiments.observe import rule_statistics
 from experiments.outcome import finish
 from experiments.progress import Report, progress
-from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.run_folder import RunFolder, write_json
 from experiments.sinks import extra_sinks, require_loggers
 from metaplastic import OnlineLearner, TaskStream, Unroll
 from metaplastic.distributed import World, joined
@@ -59,8 +59,10 @@ def meta_train(config: Train) -> None:
             config = replace(config, steps=steps_in(config, stream, world, device))
         learner = fresh_learner(config, stream)
         trainer = make_trainer(config, learner, stream, device, folder)
+        if config.resume:
+            trainer.restore()
         if world.main:  # nothing is written before all of it is known to fit together
-            trainer.sinks = start(config, folder, stack)
+            trainer.sinks = start(config, folder, stack, trainer.step)
         trainer.resume() if config.resume else trainer.fit()
         if world.main:
             stack.close()  # the last metrics are on the disk, the bar is off the screen
@@ -135,13 +137,11 @@ def steps_in(config: Train, stream: TaskStream, world: World, device: torch.devi
     return int(agreed or steps)
 
 
-def start(config: Train, folder: RunFolder, stack: ExitStack) -> tuple[Sink, ...]:
+def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tuple[Sink, ...]:
     """Record the settings and open the sinks; they are closed with `stack`."""
     require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
-    done = 0
     if config.resume:
-        done = max((line["step"] for line in read_lines(folder.metrics)), default=0)
         write_json(folder.config, settings)
     else:
         folder.start(settings)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from experiments import compare, demo, meta_test, meta_train
 from experiments.registry import ConfigError, methods
 from experiments.run_folder import RunFolder, read_lines
+from metaplastic.checkpoint import CheckpointError
 from metaplastic.sinks import TIMINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,6 +103,16 @@ def test_a_run_is_only_replaced_by_one_that_can_start(
     with pytest.raises(ConfigError):
         meta_train.main([*TINY, "--runs", str(tmp_path), "--name", "run", "--overwrite", *words])
     assert RunFolder(tmp_path / "run").recorded() == {}
+
+
+def test_a_run_that_cannot_go_on_as_asked_is_left_as_it_was(tmp_path: Path) -> None:
+    words = ["--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*TINY, *words])
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(CheckpointError):  # the rates would have followed a longer cosine
+        meta_train.main([*words, "--resume", "--steps", "9"])
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    meta_train.main([*words, "--resume"])
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
