@@ -54,7 +54,10 @@ def describe(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {"dict": {str(key): describe(item) for key, item in value.items()}}
     if type(value) is nn.Sequential:
-        children = {name: describe(child) for name, child in value.named_children()}
+        # Not `named_children`, which leaves out a layer that is used a second time. Such a layer
+        # comes back as two, with the same weights.
+        used = zip(value._modules, value, strict=True)
+        children = {name: describe(child) for name, child in used}
         return {"kind": TORCH + "Sequential", "children": children}
     if type(value) in LAYERS:
         return {

@@ -163,13 +163,13 @@ class Direct(FeedbackPathway):
         activity = tape.values[site.activity]
         drive = drives.get("drive." + site.name)
         if drive is None:
-            return stack.rows_of_units(site, activity)
+            return site.rows_of_units(activity)
         if activity.dim() == 5:
             drive = drive[..., None, None].expand_as(activity)
         if self.gate == "derivative":
             drive = stack.pull(tape, drive, {}, site.activity, site.layer + 1)
         strength = self.strengths[site.key]
-        return stack.rows_of_units(site, strength * drive + (1 - strength) * activity)
+        return site.rows_of_units(strength * drive + (1 - strength) * activity)
 
     def feedback_parameters(self) -> list[nn.Parameter]:
         return list(self.pathways.parameters())

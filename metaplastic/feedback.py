@@ -81,5 +81,5 @@ class Backprop(FeedbackPathway):
         for site in reversed(sites):
             signal = stack.pull(tape, signal, weights, above, site.layer + 1)
             above = site.layer + 1
-            found[site.name] = stack.rows_of_units(site, signal)
+            found[site.name] = site.rows_of_units(signal)
         return found

@@ -25,15 +25,25 @@ def fold(conv: nn.Conv2d, rows: Tensor, like: Tensor) -> Tensor:
     ).view_as(like)  # fmt: skip
 
 
+def check_unfolds(name: str, conv: nn.Conv2d) -> None:
+    """Raise ValueError unless the convolution called `name` is a matrix product over patches."""
+    if conv.groups != 1 or conv.padding_mode != "zeros":
+        raise ValueError(
+            f"Layer {name!r} is a convolution with groups={conv.groups} and "
+            f"padding_mode={conv.padding_mode!r}; here groups=1 and 'zeros' are needed. "
+            "Move it into the encoder, which may be any module."
+        )
+    if conv.padding == "same":
+        raise ValueError(
+            f"Layer {name!r} is a convolution with padding='same', which has no fixed number of "
+            "zeros; give it as numbers, such as padding=1 for a 3x3 kernel."
+        )
+
+
 def padding(conv: nn.Conv2d) -> tuple[int, int]:
     """Its zero padding as numbers."""
     if isinstance(conv.padding, str):
-        if conv.padding == "valid":
-            return 0, 0
-        raise ValueError(
-            "A convolution has padding='same', which has no fixed number of zeros; "
-            "give it as numbers, such as padding=1 for a 3x3 kernel."
-        )
+        return 0, 0  # "valid": the other word is refused when the stack is made
     return conv.padding[0], conv.padding[1]
 
 

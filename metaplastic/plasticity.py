@@ -80,7 +80,7 @@ class PlasticityRule(nn.Module, ABC):
                 self.rates[key] = self._parameter(shape)
             if self.moves_bias and site.module.bias is not None and self.per != "shared":
                 units = (post,) if self.per in ("synapse", "neuron") else (1,)
-                self.rates[site.key + "_bias"] = self._parameter(units)
+                self.rates[site.bias_key] = self._parameter(units)
 
     def _parameter(self, shape: tuple[int, ...]) -> nn.Parameter:
         initial = self.initial
@@ -98,7 +98,7 @@ class PlasticityRule(nn.Module, ABC):
         """The coefficients of its bias, broadcastable to `post`."""
         if self.per == "shared":
             return self._coefficient(self.rates["shared"])[0]
-        return self._coefficient(self.rates[site.key + "_bias"])
+        return self._coefficient(self.rates[site.bias_key])
 
     def _coefficient(self, parameter: Tensor) -> Tensor:
         if self.scale == "log":

@@ -17,7 +17,7 @@ from metaplastic.choices import check_choice
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.objective import Objective
 from metaplastic.plasticity import PlasticityRule
-from metaplastic.stack import FastWeights, Site, Stack, as_matrix
+from metaplastic.stack import FastWeights, Site, Stack
 
 Reduction = Literal["mean", "sum"]
 
@@ -119,10 +119,10 @@ class LearningRule(nn.Module):
             if not self.feedback.second_order:
                 signal, pre = signal.detach(), pre.detach()
             rate, weight = coefficients[name], weights[name]
-            if self.plasticity.averages_positions and (rows := stack.positions(site, tape)) > 1:
+            if self.plasticity.averages_positions and (rows := tape.positions(site)) > 1:
                 rate = rate / rows
-            post = stack.rows_of_units(site, tape.values[site.activity])
-            change = self.plasticity.delta(as_matrix(site, weight), pre, post, signal, rate)
+            post = site.rows_of_units(tape.values[site.activity])
+            change = self.plasticity.delta(site.matrix(weight), pre, post, signal, rate)
             changed[name] = weight + change.view_as(weight)
             bias = site.name + ".bias"
             if bias in coefficients:

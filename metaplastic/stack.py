@@ -2,23 +2,19 @@
 
 The network stays the user's `nn.Sequential`. A `Stack` reads it as a list of layers and runs it
 on inputs with a leading `tasks` axis, where every Linear or Conv2d (a *site*) may have weights of
-its own for each task. A site is always a matrix product over rows: a Linear has one row an
-example, a convolution one row an example and position (its input unfolded into patches), so one
-plasticity rule serves both.
+its own for each task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeGuard
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaplastic.patches import fold, output_size, padding, unfold
+from metaplastic.patches import check_unfolds
 from metaplastic.pullback import POINTWISE, per_example, pull_layer
+from metaplastic.site import Site as Site
 
 FastWeights = dict[str, Tensor]
 
@@ -32,27 +28,6 @@ REFUSED = {
     nn.MultiheadAttention: "cannot run with weights of its own for each lifetime. Use Linear,",
     nn.Embedding: "cannot run with weights of its own for each lifetime. Use one-hot and Linear,",
 }
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer whose weights a rule may change, by its dotted name in the network."""
-
-    name: str
-    layer: int  # its index in the stack
-    activity: int  # index of the tape value that holds its activity: after norm and nonlinearity
-    module: nn.Linear | nn.Conv2d
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """`post pre` of its synapse matrix; a convolution's `pre` is channels x kernel."""
-        weight = self.module.weight
-        return weight.shape[0], weight[0].numel()
-
-    @property
-    def key(self) -> str:
-        """The name as it may stand in a ParameterDict."""
-        return self.name.replace(".", "_")
 
 
 class Tape(NamedTuple):
@@ -69,23 +44,31 @@ class Tape(NamedTuple):
     def output(self) -> Tensor:
         return self.values[-1]
 
+    def positions(self, site: Site) -> int:
+        """Rows per example: 1 for a Linear, height x width of the output for a convolution."""
+        return self.pre[site.name].shape[1] // self.values[site.layer].shape[1]
+
 
 class Stack:
     """An `nn.Sequential` (nested ones are flattened) as layers and sites.
+
+    A block with a `forward` of its own (residual, say) is one layer. What is in it is no site: its
+    weights are among the learner's parameters, meta-learned and frozen within a lifetime.
 
     Raises ValueError for a layer that cannot run with a task axis, such as a BatchNorm, whose
     statistics would mix lifetimes.
     """
 
     def __init__(self, network: nn.Sequential) -> None:
+        if not _is_plain(network):
+            raise ValueError(
+                f"The network is a {type(network).__name__}, a Sequential with a forward of its "
+                "own, which would not be called. Hand it in as the encoder, or as one layer of a "
+                "plain nn.Sequential."
+            )
         named = list(_flatten(network))
         for name, layer in named:
-            for refused, reason in REFUSED.items():
-                if isinstance(layer, refused):
-                    raise ValueError(
-                        f"Layer {name!r} is a {type(layer).__name__}, which {reason} or move it "
-                        "into the encoder, which is run once for all lifetimes."
-                    )
+            _check_layer(name, layer)
         self.names = [name for name, _ in named]
         self.layers = [layer for _, layer in named]
         self.sites = {
@@ -95,6 +78,7 @@ class Stack:
         }
         if not self.sites:
             raise ValueError("The network has no Linear or Conv2d layer, so nothing could learn.")
+        _check_apart(list(self.sites.values()))
 
     def _activity_of(self, index: int) -> int:
         index += 1
@@ -108,46 +92,15 @@ class Stack:
         """Forward through layers `start` to `stop`: `tasks batch *features` -> tape."""
         values, pre = [x] * (start + 1), {}
         for index in range(start, len(self.layers) if stop is None else stop):
-            name, layer = self.names[index], self.layers[index]
+            name = self.names[index]
             if name in self.sites:
-                _check_fit(self.sites[name], x)
-            if name not in self.sites:
-                x = per_example(layer, x)
-            elif weights[name + ".weight"].dim() == self.sites[name].module.weight.dim():
-                x = _shared(self.sites[name], x, weights)
+                x, rows = self.sites[name].run(x, weights)
+                if rows is not None:
+                    pre[name] = rows
             else:
-                x, pre[name] = self._per_task(self.sites[name], x, weights)
+                x = per_example(self.layers[index], x)
             values.append(x)
         return Tape(tuple(values), pre)
-
-    def _per_task(
-        self, site: Site, x: Tensor, weights: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        matrix, bias = (
-            as_matrix(site, weights[site.name + ".weight"]),
-            weights.get(site.name + ".bias"),
-        )
-        rows = self.rows(site, x)
-        if bias is None:
-            out = torch.bmm(rows, matrix.mT)
-        else:
-            out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
-        if isinstance(site.module, nn.Conv2d):
-            height, width = output_size(site.module, x)
-            out = out.reshape(*x.shape[:2], height, width, -1).movedim(-1, 2)
-        return out, rows
-
-    def rows(self, site: Site, x: Tensor) -> Tensor:
-        """The presynaptic side of a site: `tasks batch *features` -> `tasks rows pre`."""
-        return x if isinstance(site.module, nn.Linear) else unfold(site.module, x)
-
-    def rows_of_units(self, site: Site, value: Tensor) -> Tensor:
-        """The postsynaptic side: `tasks batch post (height width)` -> `tasks rows post`."""
-        return value.flatten(3).mT.flatten(1, 2) if value.dim() == 5 else value
-
-    def positions(self, site: Site, tape: Tape) -> int:
-        """Rows per example: 1 for a Linear, height x width of the output for a convolution."""
-        return tape.pre[site.name].shape[1] // tape.values[site.layer].shape[1]
 
     def pull(
         self, tape: Tape, signal: Tensor, weights: Mapping[str, Tensor], above: int, below: int
@@ -159,57 +112,54 @@ class Stack:
         for index in range(above - 1, below - 1, -1):
             name, layer = self.names[index], self.layers[index]
             if name in self.sites:
-                signal = self._site_pull(self.sites[name], tape.values[index], signal, weights)
+                signal = self.sites[name].pull(tape.values[index], signal, weights)
             else:
                 signal = pull_layer(layer, tape.values[index], tape.values[index + 1], signal)
         return signal
 
-    def _site_pull(
-        self, site: Site, x: Tensor, signal: Tensor, weights: Mapping[str, Tensor]
-    ) -> Tensor:
-        matrix = as_matrix(site, weights[site.name + ".weight"])
-        rows = self.rows_of_units(site, signal) @ matrix
-        return rows if isinstance(site.module, nn.Linear) else fold(site.module, rows, x)
+
+def _is_plain(layer: nn.Module) -> TypeGuard[nn.Sequential]:
+    return isinstance(layer, nn.Sequential) and type(layer).forward is nn.Sequential.forward
 
 
-def as_matrix(site: Site, weight: Tensor) -> Tensor:
-    """A site's weight as `(tasks) post pre`."""
-    kernel = site.module.weight.dim()
-    return weight if kernel == 2 else weight.flatten(weight.dim() - kernel + 1)
-
-
-def _flatten(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, layer in network.named_children():
-        if isinstance(layer, nn.Sequential):
+def _flatten(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    # Not `named_children`, which leaves out a layer that is used a second time.
+    for name, layer in zip(network._modules, network, strict=True):
+        if _is_plain(layer):
             yield from _flatten(layer, f"{prefix}{name}.")
-            continue
-        if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros"):
+        else:
+            yield prefix + name, layer
+
+
+def _check_layer(name: str, layer: nn.Module) -> None:
+    for inside, module in layer.named_modules(prefix=name):
+        for refused, reason in REFUSED.items():
+            if isinstance(module, refused):
+                raise ValueError(
+                    f"Layer {inside!r} is a {type(module).__name__}, which {reason} or move it "
+                    "into the encoder, which is run once for all lifetimes."
+                )
+        if getattr(module, "inplace", False):
             raise ValueError(
-                f"Layer {prefix + name!r} is a convolution with groups={layer.groups} and "
-                f"padding_mode={layer.padding_mode!r}; here groups=1 and 'zeros' are needed. "
-                "Move it into the encoder, which may be any module."
+                f"Layer {inside!r} is a {type(module).__name__} that writes over its input, which "
+                "a rule still has to read; use inplace=False."
             )
-        yield prefix + name, layer
+    if isinstance(layer, nn.Conv2d):
+        check_unfolds(name, layer)
 
 
-def _check_fit(site: Site, x: Tensor) -> None:
-    given, module = tuple(x.shape[2:]), site.module
-    if isinstance(module, nn.Linear):
-        needed, fits = f"a flat vector of {module.in_features}", given == (module.in_features,)
-    else:
-        needed = f"{module.in_channels} channels x height x width"
-        fits = len(given) == 3 and given[0] == module.in_channels
-    if not fits:
-        raise ValueError(
-            f"Site {site.name!r} was given inputs of shape {given} per example; it needs {needed}. "
-            "Change its size or the encoder's, or put a Flatten before it."
-        )
-
-
-def _shared(site: Site, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    weight, bias = weights[site.name + ".weight"], weights.get(site.name + ".bias")
-    if isinstance(site.module, nn.Linear):
-        return F.linear(x, weight, bias)
-    conv = site.module
-    out = F.conv2d(x.flatten(0, 1), weight, bias, conv.stride, padding(conv), conv.dilation)
-    return out.reshape(*x.shape[:2], *out.shape[1:])
+def _check_apart(sites: Sequence[Site]) -> None:
+    modules: dict[nn.Module, Site] = {}
+    keys: dict[str, Site] = {}
+    for site in sites:
+        if (first := modules.setdefault(site.module, site)) is not site:
+            raise ValueError(
+                f"Layer {site.name!r} is layer {first.name!r} again. A lifetime would give them "
+                "different weights; make a layer for each."
+            )
+        for key in (site.key, site.bias_key):
+            if (first := keys.setdefault(key, site)) is not site:
+                raise ValueError(
+                    f"The sites {first.name!r} and {site.name!r} would both keep rates as {key!r}; "
+                    "rename one of them."
+                )

@@ -44,6 +44,12 @@ def test_names_and_nesting_of_a_sequential_survive() -> None:
     assert repr(build(json.loads(json.dumps(describe(network))))) == repr(network)
 
 
+def test_a_layer_used_twice_is_described_twice() -> None:
+    phi = nn.ReLU()
+    network = nn.Sequential(nn.Linear(2, 2), phi, nn.Linear(2, 2), phi, nn.Linear(2, 1))
+    assert len(build(describe(network))) == 5
+
+
 @pytest.mark.parametrize(
     "value",
     [None, True, 3, 0.1, float("inf"), "x", [1, (2, [3])], {"a": (1, 2)}, Birth(readout="rows")],

@@ -39,6 +39,28 @@ def twice() -> None:
     OnlineLearner(dense(4, 2), rule, CrossEntropy(2))
 
 
+class Residual(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def shared_site() -> nn.Sequential:
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+def named(*names: str) -> nn.Sequential:
+    """Linear layers by these names; a dot makes a nested Sequential."""
+    network = nn.Sequential()
+    for name in names:
+        outer, _, inner = name.rpartition(".")
+        layer = nn.Linear(4, 4)
+        network.add_module(outer or name, nn.Sequential() if outer else layer)
+        if outer:
+            network.get_submodule(outer).add_module(inner, layer)
+    return network
+
+
 conv = nn.Conv2d
 REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "batch norm": (
@@ -58,9 +80,32 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "'0.0' .*'circular'",
     ),
     "padding by name": (
-        lambda: make(nn.Sequential(conv(1, 2, 3, padding="same"), nn.Flatten(), nn.Linear(50, 2)))
-        .float()(episodes(shape=(1, 5, 5), dtype=torch.float32)),
-        "padding='same'.*padding=1",
+        lambda: Stack(nn.Sequential(conv(1, 2, 3, padding="same"))),
+        "'0' is .*padding='same'.*padding=1",
+    ),
+    "hidden batch norm": (
+        lambda: Stack(nn.Sequential(Residual(nn.BatchNorm1d(4)), nn.Linear(4, 2))),
+        "'0.0' is a BatchNorm1d, which mixes",
+    ),
+    "in place": (
+        lambda: Stack(nn.Sequential(nn.Linear(4, 2), nn.ReLU(inplace=True))),
+        "'1' is a ReLU that writes over its input.*inplace=False",
+    ),
+    "hidden in place": (
+        lambda: Stack(nn.Sequential(Residual(nn.ReLU(inplace=True)), nn.Linear(4, 2))),
+        "'0.0' is a ReLU that writes over its input",
+    ),
+    "a network with a forward of its own": (
+        lambda: Stack(Residual(nn.Linear(4, 4))), "is a Residual.*encoder"
+    ),
+    "a site used twice": (
+        lambda: Stack(shared_site()), "'2' is layer '0' again.*a layer for each"
+    ),
+    "two names for one key": (
+        lambda: Stack(named("a.b", "a_b")), "'a.b' and 'a_b' would both keep rates as 'a_b'"
+    ),
+    "a name like a bias": (
+        lambda: Stack(named("0", "0_bias")), "'0' and '0_bias' would .* as '0_bias'"
     ),
     "no such site": (lambda: make(dense(4, 5, 2), plastic=["1"]), r"\['1'\].*sites are 0, 2"),
     "no site": (lambda: make(dense(4, 5, 2), plastic=[]), "sites are 0, 2"),
