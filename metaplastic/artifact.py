@@ -54,7 +54,11 @@ def save_pretrained(
         raise RuleFileError(
             f"{folder} exists and is not a rule file, so it is not replaced. Choose another name."
         )
-    tensors = {name: t.detach().cpu().clone() for name, t in learner.state_dict().items()}
+    tensors = {
+        # The file format knows one memory layout; a learner may be in another (channels last).
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in learner.state_dict().items()
+    }
     content = safetensors.torch.save(tensors, metadata={"format": FORMAT})
     try:
         description = describe(learner)
@@ -64,7 +68,11 @@ def save_pretrained(
         "format": FORMAT,
         "version": VERSION,
         "learner": description,
-        "frozen": [name for name, p in learner.named_parameters() if not p.requires_grad],
+        "frozen": [
+            name
+            for name, parameter in learner.named_parameters(remove_duplicate=False)
+            if not parameter.requires_grad
+        ],
         "tensors_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": own_account() | dict(provenance or {}),
     }

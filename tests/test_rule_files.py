@@ -116,6 +116,33 @@ def test_parameters_that_the_user_froze_stay_frozen(tmp_path: Path) -> None:
     assert frozen == [p.requires_grad for p in learner.parameters()]
 
 
+def test_a_layer_used_twice_comes_back_twice_and_as_frozen_as_it_was(tmp_path: Path) -> None:
+    norm = nn.LayerNorm(4)
+    layers = [nn.Linear(4, 4), norm, nn.ReLU(), nn.Linear(4, 4), norm, nn.Linear(4, 3)]
+    rule = LearningRule(Backprop(), Delta(rate=0.1))
+    learner = OnlineLearner(nn.Sequential(*layers), rule, objective_for(STREAM.spec))
+    with torch.no_grad():
+        norm.weight.mul_(2)
+    norm.requires_grad_(False)
+    save_pretrained(learner, tmp_path / "rule")
+    again = from_pretrained(tmp_path / "rule")
+    assert torch.equal(predictions(again), predictions(learner))
+    assert len(again.network) == 6
+    assert not any(p.requires_grad for i in (1, 4) for p in again.network[i].parameters())
+
+
+def test_the_memory_layout_of_a_learner_is_not_the_files_business(tmp_path: Path) -> None:
+    conv = nn.Conv2d(2, 3, 3)
+    network = nn.Sequential(conv, nn.Flatten(), nn.Linear(12, 3))
+    rule = LearningRule(Backprop(), Delta(rate=0.1))
+    learner = OnlineLearner(network, rule, objective_for(STREAM.spec))
+    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert not conv.weight.is_contiguous()
+    save_pretrained(learner, tmp_path / "rule")
+    again = from_pretrained(tmp_path / "rule").state_dict()
+    assert all(torch.equal(again[name], t) for name, t in learner.state_dict().items())
+
+
 def test_it_says_where_it_comes_from(tmp_path: Path) -> None:
     save_pretrained(small_learner(STREAM), tmp_path / "rule", provenance(seed=3, data=STREAM.spec))
     facts = read_config(tmp_path / "rule")["provenance"]
