@@ -19,7 +19,8 @@ def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]
     for name, log_y in (("loss", True), ("accuracy", False)):
         curves = {}
         for label, runs in metrics.items():
-            usable = [[line for line in run if name in line] for run in runs]
+            # A meta-step that was skipped has a loss that is not finite, and no part in learning.
+            usable = [[x for x in run if name in x and "diverged" not in x] for run in runs]
             if all(usable):
                 curves[label] = _on_one_axis(usable, name)
         if curves:
@@ -43,7 +44,7 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
     """What every method knows while it lives: over what it has met so far, and over everything."""
     first = next(iter(results.values()))[0]
     regression = first["kind"] == "regression"
-    y = "mean squared error" if regression else "accuracy"
+    score = "mean squared error" if regression else "accuracy"
     things = "functions" if regression else "classes"
     for name, x, title in (
         ("seen", f"{things} seen", f"over the {things} seen so far"),
@@ -56,4 +57,4 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
         }
         if curves:
             path = folder / f"test_{name}.png"
-            draw_lines(path, curves, x, y, title, log_y=regression, markers=True)
+            draw_lines(path, curves, x, score, title, log_y=regression, markers=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from experiments import curves
 from experiments.plots import Curve, draw_lines, draw_statistics, smooth
 from experiments.progress import progress
 from experiments.registry import ConfigError
-from experiments.run_folder import RunFolder, read_json, read_lines, write_json
+from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
 from experiments.sinks import extra_sinks, needed
 
 PNG = b"\x89PNG"
@@ -47,6 +49,14 @@ def test_a_run_records_where_it_ran(tmp_path: Path) -> None:
     assert environment["threads"] == torch.get_num_threads()
 
 
+def test_a_table_names_the_gpu_only_of_runs_that_used_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Abacus 9")
+    cores = f"{os.cpu_count()} cores"
+    assert f"{cores}, torch" in origin("cpu")
+    assert f"{cores}, Abacus 9, torch" in origin("cuda:0")
+
+
 def test_a_write_that_fails_leaves_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"error": 1})
@@ -79,6 +89,21 @@ def test_smoothing_keeps_a_straight_line_and_the_ends() -> None:
     line = [float(i) for i in range(20)]
     assert smooth(line, 5) == pytest.approx(line)
     assert smooth([0.0, 3.0, 0.0], 3) == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_a_skipped_meta_step_leaves_the_curve_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Curve] = []
+    monkeypatch.setattr(
+        curves, "draw_lines", lambda path, lines, *_, **__: drawn.extend(lines.values())
+    )
+    run = [{"step": step, "loss": 1.0} for step in range(1, 60)]
+    run[9] = {"step": 10, "loss": "nan", "diverged": "1.weight"}
+    curves.draw_training(tmp_path, {"flp": [run]})
+    (curve,) = drawn
+    assert curve.x == [step for step in range(1, 60) if step != 10]
+    assert curve.runs == [pytest.approx([1.0] * 58)]
 
 
 def test_plots_are_pictures(tmp_path: Path) -> None:
