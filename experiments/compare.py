@@ -25,7 +25,8 @@ def main(argv: Sequence[str]) -> None:
     run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
     root = config.runs / config.name
     table = collect(groups, root / "plots")
-    print(f"{write_table(root, table, origin())}\n\nPlots, rules and records are in {root}.")
+    text = write_table(root, table, origin(config.device))
+    print(f"{text}\n\nPlots, rules and records are in {root}.")
 
 
 def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str, str]]:
@@ -68,4 +69,4 @@ def planned(config: Compare) -> dict[str, list[Train]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, again="the same command goes on.")

@@ -101,10 +101,15 @@ def environment() -> dict[str, Any]:
     }
 
 
-def origin() -> str:
-    """The environment in one line, to stand above a table."""
+def origin(device: str = "cpu") -> str:
+    """The environment in one line, to stand above a table of what ran on `device`."""
+    import torch
+
     facts = environment()
-    machine = facts["gpu"] or f"{facts['cpu']}, {facts['cpus']} cores"
+    machine = f"{facts['cpu']}, {facts['cpus']} cores"
+    if device != "cpu":
+        gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        machine += f", {gpu}"
     commit = f", commit {facts['git_commit'][:10]}" if "git_commit" in facts else ""
     return f"`{facts['command']}`: {facts['date'][:10]}, {machine}, torch {facts['torch']}{commit}."
 
