@@ -85,14 +85,21 @@ def _listed(config: object) -> str:
     return "\n".join(lines)
 
 
-def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
-    """Call `main`; turn what goes wrong into a sentence and an exit status."""
+def run(
+    main: Callable[[Sequence[str]], None],
+    argv: Sequence[str] | None = None,
+    again: str = "the same command starts again.",
+) -> None:
+    """Call `main`; turn what goes wrong into a sentence and an exit status.
+
+    `again` is how to go on after the keyboard has stopped it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         main(arguments)
     except KeyboardInterrupt:
-        sys.exit(_say("stopped by the keyboard; the same command with --resume goes on.", 130))
+        sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:
         if "--debug" in arguments:
             raise
@@ -102,11 +109,13 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
 def sentence(error: Exception) -> str:
     """What a user needs to know of an error, in one line."""
     text = " ".join(str(error).split())
+    if type(error).__module__.split(".")[0] in OURS:
+        return text
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full ({error.filename or 'while writing'}): make room and --resume."
+        return f"the disk is full ({error.filename or 'while writing'}): make room."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
-    if isinstance(error, ValueError) or type(error).__module__.split(".")[0] in OURS:
+    if isinstance(error, ValueError):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)."
 

@@ -83,4 +83,4 @@ def choose_images(demo: Demo) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, again="the same command goes on.")

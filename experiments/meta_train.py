@@ -1,6 +1,8 @@
 """Meta-train a method on a task stream and save the rule it found.
 
-python -m experiments.meta_train --method flp --task sines --order incremental --minutes 5
+    python -m experiments.meta_train --method flp --task sines --order incremental --minutes 5
+
+Leaves a run folder with the rule, plots and all settings; `--resume` goes on with one.
 """
 
 from __future__ import annotations
@@ -46,4 +48,4 @@ def resumed(config: Train, argv: Sequence[str]) -> Train:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, again="the same command with --resume goes on.")

@@ -1,6 +1,8 @@
 """How fast, and in how much memory, next to other libraries and to arithmetic itself.
 
-python -m experiments.speed --only plastic_head --repeat 9
+    python -m experiments.speed --only plastic_head --repeat 9
+
+Prints every row with its goal and its range over rounds, and keeps the same as JSON.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from pathlib import Path
 class DiskFullError(OSError):
     """The disk, or the quota on it, has no room for what was to be written."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)  # the sentence, without the number that Python puts before it
+
 
 @contextmanager
 def saying_when_full(path: Path, stands: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import pytest
 
 from experiments import cli, registry
 from experiments.config import PRESETS, Train, preset, record, restore
+from metaplastic.disk import saying_when_full
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(
@@ -125,6 +127,34 @@ def test_a_failure_of_another_library_is_a_sentence_too(
     assert capsys.readouterr().err == "error: KeyError: 'lost' (--debug shows where).\n"
     with pytest.raises(KeyError):
         cli.run(main, ["--debug"])
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(argv: object) -> None:
+        with saying_when_full(tmp_path, "The run is intact."):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SystemExit):
+        cli.run(main, [])
+    assert capsys.readouterr().err == (
+        f"error: The disk is full: {tmp_path} could not be written. The run is intact. "
+        "Free some space.\n"
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_stopped_script_advises_only_what_it_can_do(script: str) -> None:
+    stop = (
+        "import runpy, sys, experiments.cli as cli\n"
+        "def stopped(*_): raise KeyboardInterrupt\n"
+        f"cli.parse = stopped; runpy.run_module('experiments.{script}', run_name='__main__')"
+    )
+    done = call("-c", stop)
+    assert done.returncode == 130
+    assert ("--resume" in done.stderr) == (script == "meta_train")
+    assert ("goes on" in done.stderr) == (script in ("meta_train", "compare", "demo"))
 
 
 def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:
