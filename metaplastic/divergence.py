@@ -134,6 +134,10 @@ def blame(
         if broken:
             what = f"the loss is finite but its gradient for {broken[0]} is not."
             return Divergence(meta_step, task, None, broken[0], what)
+    if all(_finite(gradient) for gradient in result.gradients) and not _finite(result.norm):
+        largest = max(_largest(gradient) for gradient in result.gradients if gradient is not None)
+        what = f"the meta-gradient is finite but its norm is not; its entries reach {largest:.3g}."
+        return Divergence(meta_step, None, None, None, what)
     what = "every lifetime is finite but their mean loss or its gradient is not."
     return Divergence(meta_step, None, None, None, what)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from metaplastic.distributed import World, in_order
 from metaplastic.episode import Episode
@@ -27,6 +28,7 @@ class MetaGradient(NamedTuple):
     per_task: Tensor  # tasks
     accuracy: float | None
     gradients: list[Tensor | None]  # one per parameter; None where it took no part
+    norm: Tensor  # of all gradients as one vector; not finite where its square overflows
     faulty: list[int]  # micro-batches whose loss or gradient is not finite, in order
 
 
@@ -83,14 +85,16 @@ def meta_gradient(
         torch.stack(tails), [len(parameters), 1, size, size], dim=1
     )
     pieces = torch.split(total, [p.numel() for p in parameters])
+    gradients = [
+        piece.view_as(p).to(p.dtype) if taken else None
+        for piece, p, taken in zip(pieces, parameters, took_part.any(0).tolist(), strict=True)
+    ]
     return MetaGradient(
         loss=float(losses.mean()),
         per_task=per_task.flatten(),
         accuracy=float(right.mean()) if knows_accuracy else None,
-        gradients=[
-            piece.view_as(p).to(p.dtype) if taken else None
-            for piece, p, taken in zip(pieces, parameters, took_part.any(0).tolist(), strict=True)
-        ],
+        gradients=gradients,
+        norm=get_total_norm([gradient for gradient in gradients if gradient is not None]),
         faulty=faulty,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -144,6 +144,8 @@ class MetaTrainer:
         if result.accuracy is not None:
             record["accuracy"] = result.accuracy
         usable = not (result.faulty or suspects(result.per_task, config.loss_limit))
+        # Clipping by a norm that overflowed would make zeros of it, Adam would never move again.
+        usable = usable and bool(result.norm.isfinite())
         if usable:
             self._update(result, record)
         else:
@@ -196,10 +198,9 @@ class MetaTrainer:
     def _update(self, result: MetaGradient, record: Record) -> None:
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
             parameter.grad = gradient
-        norm = get_total_norm([g for g in result.gradients if g is not None])
-        record["gradient_norm"] = float(norm)
+        record["gradient_norm"] = float(result.norm)
         if self.config.clip is not None:
-            clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+            clip_grads_with_norm_(self.parameters, self.config.clip, result.norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -145,3 +145,28 @@ def test_a_gradient_that_is_not_finite_is_named_by_task_and_parameter() -> None:
     run = small_run(learner=learner)
     with pytest.warns(DivergenceWarning, match=r"task 0: .*gradient for encoder\.0\.weight"):
         run.advance()
+
+
+def overflowing() -> OnlineLearner:
+    """A learner whose meta-gradient is finite, and too large for its norm to be."""
+    learner = small_learner(Clusters())
+    for parameter in learner.encoder.parameters():  # type: ignore[union-attr]
+        parameter.register_hook(lambda gradient: gradient * 1e30)
+    return learner
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_meta_gradient_whose_norm_overflows_is_not_used(clip: float | None) -> None:
+    run = small_run(learner=overflowing(), clip=clip)
+    before = snapshot(run)
+    with pytest.warns(DivergenceWarning, match=r"finite but its norm is not.*reach \d.*e\+2"):
+        record = run.advance()
+    assert same(before, snapshot(run))
+    assert run.optimizer.state_dict()["state"] == {}
+    assert "gradient_norm" not in record
+
+
+def test_a_run_set_to_stop_stops_at_a_norm_that_overflows() -> None:
+    run = small_run(learner=overflowing(), on_divergence="stop")
+    with pytest.raises(DivergenceError, match=r"Stopped at meta-step 0: .* its norm is not"):
+        run.fit()
