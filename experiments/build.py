@@ -14,6 +14,7 @@ from experiments.config import STREAM, TEST, Stream, Train, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
 from metaplastic import OnlineLearner, TaskStream
+from tasks import stream_class
 
 
 def require_device(name: str) -> None:
@@ -33,17 +34,25 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     `split` is `train` or `test`; a preset may know a stream's own name for it.
     """
     require(config.task, tasks(), "a task")
-    kind = _stream_class(config.task)
+    kind = stream_class(config.task)
+    fields = _fields(kind)
+    if "split" not in fields:
+        raise ConfigError(
+            f"{kind.__name__} of task {config.task!r} is not a dataclass with a field split: "
+            'the scripts need one that may be "train" or "test", and read options off fields.'
+        )
     hints = get_type_hints(kind)
-    fields = [field.name for field in dataclasses.fields(kind) if field.init]
     chosen: dict[str, Any] = {"split": split}
     for table in (STREAM,) if split == "train" else (STREAM, TEST):
         own = of_preset(table, config.preset, config.task)
         if table is STREAM and split != "train":
             own = {key: value for key, value in own.items() if key != "split"}
         chosen |= {key: value for key, value in own.items() if key in fields}
-    orders = get_args(hints["order"])
-    chosen["order"] = "iid" if config.order == "iid" else next(o for o in orders if o != "iid")
+    if "order" in fields:
+        orders = get_args(hints["order"])
+        chosen["order"] = "iid" if config.order == "iid" else next(o for o in orders if o != "iid")
+    elif config.order == "iid":
+        raise ConfigError(f"task {config.task!r} has only one order: give --order incremental.")
     if config.data is not None and "root" in fields:
         chosen["root"] = str(config.data)
     for name, text in split_options("--stream", config.stream).items():
@@ -52,11 +61,15 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     return kind(**chosen)  # type: ignore[no-any-return]
 
 
-def _stream_class(task: str) -> Any:
-    module = import_module(f"tasks.{task}")
-    wanted = task.replace("_", "")
-    named = (kind for name, kind in vars(module).items() if name.lower() == wanted)
-    return next(kind for kind in named if inspect.isclass(kind))
+def has_orders(task: str) -> bool:
+    """Whether a task has an order besides its own: shuffled."""
+    return "order" in _fields(stream_class(task))
+
+
+def _fields(kind: Any) -> list[str]:
+    if not dataclasses.is_dataclass(kind):
+        return []
+    return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
 def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from statistics import fmean
 
-from experiments.build import build_stream
+from experiments.build import build_stream, has_orders
 from experiments.config import Train, record
 from experiments.curves import draw_lifetimes, draw_training
 from experiments.plots import draw_statistics
@@ -35,12 +35,13 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         for key in ("seconds", "sampling_share")
     )
     judged = judge(learner, build_stream(config, "test"), config, folder.root)
-    # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
-    other = replace(config, order="iid" if config.order == "incremental" else "incremental")
-    (folder.root / "other_order").mkdir(exist_ok=True)
-    shuffled = judge(learner, build_stream(other, "test"), other, folder.root / "other_order")
+    if has_orders(config.task):
+        # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
+        other = replace(config, order="iid" if config.order == "incremental" else "incremental")
+        (folder.root / "other_order").mkdir(exist_ok=True)
+        shuffled = judge(learner, build_stream(other, "test"), other, folder.root / "other_order")
+        judged["other_order"] = {key: shuffled[key] for key in ("stream", "score", "interval")}
     result = judged | {
-        "other_order": {name: shuffled[name] for name in ("stream", "score", "interval")},
         "method": label,
         "steps": config.steps,
         "minutes": seconds * config.steps / 60,

@@ -4,6 +4,10 @@
 `metaplastic.episode.TaskStream`; a new one is a new file holding a class of the file's name,
 `tasks/split_cubes.py` with `SplitCubes`, and nothing else has to know of it. Everything here rests
 on `metaplastic.episode` alone.
+
+The scripts read a stream's options off its fields, so there it is a dataclass, with a field
+`split` that may be "train" or "test". Those with two orders, "iid" and another, have a field
+`order`, a Literal of the two; those without it live in the one order they have.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaplastic.episode import TaskStream
@@ -26,16 +30,21 @@ def names() -> list[str]:
 
 def build(name: str, **options: object) -> TaskStream:
     """The stream in the file `name`, made with `options`."""
-    if name not in names():
-        raise ValueError(f"There is no stream {name!r}; {_nearest(name, names())}")
-    file = Path(__file__).with_name(f"{name}.py")
-    stream = getattr(importlib.import_module(f"{__name__}.{name}"), _class_in(file))
+    stream = stream_class(name)
     known = list(inspect.signature(stream).parameters)
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}; {_nearest(option, known)}")
     built: TaskStream = stream(**options)
     return built
+
+
+def stream_class(name: str) -> Any:
+    """The class of the stream in the file `name`."""
+    if name not in names():
+        raise ValueError(f"There is no stream {name!r}; {_nearest(name, names())}")
+    file = Path(__file__).with_name(f"{name}.py")
+    return getattr(importlib.import_module(f"{__name__}.{name}"), _class_in(file))
 
 
 def _class_in(file: Path) -> str:
