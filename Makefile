@@ -19,7 +19,9 @@ speed: env .venv/peers
 .venv/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found: install one, or name it, as in 'make env PYTHON=python3.12'." >&2; exit 1; }
 	@test -x $(BIN)/python || { echo 'Making .venv, once: a minute or so.'; $(PYTHON) -m venv .venv; }
-	@$(BIN)/pip install --quiet "$(TORCH)+cpu" 2>/dev/null || $(BIN)/pip install --quiet "$(TORCH)"
+	@$(BIN)/pip install --quiet "$(TORCH)+cpu" 2>/dev/null \
+		|| { echo "pip does not find the CPU build of torch: installing the default one, which may be gigabytes."; \
+		$(BIN)/pip install --quiet "$(TORCH)"; }
 	@$(BIN)/pip install --quiet -c constraints.txt -e ".[lab,log,dev]" hatchling
 	@touch $@
 

@@ -67,7 +67,7 @@ def few_shot(
     tasks_per_batch: int = 16,
     minimum: int = 500,
 ) -> FewShotReport:
-    """Adapt to `episodes` lifetimes and ask their queries.
+    """Adapt to `episodes` lifetimes and ask their queries, those about what was learned.
 
     Args:
         tasks_per_batch: lifetimes at a time; the episodes do not depend on it.
@@ -82,10 +82,11 @@ def few_shot(
     losses, accuracies = [], []
     with evaluating(learner, seed):
         for batch in lifetimes_of(learner, stream, episodes, seed, tasks_per_batch):
-            result = learner(batch)
-            losses.append(_counted(result.per_task))
+            answers = learner(batch).prediction
+            mine = batch.query_subtask < stream.spec.subtasks  # not of OML's remember set
+            losses.append(_mean_of(learner.objective.loss(answers, batch.query_y), mine))
             if stream.spec.kind == "classification":
-                accuracies.append(_right(result.prediction, batch.query_y).double().mean(1))
+                accuracies.append(_mean_of(_right(answers, batch.query_y), mine))
     return FewShotReport(
         _array(torch.cat(losses)), _array(torch.cat(accuracies)) if accuracies else None, seed
     )
@@ -182,6 +183,11 @@ def _right(prediction: Tensor, target: Tensor) -> Tensor:
     """1 where the largest output is the target's; a prediction that is not finite is wrong."""
     right = (prediction.argmax(-1) == target) & prediction.isfinite().all(-1)
     return right.to(prediction.dtype)
+
+
+def _mean_of(values: Tensor, mine: Tensor) -> Tensor:
+    """Mean over the queries that count, `tasks queries` -> `tasks`; NaN counts as infinite."""
+    return torch.where(mine, _counted(values.double()), 0.0).sum(1) / mine.sum(1)
 
 
 def _counted(loss: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[
         "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
+        "numpy": version("numpy"),
+        "safetensors": version("safetensors"),
         "metaplastic": _version(),
         "git_commit": _commit(),
         "seed": seed,
@@ -32,11 +34,13 @@ def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _version() -> str | None:
+def _version() -> str:
     try:
         return version("metaplastic")
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # run from a clone that nobody installed
+        from metaplastic import __version__  # here, because the package imports this module
+
+        return __version__
 
 
 def _commit() -> str | None:

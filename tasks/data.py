@@ -79,22 +79,27 @@ def whole(path: Path) -> Iterator[Path]:
 def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     """The uint8 array `name` of the cache, memory-mapped; decoded first where it is missing.
 
-    `decode` gives the array one class at a time, so that one larger than memory can be written.
+    `decode` gives the array one class at a time, so that one larger than memory can be written. Its
+    sha256 lies beside it, so that a damaged array is never taken for pictures.
     """
     path = cache_folder() / f"{name}.npy"
+    seal = path.with_suffix(".sha256")
     with locked(path):
-        if not path.exists():
-            with whole(path) as partial:
+        if not (path.exists() and seal.exists()):
+            with whole(path) as partial, whole(seal) as sealed:
                 shape, classes = decode()
                 with partial.open("wb") as file:
                     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
                     for pixels in classes:
                         file.write(np.ascontiguousarray(pixels, dtype=np.uint8).data)
+                sealed.write_text(fingerprint(partial))
     try:
+        if seal.read_text() != fingerprint(path):
+            raise ValueError("its bytes are not those that were written")
         # Copy-on-write, because torch warns about tensors over memory it must not write to.
         array: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"The cached array {str(path)!r} is damaged ({error}); delete it and run again."
         ) from error

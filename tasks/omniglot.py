@@ -72,6 +72,8 @@ class Omniglot(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, SPLITS)
         one_of("ink", self.ink, ("white", "black"))
+        if type(self.image_size) is not int or self.image_size < 1:
+            raise ValueError(f"image_size is {self.image_size!r}; it must be 1 pixel or more.")
 
     def pictures(self) -> Tensor:
         archives = {part: _archive(part, self.root) for part in CLASSES}

@@ -63,6 +63,27 @@ def test_few_shot_accuracy_is_the_mean_over_episodes() -> None:
     assert json.loads(json.dumps(report.to_dict()))["accuracy"]["kind"] == "normal"
 
 
+def test_queries_about_nothing_that_was_learned_are_not_counted() -> None:
+    """OML's remember set is for the meta-loss: it says nothing of what a lifetime taught."""
+
+    class Remembering(Clusters):
+        def sample(self, tasks: int, generator: torch.Generator) -> Episode:
+            life = super().sample(tasks, generator)
+            more = torch.full_like(life.query_y, self.spec.subtasks)
+            return life._replace(
+                query_x=torch.cat([life.query_x, 100 + life.query_x], 1),
+                query_y=torch.cat([life.query_y, life.query_y], 1),
+                query_subtask=torch.cat([life.query_subtask, more], 1),
+            )
+
+    learner = small_learner(Clusters())
+    plain, remembering = (
+        few_shot(learner, kind(), 12, minimum=1) for kind in (Clusters, Remembering)
+    )
+    np.testing.assert_allclose(plain.losses, remembering.losses, rtol=1e-5)
+    np.testing.assert_array_equal(plain.accuracies, remembering.accuracies)
+
+
 def test_the_episodes_do_not_depend_on_how_many_are_tried_at_once() -> None:
     stream = Clusters()
     learner = small_learner(stream)

@@ -47,7 +47,7 @@ def test_two_processes_at_once_decode_once(kept: Path) -> None:
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(said) == ["", "decoded\n"]
-    assert sorted(file.name for file in kept.iterdir()) == ["made.npy", "made.npy.lock"]
+    assert sorted(file.name for file in kept.iterdir()) == ["made.npy", "made.npy.lock", "made.sha256"]
 
 
 def test_a_decoder_that_fails_leaves_nothing_behind(kept: Path) -> None:
@@ -72,12 +72,15 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(
     assert [file.name for file in kept.iterdir()] == ["made.npy.lock"]
 
 
-def test_a_truncated_cache_is_refused_in_a_sentence(kept: Path) -> None:
+def test_a_truncated_emptied_or_altered_cache_is_refused_in_a_sentence(kept: Path) -> None:
     cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)]))
     whole = (kept / "made.npy").read_bytes()
-    (kept / "made.npy").write_bytes(whole[:-100])
-    with pytest.raises(DataError, match=r"made.npy' is damaged .*; delete it and run again\."):
-        cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)]))
+    for damaged in (whole[:-100], b"", whole[:-1] + b"Z"):
+        (kept / "made.npy").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"made.npy' is damaged .*; delete it and run again\."):
+            cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)]))
+    (kept / "made.npy").unlink()
+    assert not cached("made", lambda: ((1, 300), [np.zeros(300, np.uint8)])).any()
 
 
 def test_a_cache_folder_that_cannot_be_made_is_named(

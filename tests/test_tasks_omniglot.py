@@ -202,3 +202,9 @@ class TestRealOmniglot:
         assert stream.classes == 4 * 827
         assert episode.support_x.shape == (2, 100, 1, 1, 28, 28)
         assert 0.02 < episode.support_x.mean() < 0.15
+
+
+@pytest.mark.parametrize("size", [0, -3, "28"])
+def test_a_size_that_no_picture_has_is_not_blamed_on_the_archive(size: Any) -> None:
+    with pytest.raises(ValueError, match="must be 1 pixel or more"):
+        Omniglot(image_size=size)
