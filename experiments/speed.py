@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from typing_extensions import Doc
 
 from experiments import cli
-from experiments.benchmarks import ROWS, Finding, Row
+from experiments.benchmarks import ROWS, Finding, of_threads
 from experiments.benchmarks.child import start
 from experiments.registry import require
 
@@ -47,21 +47,19 @@ def main(argv: Sequence[str]) -> None:
     print(f"{origin()} Load {os.getloadavg()[0]:.1f}.")
     record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "rows": {}}
     for name in config.only or ROWS:
-        row = replace(ROWS[name], threads=config.threads or ROWS[name].threads)
-        print(f"\n{name}, {row.threads} thread{'s' if row.threads > 1 else ''}")
-        findings = run(name, row, config)
+        threads = config.threads or ROWS[name]
+        print(f"\n{name}, {of_threads(threads)}")
+        findings = run(name, threads, config)
         for finding in findings:
             print(line(finding))
-        record["rows"][name] = {**asdict(row), "findings": [asdict(f) for f in findings]}
-        config.out.parent.mkdir(parents=True, exist_ok=True)
+        record["rows"][name] = {"threads": threads, "findings": [asdict(f) for f in findings]}
         write_json(config.out, record)
 
 
-def run(name: str, row: Row, config: Speed) -> list[Finding]:
-    """Measure one row in a fresh process with the threads it asks for."""
-    threads = str(row.threads)
-    words = ["--repeat", str(config.repeat), "--threads", threads, "--seed", str(config.seed)]
-    environment = {"OMP_NUM_THREADS": threads}
+def run(name: str, threads: int, config: Speed) -> list[Finding]:
+    """Measure one row in a fresh process with that many threads."""
+    words = ["--repeat", str(config.repeat), "--threads", str(threads), "--seed", str(config.seed)]
+    environment = {"OMP_NUM_THREADS": str(threads)}
     return [Finding(**found) for found in start(name, *words, environment=environment)]
 
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True)
-class Row:
-    """How a row has to be run for its number to mean what the table says."""
-
-    threads: int = 1
-
-
+# With how many threads a row's number means what the table says.
 ROWS = {
-    "plastic_head": Row(),
-    "inner_sgd": Row(),
-    "encoder_once": Row(),
-    "deep_sines": Row(threads=2),
-    "long_life": Row(),
-    "sampling": Row(),
+    "plastic_head": 1,
+    "inner_sgd": 1,
+    "encoder_once": 1,
+    "deep_sines": 2,
+    "long_life": 1,
+    "sampling": 1,
 }
+
+
+def of_threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 @dataclass(frozen=True)

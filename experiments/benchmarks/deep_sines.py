@@ -13,7 +13,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from experiments.benchmarks import Finding
+from experiments.benchmarks import Finding, of_threads
 from experiments.benchmarks.measure import peak_mb, seconds
 from metaplastic import Direct, LearningRule, MeanSquaredError, Oja, OnlineLearner, Unroll
 from tasks.sines import Sines
@@ -58,10 +58,10 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 
     first = seconds(meta_gradient)
     times = [seconds(meta_gradient) for _ in range(repeat)]
-    spent, peak, threads = median(times), peak_mb(), torch.get_num_threads()
+    spent, peak, on = median(times), peak_mb(), of_threads(torch.get_num_threads())
     return [
         Finding(
-            what=f"nine-layer sine net, 400 steps of 32, seconds a lifetime on {threads} threads",
+            what=f"nine-layer sine net, 400 steps of 32, seconds a lifetime on {on}",
             result=f"{spent:.2f} s ({min(times):.2f} to {max(times):.2f}); "
             f"its matrix products alone {bound:.2f} s; compilation {first - spent:.0f} s, once",
             goal=f"at most {SECONDS:g} s",
