@@ -112,8 +112,11 @@ def _read(text: str, hint: Any) -> tuple[bool, Any]:
     if get_origin(hint) is Literal:
         return next(((True, value) for value in arguments if text == str(value)), (False, None))
     if get_origin(hint) is tuple:
-        parts = [_read(part, arguments[0]) for part in text.split(",")]
-        return all(found for found, _ in parts), tuple(value for _, value in parts)
+        words = text.split(",")
+        kinds = arguments[:1] * len(words) if Ellipsis in arguments else arguments
+        parts = [_read(word, kind) for word, kind in zip(words, kinds, strict=False)]
+        whole = len(words) == len(kinds) and all(found for found, _ in parts)
+        return whole, tuple(value for _, value in parts)
     if hint is types.NoneType:
         return text.lower() == "none", None
     if hint is bool:

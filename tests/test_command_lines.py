@@ -104,6 +104,8 @@ def test_the_paper_preset_is_what_was_published() -> None:
         ("hebb", Literal["hebb", "oja"], "hebb"),
         ("TRUE", bool, True),
         ("0,15", tuple[int, int] | None, (0, 15)),
+        ("0,15,20", tuple[int, ...], (0, 15, 20)),
+        ("3,fast", tuple[int, str], (3, "fast")),
     ],
 )
 def test_an_option_is_read_as_its_declared_type(text: str, hint: object, value: object) -> None:
@@ -113,6 +115,12 @@ def test_an_option_is_read_as_its_declared_type(text: str, hint: object, value: 
 def test_an_option_of_another_type_is_refused() -> None:
     with pytest.raises(registry.ConfigError, match="rate=fast cannot be read: rate must be float"):
         registry.typed("rate", "fast", float)
+
+
+@pytest.mark.parametrize("text", ["0", "0,15,20"])
+def test_a_pair_is_two(text: str) -> None:
+    with pytest.raises(registry.ConfigError, match=f"range={text} cannot be read: range must be "):
+        registry.typed("range", text, tuple[int, int] | None)
 
 
 def test_a_failure_of_another_library_is_a_sentence_too(
