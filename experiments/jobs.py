@@ -27,6 +27,7 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
     """Bring every run to its end; finished ones are kept, interrupted ones go on.
 
     Raises:
+        ConfigError: before any, if a folder holds a run other than the one asked for.
         RuntimeError: after all of them, if any failed, with the last words of the first.
     """
     waiting = [run for run in runs if not _finished(run)]
@@ -69,7 +70,11 @@ def _log(run: Train) -> Path:
 
 
 def _finished(run: Train) -> bool:
-    """Whether the run is there, whole, and the one that is asked for."""
+    """Whether the run is there, and whole.
+
+    Raises:
+        ConfigError: if what is there is not the run that is asked for.
+    """
     folder = _folder(run)
     if not folder.config.exists():
         return False
@@ -92,6 +97,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
     if folder.config.exists():
         words = ["--runs", str(run.runs), "--name", run.run_name, "--resume"]
     log = _log(run)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         return subprocess.Popen(
@@ -99,7 +105,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
 
