@@ -117,7 +117,9 @@ def _from_jpegs(classes: dict[str, list[Path]]) -> Decoded:
     def read(path: Path) -> Pixels:
         try:
             return read_picture(path, "RGB", SIZE)
-        except OSError as error:
+        except DataError:
+            raise
+        except Exception as error:  # picture decoders share no exception for damaged bytes
             raise DataError(f"{str(path)!r} is damaged ({error}); replace it.") from error
 
     shape = (len(classes), len(next(iter(classes.values()))), SIZE, SIZE, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
@@ -41,6 +42,14 @@ def write_jpegs(folder: Path, pictures: Any, size: int = 84) -> None:
             picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size))
             picture.save(folder / "images" / f"{name}{instance:08d}.jpg", quality=100)
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
+
+
+def png_with_a_broken_chunk() -> bytes:
+    """Pillow calls this a SyntaxError."""
+    file, noise = io.BytesIO(), np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    before, _, after = file.getvalue().rpartition(b"IDAT")
+    return before + b"IDA?" + after
 
 
 def stream(**options: Any) -> MiniImageNet:
@@ -115,6 +124,9 @@ def test_damaged_or_strange_files_are_refused_in_a_sentence(folder: Path) -> Non
     write_jpegs(folder, made_pictures())
     first = folder / "images" / "n0100000000.jpg"
     first.write_bytes(first.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"n0100000000.jpg' is damaged .*; replace it\."):
+        _ = stream().images
+    first.write_bytes(png_with_a_broken_chunk())
     with pytest.raises(DataError, match=r"n0100000000.jpg' is damaged .*; replace it\."):
         _ = stream().images
     first.unlink()
