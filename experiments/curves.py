@@ -25,6 +25,8 @@ def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]
                 curves[label] = _on_one_axis(usable, name)
         if curves:
             title = "meta-training, smoothed over a twentieth of the run"
+            if any(len(curve.runs) > 1 for curve in curves.values()):
+                title += "; bands: 95 % over seeds"
             path = folder / f"training_{name}.png"
             draw_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
 
@@ -51,10 +53,21 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
         ("examples", "examples seen", f"over all {things} of the lifetime"),
     ):
         curves = {
-            label: Curve(runs[0][name]["x"], [[float(y) for y in run[name]["y"]] for run in runs])
+            label: Curve(
+                runs[0][name]["x"],
+                [_floats(run[name]["y"]) for run in runs],
+                _floats(runs[0][name].get("low", ())),
+                _floats(runs[0][name].get("high", ())),
+            )
             for label, runs in results.items()
             if name in runs[0]
         }
         if curves:
+            several = any(len(curve.runs) > 1 for curve in curves.values())
+            title += f"; bands: 95 % intervals over {'seeds' if several else 'lifetimes'}"
             path = folder / f"test_{name}.png"
             draw_lines(path, curves, x, score, title, log_y=regression, markers=True)
+
+
+def _floats(values: Sequence[Any]) -> list[float]:
+    return [float(value) for value in values]

@@ -17,7 +17,7 @@ MOST = 1_000_000  # entries looked at; torch.quantile takes no more than a few m
 def rule_statistics(learner: OnlineLearner) -> dict[str, float]:
     """Mean, mean size, norm and quantiles of what is learned of a rule besides its weights.
 
-    Keys read `rule/plasticity/SITE/q50`. Plasticity is the rate itself, whatever scale it is
+    Keys read `rule/plasticity/layer NAME/q50`. Plasticity is the rate itself, whatever scale it is
     learned on; feedback and strength are the parameters.
     """
     found: dict[str, float] = {}
@@ -36,9 +36,18 @@ def _parts(learner: OnlineLearner) -> Iterator[tuple[str, Tensor]]:
     groups = learner.parameter_groups()
     if "plasticity" in groups:
         for site in learner.sites:
-            yield f"plasticity/site {site.name}", learner.rule.plasticity.rate(site)
+            yield f"plasticity/layer {site.name}", learner.rule.plasticity.rate(site)
     names = {id(parameter): name for name, parameter in learner.named_parameters()}
     for group in ("feedback", "strength"):
         for parameter in groups.get(group, ()):
-            name = names[id(parameter)].removeprefix("rule.feedback.").replace("pathways.", "site ")
-            yield f"{group}/{name.replace('strengths.', 'site ')}", parameter
+            yield f"{group}/{_readable(names[id(parameter)])}", parameter
+
+
+def _readable(name: str) -> str:
+    """`rule.feedback.pathways.13.0.weight` as `to layer 13, part 0 weight`; others as they are."""
+    match name.removeprefix("rule.feedback.").split("."):
+        case ["pathways", layer, part, kind]:
+            return f"to layer {layer}, part {part} {kind}"
+        case ["strengths", layer]:
+            return f"at layer {layer}"
+    return name

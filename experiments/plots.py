@@ -15,18 +15,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from experiments.tables import mean_and_interval
+
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#999933")
 MARKERS = "osD^vPX*"
+FEW = 3  # points do not make a line: they are marked
 WORTH_A_LOG = 8  # a smaller range is easier to read on a linear axis
 UNITS = {"plasticity": "rate per inner step", "feedback": "feedback weight", "strength": "strength"}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One method's line: the same `x` in every run, one list of values a run."""
+    """One method's line: the same `x` in every run, one list of values a run.
+
+    `low` and `high` are the ends of 95 % intervals within a single run, over its lifetimes.
+    """
 
     x: Sequence[float]
     runs: Sequence[Sequence[float]]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+    def band(self) -> tuple[list[float], list[float]] | None:
+        """95 % intervals: Student's over several runs, those of its lifetimes for a single one."""
+        if len(self.runs) == 1:
+            return (list(self.low), list(self.high)) if self.low else None
+        ends = [mean_and_interval(values) for values in zip(*self.runs, strict=True)]
+        half = [0.0 if width is None else width for _, width in ends]
+        mean = [middle for middle, _ in ends]
+        return [m - h for m, h in zip(mean, half, strict=True)], [
+            m + h for m, h in zip(mean, half, strict=True)
+        ]
 
 
 def draw_lines(
@@ -39,18 +58,18 @@ def draw_lines(
     log_y: bool = False,
     markers: bool = False,
 ) -> None:
-    """Mean over runs as a line, from the lowest to the highest run as a band."""
+    """Mean over runs as a line, its 95 % interval as a band where there is one."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=150)
     axes = figure.subplots()
     for index, (label, curve) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
         values = np.asarray(curve.runs, dtype=float)
         (line,) = axes.plot(curve.x, values.mean(0), color=color, label=label, linewidth=1.6)
-        if markers:
+        if markers or len(curve.x) < FEW:
             line.set_marker(MARKERS[index % len(MARKERS)])
             line.set_markersize(4)
-        if len(values) > 1:
-            axes.fill_between(curve.x, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
+        if (band := curve.band()) is not None:
+            axes.fill_between(curve.x, *band, color=color, alpha=0.15, lw=0)
     drawn = np.concatenate(
         [np.asarray(curve.runs, dtype=float).ravel() for curve in curves.values()]
     )
@@ -85,9 +104,10 @@ def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         )
         axes.fill_between(steps, low, high, color=COLORS[0], alpha=0.15, lw=0, label="9 in 10")
         axes.fill_between(steps, lower, upper, color=COLORS[0], alpha=0.3, lw=0, label="half")
-        axes.plot(steps, middle, color=COLORS[0], linewidth=1.4, label="median")
+        marker = "o" if len(steps) < FEW else None
+        axes.plot(steps, middle, color=COLORS[0], linewidth=1.4, label="median", marker=marker)
         group, _, parameter = name.removeprefix("rule/").partition("/")
-        finish(axes, "meta-steps", UNITS.get(group, group), parameter)
+        finish(axes, "meta-steps", UNITS.get(group, group), f"{group}: {parameter}")
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.axes[0].legend(frameon=False, fontsize=7)
@@ -115,6 +135,7 @@ def finish(axes: Axes, x: str, y: str, title: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, making its folder."""
+    """Write a figure as pixels and, beside them, as lines for print; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+    figure.savefig(path.with_suffix(".pdf"))

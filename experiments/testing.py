@@ -34,7 +34,7 @@ def judge(
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
     of: Measure = "accuracy" if spec.kind == "classification" else "error"
-    whole, end = report.on_all(of), report.at_end(of)
+    born, whole, end = report.at_birth(of), report.on_all(of), report.at_end(of)
     summary: dict[str, Any] = {
         "stream": f"{spec.name}, {config.order}",
         "kind": spec.kind,
@@ -45,12 +45,17 @@ def judge(
         "forgetting": float(report.forgetting(of).mean),
         "examples": {
             "x": [0, *report.examples.tolist()],
-            "y": [float(report.at_birth(of).mean), *whole.mean.tolist()],
+            "y": [float(born.mean), *whole.mean.tolist()],
+            "low": [float(born.low), *whole.low.tolist()],
+            "high": [float(born.high), *whole.high.tolist()],
         },
     }
     if online and config.order == "incremental":
-        seen = list(range(1, spec.subtasks + 1))
-        summary["seen"] = {"x": seen, "y": report.on_seen(of).mean.tolist()}
+        met = report.on_seen(of)
+        summary["seen"] = {
+            "x": list(range(1, spec.subtasks + 1)), "y": met.mean.tolist(),
+            "low": met.low.tolist(), "high": met.high.tolist(),
+        }  # fmt: skip
     return summary
 
 

@@ -19,8 +19,8 @@ def learner(scale: str) -> OnlineLearner:
 @pytest.mark.parametrize("scale", ["raw", "log", "bounded"])
 def test_plasticity_is_the_rate_on_every_scale(scale: str) -> None:
     found = rule_statistics(learner(scale))
-    assert found["rule/plasticity/site 0/mean"] == pytest.approx(0.01)
-    assert found["rule/plasticity/site 2/q95"] == pytest.approx(0.01)
+    assert found["rule/plasticity/layer 0/mean"] == pytest.approx(0.01)
+    assert found["rule/plasticity/layer 2/q95"] == pytest.approx(0.01)
 
 
 def test_feedback_is_measured_parameter_by_parameter() -> None:
@@ -28,5 +28,7 @@ def test_feedback_is_measured_parameter_by_parameter() -> None:
     subject = learner("raw")
     weight = dict(subject.named_parameters())["rule.feedback.pathways.0.0.weight"]
     found = rule_statistics(subject)
-    assert found["rule/feedback/site 0.0.weight/norm"] == pytest.approx(weight.norm().item())
-    assert found["rule/strength/site 0/q50"] == 0.5
+    assert found["rule/feedback/to layer 0, part 0 weight/norm"] == pytest.approx(
+        weight.norm().item()
+    )
+    assert found["rule/strength/at layer 0/q50"] == 0.5

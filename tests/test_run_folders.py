@@ -16,6 +16,7 @@ from experiments.progress import progress
 from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
 from experiments.sinks import extra_sinks, needed
+from experiments.tables import mean_and_interval
 
 PNG = b"\x89PNG"
 
@@ -118,8 +119,20 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
         for step in (10, 20)
     ]
     draw_statistics(tmp_path / "rule.png", [*records, {"step": 30, "loss": 1.0}])
-    assert all(path.read_bytes().startswith(PNG) for path in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "lines.png", "lines.pdf", "rule.png", "rule.pdf"
+    }  # fmt: skip
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().startswith(PNG if path.suffix == ".png" else b"%PDF")
+
+
+def test_a_band_is_students_interval_over_runs_or_that_of_a_runs_lifetimes() -> None:
+    low, high = Curve([1], [[1.0], [2.0], [4.0]]).band() or ([], [])
+    mean, half = mean_and_interval([1.0, 2.0, 4.0])
+    assert half is not None
+    assert (low, high) == ([pytest.approx(mean - half)], [pytest.approx(mean + half)])
+    assert Curve([1], [[1.0]], low=[0.5], high=[1.5]).band() == ([0.5], [1.5])
+    assert Curve([1], [[1.0]]).band() is None
 
 
 def test_a_run_without_a_rule_draws_no_statistics(tmp_path: Path) -> None:
