@@ -87,8 +87,7 @@ def latest(folder: Path) -> tuple[Path, bytes] | None:
     Raises:
         CheckpointError: if there are checkpoints and all of them are damaged.
     """
-    paths = found(folder)
-    for path in reversed(paths):
+    for path in reversed(found(folder)):
         content = path.read_bytes()
         try:
             unpack(content, str(path))
@@ -98,9 +97,9 @@ def latest(folder: Path) -> tuple[Path, bytes] | None:
             warnings.warn(f"{error} It is now {aside.name}.", CheckpointWarning, stacklevel=2)
         else:
             return path, content
-    if paths:
+    if refused := list(folder.glob("step-*.damaged")):  # now or when this was last asked
         raise CheckpointError(
-            f"No checkpoint in {folder} is whole: {len(paths)} were refused by their checksums. "
+            f"No checkpoint in {folder} is whole: {len(refused)} were refused by their checksums. "
             "Start the run again in a new folder."
         )
     return None

@@ -72,6 +72,8 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over_silently(
         pytest.raises(CheckpointError, match=r"No checkpoint in .* is whole: 2"),
     ):
         small_run(tmp_path).resume()
+    with pytest.raises(CheckpointError, match="is whole: 2"):  # nor when it is asked again
+        small_run(tmp_path).resume()
 
 
 def test_a_full_disk_is_a_sentence_and_the_checkpoint_before_stays(
