@@ -123,17 +123,10 @@ def _cpu() -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write whole or not at all: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(finite(value), file, indent=2, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    from metaplastic.disk import write_atomically  # draws in torch, which --help does without
+
+    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
 
 
 def finite(value: Any) -> Any:
