@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,18 +46,33 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
             raise nearest(given, known, "a flag of this command")
     if "-h" in argv or "--help" in argv:
         argv = ["--help"]
-    parsed = tyro.cli(
-        config,
-        prog=f"python -m experiments.{Path(sys.argv[0]).stem}",
-        args=list(argv),
-        default=default,
-        description=f"{config.__doc__}\n\n{_listed(default)}",
-    )
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            parsed = tyro.cli(
+                config,
+                prog=f"python -m experiments.{Path(sys.argv[0]).stem}",
+                args=list(argv),
+                default=default,
+                description=f"{config.__doc__}\n\n{_listed(default)}",
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ConfigError(_unboxed(box.getvalue())) from None
     require(getattr(parsed, "task", "sines"), tasks(), "a task")
     named = [getattr(parsed, "method", ""), *getattr(parsed, "methods", ())]
     for method in filter(None, named):
         require(method.partition(",")[0], methods(), "a method")
     return parsed
+
+
+def _unboxed(box: str) -> str:
+    """One sentence of tyro's box: a title, then parts between rules, of which the first matters."""
+    inside = re.sub("[│╭╮╰╯]", " ", box.partition("\n")[2])
+    first = next((part for part in re.split("[─-]{9,}", inside) if part.strip()), box)
+    said = " ".join(first.split()).removeprefix("Error parsing ").rstrip(".")
+    return f"{said} (--help shows what can be given)."
 
 
 def as_argv(config: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ import pytest
 
 from experiments import cli, registry
 from experiments.config import PRESETS, Train, preset, record, restore
-from metaplastic.disk import saying_when_full
+from experiments.run_folder import read_json, write_json
+from metaplastic.disk import DiskFullError, saying_when_full
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(
@@ -64,6 +66,10 @@ def test_an_unknown_flag_is_answered_by_the_nearest_known_one(script: str) -> No
             "functions=three cannot be read: functions must be int.",
         ),
         (["--rates", "weight=1"], "did you mean 'weights'?"),
+        (["--steps", "abc"], "--steps: invalid literal for int() with base 10: 'abc' (--help"),
+        (["--minutes"], "Missing value for argument '--minutes'"),
+        (["--schedule", "lunar"], "Expected one of ('constant', 'cosine', 'published') (--help"),
+        (["stray"], "Unrecognized options: stray"),
         (["--device", "abacus"], "--device abacus cannot be used here"),
         (["--resume", "--name", "never-run"], "start the run without --resume first."),
     ],
@@ -150,6 +156,21 @@ def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
         f"error: The disk is full: {tmp_path} could not be written. The run is intact. "
         "Free some space.\n"
     )
+
+
+def test_a_record_that_does_not_fit_is_told_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "result.json"
+    write_json(path, {"error": 1})
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(DiskFullError, match=f"^The disk is full: {path} could not be written"):
+        write_json(path, {"error": 2})
+    assert read_json(path, "") == {"error": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
