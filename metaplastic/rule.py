@@ -118,13 +118,13 @@ class LearningRule(nn.Module):
             name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
             if not self.feedback.second_order:
                 signal, pre = signal.detach(), pre.detach()
-            rate, weight = coefficients[name], weights[name]
+            weight, bias = weights[name], site.name + ".bias"
+            rates = {kind: coefficients[kind] for kind in (name, bias) if kind in coefficients}
             if self.plasticity.averages_positions and (rows := tape.positions(site)) > 1:
-                rate = rate / rows
+                rates = {kind: rate / rows for kind, rate in rates.items()}
             post = site.rows_of_units(tape.values[site.activity])
-            change = self.plasticity.delta(site.matrix(weight), pre, post, signal, rate)
+            change = self.plasticity.delta(site.matrix(weight), pre, post, signal, rates[name])
             changed[name] = weight + change.view_as(weight)
-            bias = site.name + ".bias"
-            if bias in coefficients:
-                changed[bias] = weights[bias] + coefficients[bias] * signal.sum(1)
+            if bias in rates:
+                changed[bias] = weights[bias] + rates[bias] * signal.sum(1)
         return changed
