@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from metaplastic.choices import check_choice
+
 Array: TypeAlias = NDArray[np.float64]
+Kind: TypeAlias = Literal["normal", "bootstrap"]
 
 NORMAL_95 = 1.959963984540054  # the 97.5% point of the standard normal distribution
 RESAMPLES = 2000
@@ -21,8 +24,8 @@ class Interval:
     mean: Any
     low: Any
     high: Any
-    kind: str  # "normal" or "bootstrap"
-    count: int  # independent values behind it
+    kind: Kind
+    count: int  # independent values behind it; of several means, behind the one with the fewest
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able values."""
@@ -37,25 +40,23 @@ class Interval:
         )
 
 
-def interval(
-    values: Array, kind: Literal["normal", "bootstrap"] = "normal", seed: int = 0
-) -> Interval:
+def interval(values: Array, kind: Kind = "normal", seed: int = 0) -> Interval:
     """The mean over the first axis (independent lifetimes), with its 95% interval.
 
-    Values that are NaN are left out of their column. The normal interval is the mean plus and
-    minus 1.96 standard errors (n - 1 in the variance): too narrow by an eighth at 10 values. The
-    bootstrap resamples lifetimes whole and takes percentiles. One value has no interval, nor has
-    an infinite mean: the ends are NaN.
+    Values that are NaN are left out of their column; a column of nothing else has no say in
+    `count`. The normal interval is the mean plus and minus 1.96 standard errors (n - 1 in the
+    variance): too narrow by an eighth at 10 values. The bootstrap resamples lifetimes whole and
+    takes percentiles. One value has no interval, nor has an infinite mean: the ends are NaN.
     """
     values = np.asarray(values, dtype=np.float64)
-    if kind not in ("normal", "bootstrap"):
-        raise ValueError(f"There is no interval {kind!r}; choose 'normal' or 'bootstrap'.")
+    check_choice("kind", kind, Kind)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = _mean(values)
         ends = _normal(values, mean) if kind == "normal" else _bootstrap(values, seed)
-        known = np.isfinite(mean) & (len(values) > 1)
+        number = np.asarray((~np.isnan(values)).sum(0))
+        known = np.isfinite(mean) & (number > 1)
         low, high = (np.where(known, end, np.nan) for end in ends)
-    return Interval(mean, low, high, kind, len(values))
+    return Interval(mean, low, high, kind, int(min(number[number > 0], default=0)))
 
 
 def _normal(values: Array, mean: Array) -> tuple[Array, Array]:

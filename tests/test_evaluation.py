@@ -1,4 +1,4 @@
-"""Evaluation: intervals and the matrix against numpy and by hand."""
+"""Evaluation: accuracies and the matrix, against numpy and by hand."""
 
 from __future__ import annotations
 
@@ -13,36 +13,12 @@ from torch import Tensor, nn
 
 from metaplastic import Backprop, Delta, Episode, LearningRule, OnlineLearner, objective_for
 from metaplastic.episode import StreamSpec
-from metaplastic.evaluate import few_shot, over_lifetime
-from metaplastic.intervals import interval
+from metaplastic.evaluate import FewShotReport, few_shot, over_lifetime
+from metaplastic.intervals import Kind
 from metaplastic.objective import CrossEntropy, MeanSquaredError
 from metaplastic.report import ContinualReport
 from metaplastic.seeding import seeded
 from tests.small_runs import Clusters, small_learner
-
-
-def test_the_normal_interval_is_the_mean_and_196_standard_errors() -> None:
-    values = np.random.default_rng(0).normal(size=(50, 3))
-    found = interval(values)
-    half = 1.959964 * values.std(0, ddof=1) / np.sqrt(50)
-    np.testing.assert_allclose(found.mean, values.mean(0))
-    np.testing.assert_allclose(found.high - found.mean, half, rtol=1e-6)
-    np.testing.assert_allclose(found.mean - found.low, half, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["normal", "bootstrap"])
-def test_ninety_five_of_a_hundred_intervals_hold_the_truth(kind: str) -> None:
-    source = np.random.default_rng(0)
-    samples = source.exponential(size=(60, 400))  # 400 experiments of 60 values, true mean 1
-    found = interval(samples, kind)  # type: ignore[arg-type]
-    held = ((found.low <= 1) & (found.high >= 1)).mean()
-    assert 0.90 <= held <= 0.98
-
-
-def test_one_value_has_no_interval() -> None:
-    found = interval(np.array([3.0]))
-    assert found.mean == 3.0
-    assert np.isnan(found.low)
 
 
 def test_few_shot_accuracy_is_the_mean_over_episodes() -> None:
@@ -207,6 +183,29 @@ def test_a_diverged_lifetime_counts_as_infinite_error_not_as_absent() -> None:
     assert report.on_all().mean[-1] == np.inf
     assert json.loads(report.to_json())["error"]["on_all"]["mean"][-1] == "inf"
     assert few_shot(learner, stream, 4, minimum=4).diverged == 4
+
+
+@pytest.mark.parametrize("kind", ["normal", "bootstrap"])
+def test_a_report_with_infinite_errors_can_be_written(tmp_path: Path, kind: Kind) -> None:
+    """Infinite in one lifetime only, at its end only, from birth on; and then in all."""
+    inf, source = np.inf, np.random.default_rng(0)
+    for infinite in [(0,), (0, -1), (slice(None),), (0, slice(None), 1)]:
+        error = source.random((3, 2, 2))
+        error[infinite] = inf
+        seen = np.array([[[True, False], [True, True]]] * 3)
+        report = ContinualReport(
+            error, error[:, 0], None, None, seen, np.array([4, 8]), 0, intervals=kind
+        )
+        loaded = json.loads(report.to_json(tmp_path / "report.json"))["error"]
+        assert (tmp_path / "report.json").is_file()
+        rows = list(csv.DictReader(report.to_csv(tmp_path / "report.csv").splitlines()))
+        means = report.matrix().mean.flatten()
+        assert np.isinf(means).any()
+        assert [float(row["error"]) for row in rows] == means.tolist()
+        flat = [float(mean) for row in loaded["matrix"]["mean"] for mean in row]
+        assert flat == means.tolist()
+    few = FewShotReport(np.array([1.0, inf]), None, 0).to_dict()
+    assert json.loads(json.dumps(few, allow_nan=False))["loss"]["mean"] == "inf"
 
 
 @pytest.mark.parametrize("snapshots", [0, 7])

@@ -1,0 +1,45 @@
+"""Intervals: against the textbook, and against the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metaplastic.intervals import Kind, interval
+
+
+def test_the_normal_interval_is_the_mean_and_196_standard_errors() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    found = interval(values)
+    half = 1.959964 * values.std(0, ddof=1) / np.sqrt(50)
+    np.testing.assert_allclose(found.mean, values.mean(0))
+    np.testing.assert_allclose(found.high - found.mean, half, rtol=1e-6)
+    np.testing.assert_allclose(found.mean - found.low, half, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["normal", "bootstrap"])
+def test_ninety_five_of_a_hundred_intervals_hold_the_truth(kind: Kind) -> None:
+    source = np.random.default_rng(0)
+    samples = source.exponential(size=(60, 400))  # 400 experiments of 60 values, true mean 1
+    found = interval(samples, kind)
+    held = ((found.low <= 1) & (found.high >= 1)).mean()
+    assert 0.90 <= held <= 0.98
+
+
+def test_one_value_has_no_interval() -> None:
+    found = interval(np.array([3.0]))
+    assert found.mean == 3.0
+    assert np.isnan(found.low)
+
+
+@pytest.mark.parametrize("kind", ["normal", "bootstrap"])
+def test_an_interval_counts_the_values_that_are_known(kind: Kind) -> None:
+    nan = np.nan
+    values = np.array([[1.0, 1.0, 4.0, nan], [2.0, nan, nan, nan], [4.0, 3.0, nan, nan]])
+    assert interval(values[:, :2], kind).count == 2
+    assert interval(values[:, 1], kind).count == 2
+    assert interval(values[:, 3], kind).count == 0
+    found = interval(values, kind)
+    assert found.count == 1
+    np.testing.assert_array_equal(np.isnan(found.mean), [False, False, False, True])
+    np.testing.assert_array_equal(np.isnan(found.low), [False, False, True, True])
