@@ -16,11 +16,12 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from torch import nn
+
+from metaplastic.choices import did_you_mean
 
 LAYERS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
@@ -166,9 +167,7 @@ def _arguments(layer: nn.Module) -> dict[str, Any]:
 
 
 def _unknown(kind: str, kinds: Mapping[str, type]) -> str:
-    close = get_close_matches(kind, kinds, 1)
-    hint = f" (the nearest known one is {close[0]})" if close else ""
     return (
-        f"The kind {kind!r} is not known here{hint}. If it is a class of your own, "
-        "hand it in: classes=[...]."
+        f"The kind {kind!r} is not known here.{did_you_mean(kind, kinds)} "
+        "If it is a class of your own, hand it in: classes=[...]."
     )

@@ -10,12 +10,13 @@ import inspect
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from metaplastic.choices import did_you_mean
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
@@ -189,7 +190,4 @@ def _check_names(given: Iterable[str], what: str, known: Sequence[str] = GROUPS)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(dict.fromkeys(known))
-    if close := get_close_matches(name, names, 1):
-        return f" Did you mean {close[0]!r}?"
-    return f" The choices are {', '.join(names)}."
+    return did_you_mean(name, known) or f" The choices are {', '.join(dict.fromkeys(known))}."

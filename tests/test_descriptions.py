@@ -73,7 +73,7 @@ def test_what_is_not_plain_has_no_description(value: object) -> None:
     ("description", "sentence"),
     [
         ({"kind": "os.system", "options": {"command": "true"}}, "'os.system' is not known"),
-        ({"kind": "torch.nn.Liner", "options": {}}, "nearest known one is torch.nn.Linear"),
+        ({"kind": "torch.nn.Liner", "options": {}}, "Did you mean 'torch.nn.Linear'"),
         ({"kind": "torch.nn.Linear", "options": {"in": 3}}, "cannot be built as described"),
         ({"something": "else"}, "describes nothing"),
     ],

@@ -178,6 +178,16 @@ def test_refused_in_a_sentence(attempt: Callable[[], object], sentence: str) -> 
         attempt()
 
 
+def test_the_choices_are_listed_once() -> None:
+    for attempt, choices in (
+        (lambda: Birth(hidden="lost"), "'learned', 'redrawn', 'zeroed'"),
+        (lambda: Birth(readout="lost"), "'learned', 'redrawn', 'zeroed', 'rows'"),
+        (lambda: LearningRule(Backprop(), Delta(), reduction="max"), "'mean', 'sum'"),
+    ):
+        with pytest.raises(ValueError, match=rf"must be one of {choices}\."):
+            attempt()  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("option", WORDS)
 def test_a_misspelled_word_is_refused_with_the_nearest_known_one(option: str) -> None:
     attempt, word = WORDS[option]
