@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import metaplastic
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -19,6 +21,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", str(tmp_path), str(ROOT)], check=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.split("-")[:2] == ["metaplastic", metaplastic.__version__]
     names = zipfile.ZipFile(wheel).namelist()
     outside = [n for n in names if not n.startswith(("metaplastic/", "metaplastic-"))]
     assert not outside
