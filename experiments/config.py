@@ -56,8 +56,12 @@ class MetaTraining(Stream):
     on_divergence: Annotated[
         Literal["skip", "stop"], Doc("what to do with a meta-step that is not finite")
     ] = "skip"
-    checkpoint_every: Annotated[int | None, Doc("recompute inner steps in pieces (exact)")] = None
-    truncate: Annotated[int | None, Doc("cut the meta-gradient into pieces (biased)")] = None
+    checkpoint_every: Annotated[
+        int | None, Doc("keep weights every so many inner steps, recompute the rest (exact)")
+    ] = None
+    truncate: Annotated[
+        int | None, Doc("only the last so many inner steps are seen by the meta-gradient (biased)")
+    ] = None
     compile: Annotated[bool, Doc("compile the inner step")] = False
     log_every: Annotated[int, Doc("meta-steps between two lines of metrics")] = 10
     save_every: Annotated[int, Doc("meta-steps between two checkpoints")] = 200
@@ -125,6 +129,7 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "omniglot"): {
         "split": "paper", "image_size": 84, "ink": "black", "outputs": 1000, "overlap": True,
     },
+    ("paper", "miniimagenet"): {"normalize": True, "outputs": 1000, "overlap": True},
     ("tiny", "sines"): {
         "functions": 3, "steps_per_function": 2, "batch": 4, "queries_per_function": 4,
     },
@@ -137,6 +142,9 @@ TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "omniglot"): {
         "split": "paper_test", "overlap": False,
         "support_instances": (0, 15), "query_instances": (15, 20),
+    },
+    ("paper", "miniimagenet"): {
+        "overlap": False, "support_instances": (0, 30), "query_instances": (30, 60),
     },
     ("paper", "images"): {"overlap": False},
 }  # fmt: skip

@@ -25,7 +25,7 @@ def build(problem: Problem, *, rate: float = 0.0) -> OnlineLearner:
 
 
 def rates(problem: Problem) -> dict[str, float]:
-    """Adam's, as published; at laptop size larger, for a hundredth of the meta-steps.
+    """Adam's, as published; at laptop size larger, for far fewer meta-steps.
 
     Not so the classifier's plasticity: a hundredfold in the hidden layer, larger steps kill its
     units within a few meta-steps, for good.

@@ -5,7 +5,8 @@ rectified, so a unit can hear that it should do less; it reaches only active uni
 had a part in the error; the readout hears the error itself; growth is divided by the power of the
 input, which bounds the stable rates once and for all.
 
-Images. The published form.
+Images. The published pathway, averaged over a step's examples instead of summed, and a small
+hidden rate to start from.
 
 In both, hidden rates start small instead of a hundredfold: a hidden layer that learns in large
 steps takes its readout's ground away before the outer loop can tell it not to.
