@@ -12,6 +12,7 @@ from typing import Literal
 
 from torch import nn
 
+from experiments.registry import ConfigError
 from metaplastic import StreamSpec
 
 Size = Literal["laptop", "paper", "tiny"]
@@ -63,16 +64,23 @@ class Problem:
 
     def _image_layers(self) -> list[nn.Module]:
         channels, height, width = self.spec.input_shape
+        wide = self.size == "paper" and channels == 3  # photographs have twice the channels there
+        units = CHANNELS[self.size] * (2 if wide else 1)
         # The published net pads nothing and normalizes nothing; small ones learn faster with both.
         padding = 0 if self.size == "paper" else 1
         layers: list[nn.Module] = []
         for stride in STRIDES[self.size]:
-            layers.append(nn.Conv2d(channels, CHANNELS[self.size], 3, stride, padding))
+            layers.append(nn.Conv2d(channels, units, 3, stride, padding))
             if self.size != "paper":
-                layers.append(nn.GroupNorm(8, CHANNELS[self.size]))
+                layers.append(nn.GroupNorm(8, units))
             layers.append(nn.ReLU())
-            channels = CHANNELS[self.size]
+            channels = units
             height, width = ((n + 2 * padding - 3) // stride + 1 for n in (height, width))
+            if min(height, width) < 1:
+                raise ConfigError(
+                    f"pictures of {self.spec.input_shape[1]} x {self.spec.input_shape[2]} are too "
+                    f"small for the {self.size} network: use --preset laptop, or larger pictures."
+                )
         hidden = HIDDEN[self.size]
         return [
             *layers, nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.ReLU(),
