@@ -1,7 +1,9 @@
 """Inner steps through `torch.compile`, trusted only after their meta-gradient has been compared.
 
 Compilation is an optimization, so it may never change a result in silence or stop a run: on a
-machine without a compiler, or where a compiled meta-gradient differs, steps run as written.
+machine without a compiler, or where a compiled meta-gradient differs, steps run as written. There
+is one comparison for each learner, on the first steps of its first lifetime. What is compiled later
+for other shapes (a larger meta-batch, a shorter first segment) is trusted on the strength of it.
 
 Weights are large and a step does little with each, so time goes where memory goes. A few steps are
 compiled together, and of these only the weights they start from are kept for the backward pass:
@@ -13,12 +15,16 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, wraps
+from functools import partial, wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch._functorch import config as autograd_of_compiled
+
+from metaplastic.stack import FastWeights
+from metaplastic.unroll import Given, Unroll, usual_piece
 
 Function = Callable[..., dict[str, Tensor]]
 
@@ -32,23 +38,41 @@ def steps_at_once(sites: int) -> int:
     return max(1, min(5, 10 // sites))
 
 
-def compiled_or_eager(step: Function, arguments: tuple[Any, ...]) -> Function:
-    """`step`, a method of a rule, or its compiled form where that works here.
+def ready(
+    live: Function,
+    fixed: tuple[Any, ...],
+    fast: FastWeights,
+    life: Given,
+    how: Unroll,
+    passes: int,
+    at_once: int,
+) -> tuple[Function, FastWeights]:
+    """`live` as it is to be run in this lifetime, and the weights at birth as it wants them.
 
-    `arguments` are those of a lifetime's first step, to compare the two on. That is done here and
-    not during the lifetime, which may run under checkpointing, where no gradient may be asked for.
+    The two ways are compared on the first steps. That is done here and not during the lifetime,
+    which may run under checkpointing, where no gradient may be asked for.
     """
-    owner: nn.Module = step.__self__  # type: ignore[attr-defined]
-    found = _verdicts(step.__func__, owner)  # type: ignore[attr-defined]
+    # One memory layout for all steps, the first included, so that one compilation serves.
+    fast = {name: weight.contiguous() for name, weight in fast.items()}
+    steps = life["x"].shape[1]
+    first = torch.arange(usual_piece(steps * passes, how, at_once), device=life["x"].device) % steps
+    given = {name: tensor[:, first].movedim(1, 0).contiguous() for name, tensor in life.items()}
+    return _compiled_or_eager(live, (*fixed, fast, given)), fast
+
+
+def _compiled_or_eager(live: Function, arguments: tuple[Any, ...]) -> Function:
+    owner: nn.Module = live.__self__  # type: ignore[attr-defined]
+    # Without its owner, which could otherwise never be forgotten.
+    plain: Function = live.__func__  # type: ignore[attr-defined]
+    found = _VERDICTS.setdefault(owner, {})
     with_graph = torch.is_grad_enabled()
     if with_graph not in found:
-        found[with_graph] = _compiled_if_it_agrees(step, arguments, owner)
-    return found[with_graph]
+        found[with_graph] = _compiled_if_it_agrees(plain, (owner, *arguments), owner)
+    return partial(found[with_graph], owner)
 
 
-@lru_cache(maxsize=64)
-def _verdicts(function: Callable[..., Any], owner: nn.Module) -> dict[bool, Function]:
-    return {}
+_VERDICTS: WeakKeyDictionary[nn.Module, dict[bool, Function]] = WeakKeyDictionary()
+"""For each rule, with a graph and without: how it lives, compiled or as written."""
 
 
 def _compile(step: Function) -> Function:
@@ -80,7 +104,7 @@ def _compiled_if_it_agrees(
         warnings.warn(
             f"The inner step could not be compiled ({type(reason).__name__}: {first}); "
             "it runs uncompiled, slower but the same.",
-            stacklevel=4,
+            stacklevel=5,
         )
         return eager
     for one, other in zip(expected, found, strict=True):
@@ -90,7 +114,7 @@ def _compiled_if_it_agrees(
             warnings.warn(
                 "The compiled inner step gives another meta-gradient than the uncompiled one "
                 f"(relative difference {difference:.1e}); it runs uncompiled.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return eager
     return compiled

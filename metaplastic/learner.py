@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.birth import Birth, born
-from metaplastic.compiled import compiled_or_eager, steps_at_once
+from metaplastic.compiled import ready, steps_at_once
 from metaplastic.episode import Episode
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rule import LearningRule
 from metaplastic.stack import FastWeights, Site, Stack
-from metaplastic.unroll import Stream, Unroll, even, unroll
+from metaplastic.unroll import Given, Unroll, unroll
 
 
 class MetaLoss(NamedTuple):
@@ -122,7 +122,7 @@ class OnlineLearner(nn.Module):
         rule = self.rule
         coefficients = rule.coefficients(self.sites, support_x.shape[2])
         ahead = rule.feedback.ahead(self.sites, self.objective, support_y, support_x)
-        stream = {"x": support_x, "target": support_y, **ahead}
+        life = {"x": support_x, "target": support_y, **ahead}
         fixed = (
             self.stack,
             self.sites,
@@ -131,22 +131,15 @@ class OnlineLearner(nn.Module):
             coefficients,
             self.slow_weights(),
         )
-        if self.unroll.compile:
-            # One memory layout for all steps, the first included, so that one compilation serves.
-            fast = {name: weight.contiguous() for name, weight in fast.items()}
         live, at_once = rule.live, None
         if self.unroll.compile:
             at_once = steps_at_once(len(self.sites))
-            few = even(support_x.shape[1] * self.passes, at_once)
-            first = {
-                name: tensor[:, :few].movedim(1, 0).contiguous() for name, tensor in stream.items()
-            }
-            live = compiled_or_eager(live, (*fixed, fast, first))
+            live, fast = ready(live, fixed, fast, life, self.unroll, self.passes, at_once)
 
-        def onwards(weights: FastWeights, given: Stream) -> FastWeights:
+        def onwards(weights: FastWeights, given: Given) -> FastWeights:
             return live(*fixed, weights, given)
 
-        return unroll(onwards, fast, stream, self.unroll, passes=self.passes, at_once=at_once)
+        return unroll(onwards, fast, life, self.unroll, passes=self.passes, at_once=at_once)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from metaplastic.stack import FastWeights
 
-Stream = dict[str, Tensor]  # what a lifetime is given: `x`, `target`, ...
-Live = Callable[[FastWeights, Stream], FastWeights]
+Given = dict[str, Tensor]  # what a lifetime is given: `x`, `target`, ...
+Live = Callable[[FastWeights, Given], FastWeights]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Unroll:
 
     Args:
         checkpoint_every: keep the fast weights only every so many steps, counted from the end, and
-            recompute the rest in the backward pass. Exact; memory falls to the square root of the
-            lifetime when this is its square root, for one more forward pass of all but the last
-            segment, which is kept. On Linux the freed memory is only given
-            back with `MALLOC_MMAP_THRESHOLD_=65536` in the environment.
+            recompute the rest in the backward pass. Exact. With the square root of the lifetime,
+            memory falls to its square root, for one more forward pass of all segments but the last.
+            On Linux freed memory is given back only with `MALLOC_MMAP_THRESHOLD_=65536` in the
+            environment.
         truncate: only the last so many steps are seen by the meta-gradient; those before them run
             without a graph. **Biased**: what was learned early in a lifetime gets no credit, and
             the weights at birth get none at all.
@@ -50,17 +50,17 @@ class Unroll:
 def unroll(
     live: Live,
     weights: FastWeights,
-    stream: Stream,
+    life: Given,
     how: Unroll,
     *,
     passes: int = 1,
     at_once: int | None = None,
 ) -> FastWeights:
-    """Run `live` along the `steps` axis of every tensor of the stream (`tasks steps ...`).
+    """Run `live` along the `steps` axis of every tensor of the life (`tasks steps ...`).
 
     `live` takes steps first, `steps tasks ...`, and at most `at_once` of them.
     """
-    given = {name: torch.cat([tensor.movedim(1, 0)] * passes) for name, tensor in stream.items()}
+    given = {name: torch.cat([tensor.movedim(1, 0)] * passes) for name, tensor in life.items()}
     first, steps = 0, _length(given)
     if not torch.is_grad_enabled():
         return _run(live, weights, given, at_once)
@@ -79,11 +79,18 @@ def unroll(
     return _run(live, weights, _part(given, first, last), at_once)
 
 
-def _run(live: Live, weights: FastWeights, given: Stream, at_once: int | None) -> FastWeights:
+def _run(live: Live, weights: FastWeights, given: Given, at_once: int | None) -> FastWeights:
     size = even(_length(given), at_once)
     for first in range(0, _length(given), size):
         weights = live(weights, _part(given, first, first + size))
     return weights
+
+
+def usual_piece(steps: int, how: Unroll, at_once: int) -> int:
+    """How many steps at a time `unroll` lives, but perhaps for a first segment that is shorter."""
+    if torch.is_grad_enabled():
+        steps = min(steps, how.truncate or steps, how.checkpoint_every or steps)
+    return even(steps, at_once)
 
 
 def even(steps: int, at_once: int | None) -> int:
@@ -91,9 +98,9 @@ def even(steps: int, at_once: int | None) -> int:
     return next(size for size in range(min(steps, at_once or steps), 0, -1) if steps % size == 0)
 
 
-def _length(given: Stream) -> int:
+def _length(given: Given) -> int:
     return next(iter(given.values())).shape[0]
 
 
-def _part(given: Stream, first: int, end: int) -> Stream:
+def _part(given: Given, first: int, end: int) -> Given:
     return {name: tensor[first:end] for name, tensor in given.items()}

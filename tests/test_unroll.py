@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -151,7 +153,7 @@ def test_a_compiled_step_with_a_wrong_gradient_is_caught(
 ) -> None:
     def miscompile(step: Callable[..., dict[str, Tensor]], **options: Any) -> Any:
         def compiled(*arguments: Any) -> dict[str, Tensor]:
-            rule: LearningRule = step.__self__
+            rule: LearningRule = arguments[0]
             if wrong == "another value":
                 return {name: weight + 1e-6 for name, weight in step(*arguments).items()}
             if wrong == "first order":
@@ -174,6 +176,43 @@ def test_a_compiled_step_with_a_wrong_gradient_is_caught(
     made.unroll = Unroll(compile=True)
     with pytest.warns(UserWarning, match="another meta-gradient"):
         assert torch.equal(made(lived).prediction, eager)
+
+
+@pytest.mark.parametrize(
+    ("steps", "passes", "how", "piece"),
+    [(1, 5, {}, 5), (2, 5, {}, 5), (4, 1, {"checkpoint_every": 2}, 2), (9, 1, {"truncate": 4}, 4)],
+)
+def test_what_is_compared_is_what_is_compiled(
+    steps: int, passes: int, how: dict[str, int], piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+
+    def recording(live: Callable[..., dict[str, Tensor]], **options: Any) -> Any:
+        def compiled(*arguments: Any) -> dict[str, Tensor]:
+            if torch.is_grad_enabled():
+                lengths.append(len(arguments[-1]["x"]))
+            return live(*arguments)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", recording)
+    made = learner(dense(4, 5, 2), RULES["Oja"](), passes=passes)
+    lived = episodes(shape=(4,), steps=steps)
+    plain = made(lived).prediction
+    made.unroll = Unroll(compile=True, **how)
+    assert torch.equal(made(lived).prediction, plain)
+    assert lengths
+    assert set(lengths) == {piece}
+
+
+def test_a_learner_that_was_compiled_can_be_forgotten() -> None:
+    made, lived = learner(dense(4, 5, 2), RULES["Hebb"]()), episodes(shape=(4,), steps=4)
+    made.unroll = Unroll(compile=True)
+    made(lived)
+    rule = weakref.ref(made.rule)
+    del made
+    gc.collect()
+    assert rule() is None
 
 
 class Decay(PlasticityRule):
