@@ -106,6 +106,7 @@ class OnlineLearner(nn.Module):
 
     def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
         """The plastic weights at the start of the lifetimes with these labels and seeds."""
+        self._check(support_y)
         birth = self.birth_in_training if self.training else self.birth_at_test
         return born(birth, self.sites, support_y, seed)
 
@@ -114,6 +115,7 @@ class OnlineLearner(nn.Module):
 
         May be called piece by piece along a stream.
         """
+        self._check(support_y)
         if self.batch_learning:
             support_x, support_y = (
                 support_x.flatten(1, 2)[:, None],
@@ -157,6 +159,7 @@ class OnlineLearner(nn.Module):
 
     def forward(self, episodes: Episode) -> MetaLoss:
         """Live every lifetime of the meta-batch and ask its queries."""
+        self._check(episodes.query_y)
         support, query = self.encode_episodes(episodes)
         fast = self.birth(episodes.support_y, episodes.seed)
         fast = self.adapt(support, episodes.support_y, fast)
@@ -166,6 +169,11 @@ class OnlineLearner(nn.Module):
         if isinstance(self.objective, CrossEntropy):
             accuracy = self.objective.accuracy(prediction.detach(), episodes.query_y).mean(1)
         return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
+
+    def _check(self, target: Tensor) -> None:
+        # Where targets come in, for a rule would take the label of no output for no label.
+        if isinstance(self.objective, CrossEntropy):
+            self.objective.check_labels(target)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """What is learned, by kind: `weights`, `feedback`, `plasticity`, `strength`, if any."""

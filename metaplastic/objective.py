@@ -19,9 +19,13 @@ from metaplastic.episode import StreamSpec
 
 @runtime_checkable
 class Objective(Protocol):
+    """What a learner asks of an objective; any object with these members is one."""
+
     @property
     def outputs(self) -> int: ...
 
+    # Predictions are `... outputs`, targets what the stream gives: a loss of `...`, and the three
+    # kinds of news as `... outputs`.
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor: ...
     def label(self, prediction: Tensor, target: Tensor) -> Tensor: ...
     def error(self, prediction: Tensor, target: Tensor) -> Tensor: ...
@@ -57,6 +61,19 @@ class CrossEntropy:
     def accuracy(self, prediction: Tensor, target: Tensor) -> Tensor:
         """1 where the largest output is the target's, else 0: `...`."""
         return (prediction.argmax(-1) == target).to(prediction.dtype)
+
+    def check_labels(self, target: Tensor) -> None:
+        """Raise ValueError unless all labels are slots. Reads their values, so it is asked once."""
+        self._check(target)
+        if torch.compiler.is_compiling() or not target.numel():
+            return
+        smallest, largest = torch.stack(target.aminmax()).tolist()
+        if smallest < 0 or largest >= self.outputs:
+            raise ValueError(
+                f"The labels go from {smallest} to {largest}, but there are {self.outputs} "
+                f"outputs, for labels 0 to {self.outputs - 1}; number the classes of a lifetime "
+                "from 0, or give the objective and the readout more outputs."
+            )
 
     def _check(self, target: Tensor) -> None:
         if target.is_floating_point():

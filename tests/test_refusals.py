@@ -137,6 +137,26 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: make(dense(4, 2)).double()(episodes(shape=(4,), regression=True)),
         "torch.float64.*class indices.*MeanSquaredError",
     ),
+    "labels above the outputs": (
+        lambda: make(dense(4, 2)).double()(episodes(shape=(4,), outputs=3)),
+        "labels go from 0 to 2, but there are 2 outputs, for labels 0 to 1",
+    ),
+    "labels below 0": (
+        lambda: make(dense(4, 2)).adapt(torch.zeros(1, 1, 2, 4), torch.tensor([[[1, -1]]]), {}),
+        "labels go from -1 to 1",
+    ),
+    "labels of rows that are not there": (
+        lambda: make(dense(4, 2), birth=Birth(readout="rows")).birth(
+            torch.tensor([[[0, 5]]]), torch.tensor([1])
+        ),
+        "labels go from 0 to 5",
+    ),
+    "questions of a class that is not there": (
+        lambda: make(dense(4, 2)).double()(
+            episodes(shape=(4,))._replace(query_y=torch.full((2, 3), -100))
+        ),
+        "labels go from -100 to -100",
+    ),
     "targets without their outputs": (
         lambda: MeanSquaredError(1).loss(torch.zeros(2, 5, 1), torch.zeros(2, 5)),
         r"shape \(2, 5\).*last axis is the 1 outputs",
