@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from experiments import cli
 from experiments.config import Compare, MetaTraining, Train, preset
 from experiments.jobs import run_all
 from experiments.run_folder import RunFolder, origin, read_lines, write_json
-from experiments.tables import as_markdown, rows
+from experiments.tables import as_markdown, over_seen, rows
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,13 +25,13 @@ def main(argv: Sequence[str]) -> None:
     groups = planned(config)
     run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
     root = config.runs / config.name
-    table = collect(groups, root / "plots")
-    text = write_table(root, table, origin(config.device))
+    results = drawn(groups, root / "plots")
+    text = write_tables(root, [rows(results), over_seen(results)], origin(config.device))
     print(f"{text}\n\nPlots, rules and records are in {root}.")
 
 
-def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str, str]]:
-    """The rows of finished runs of several methods on one stream, drawn as well."""
+def drawn(groups: Mapping[str, Sequence[Train]], plots: Path) -> dict[str, list[dict[str, Any]]]:
+    """The results of finished runs of several methods on one stream, drawn on the way."""
     from experiments.curves import draw_lifetimes, draw_training  # matplotlib, for --help, is slow
 
     folders = {
@@ -42,13 +43,16 @@ def collect(groups: Mapping[str, Sequence[Train]], plots: Path) -> list[dict[str
     draw_training(
         plots, {label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()}
     )
-    return rows(results)
+    return results
 
 
-def write_table(root: Path, table: Sequence[Mapping[str, str]], remark: str = "") -> str:
-    """Keep the table as JSON and as markdown, below what it came from; returns the markdown."""
-    write_json(root / "table.json", {"remark": remark, "rows": list(table)})
-    text = "\n\n".join(part for part in (remark, as_markdown(table)) if part)
+def write_tables(
+    root: Path, tables: Sequence[Sequence[Mapping[str, str]]], remark: str = ""
+) -> str:
+    """Keep tables as JSON and as markdown, below what they came from; returns the markdown."""
+    tables = [table for table in tables if table]
+    write_json(root / "table.json", {"remark": remark, "tables": [list(t) for t in tables]})
+    text = "\n\n".join(part for part in (remark, *map(as_markdown, tables)) if part)
     (root / "table.md").write_text(text + "\n", encoding="utf-8")
     return text
 

@@ -15,10 +15,10 @@ from typing import Annotated
 from typing_extensions import Doc
 
 from experiments import cli
-from experiments.compare import collect, planned, write_table
+from experiments.compare import drawn, planned, write_tables
 from experiments.config import Compare, Train, preset
 from experiments.jobs import run_all
-from experiments.tables import as_markdown
+from experiments.tables import as_markdown, rows
 
 METHODS = ("flp_stable", "oml")
 
@@ -47,9 +47,11 @@ def main(argv: Sequence[str]) -> None:
     run_all(every, jobs=2, title="demo")
     root = demo.runs / demo.name
     table = [
-        row for task, groups in streams.items() for row in collect(groups, root / task / "plots")
+        row
+        for task, groups in streams.items()
+        for row in rows(drawn(groups, root / task / "plots"))
     ]
-    write_table(root, table, remark)
+    write_tables(root, [table], remark)
     print(f"\n{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
 
 

@@ -58,6 +58,26 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
     return table
 
 
+def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
+    """What is known of the functions or classes seen so far, after each: means over seeds."""
+    table = []
+    for label, runs in results.items():
+        if "seen" not in runs[0]:
+            continue
+        percent = runs[0]["kind"] != "regression"
+        known = zip(*(run["seen"]["y"] for run in runs), strict=True)
+        means = [fmean(map(float, values)) for values in known]
+        what = "accuracy % over those seen" if percent else "error over those seen"
+        table.append(
+            {f"{what}, after": label}
+            | {
+                str(count): f"{100 * mean:.1f}" if percent else f"{mean:.4f}"
+                for count, mean in zip(runs[0]["seen"]["x"], means, strict=True)
+            }
+        )
+    return table
+
+
 def _over_seeds(values: Sequence[float], form: str) -> str:
     if lost := sum(not math.isfinite(value) for value in values):
         return f"{lost} of {len(values)} diverged"

@@ -151,6 +151,7 @@ def test_a_comparison_keeps_what_is_finished_and_refuses_what_differs(
     assert "| flp_stable " in table
     assert "| oml,rate=0.02 " in table
     root = tmp_path / "compare"
+    assert "| error over those seen, after | 1 " in table
     assert (root / "table.md").read_text() == table.partition("\n\nPlots")[0] + "\n"
     finished = (root / "flp_stable-seed0" / "result.json").stat().st_mtime_ns
     compare.main([*words, "--runs", str(tmp_path)])

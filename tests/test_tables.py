@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from experiments.tables import as_markdown, mean_and_interval, rows
+from experiments.tables import as_markdown, mean_and_interval, over_seen, rows
 
 REGRESSION = {
     "stream": "sines, incremental",
@@ -76,3 +76,12 @@ def test_a_cell_counts_the_seeds_that_diverged_instead_of_averaging_them() -> No
     (row,) = rows({"flp": runs})
     assert row["error"] == "2 of 3 diverged"
     assert row["last learned"] == "0.5000 ± 0.0000"
+
+
+def test_what_is_known_of_those_seen_so_far_is_averaged_over_seeds() -> None:
+    runs = [
+        {"kind": "classification", "seen": {"x": [1, 2], "y": [first, 0.5]}} for first in (0.8, 1.0)
+    ]
+    assert over_seen({"flp": runs, "maml": [{"kind": "classification"}]}) == [
+        {"accuracy % over those seen, after": "flp", "1": "90.0", "2": "50.0"}
+    ]
