@@ -16,7 +16,7 @@ from typing import Any
 from experiments import cli
 from experiments.config import Compare, MetaTraining, Train, preset
 from experiments.jobs import run_all
-from experiments.run_folder import RunFolder, origin, read_lines, write_json
+from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
 from experiments.tables import as_markdown, over_seen, rows
 
 
@@ -26,8 +26,21 @@ def main(argv: Sequence[str]) -> None:
     run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
     root = config.runs / config.name
     results = drawn(groups, root / "plots")
-    text = write_tables(root, [rows(results), over_seen(results)], origin(config.device))
+    remark = f"{origin(config.device)}{made_at(groups)}"
+    text = write_tables(root, [rows(results), over_seen(results)], remark)
     print(f"{text}\n\nPlots, rules and records are in {root}.")
+
+
+def made_at(groups: Mapping[str, Sequence[Train]]) -> str:
+    """Says so where runs were made at another commit than the table: finished runs are kept."""
+    from metaplastic.provenance import provenance
+
+    records = [RunFolder(run.runs / run.run_name) for runs in groups.values() for run in runs]
+    facts = (read_json(run.root / "environment.json", "run it again") for run in records)
+    commits = {fact.get("git_commit", "") for fact in facts}
+    if commits == {provenance().get("git_commit", "")}:
+        return ""
+    return f" Runs made at commit {', '.join(sorted(commit[:10] for commit in commits))}."
 
 
 def drawn(groups: Mapping[str, Sequence[Train]], plots: Path) -> dict[str, list[dict[str, Any]]]:

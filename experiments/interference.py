@@ -134,7 +134,7 @@ def write(config: Interfere, found: Mapping[str, Sequence[Mapping[str, Any]]]) -
     ]
     text = "\n\n".join(
         [
-            origin(),
+            origin(config.device),
             as_markdown(changes, order=()),
             f"Geometry of the rule's updates at moment {config.moments[-1]:g}:",
             as_markdown(geometry, order=()),
