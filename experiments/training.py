@@ -22,7 +22,8 @@ from metaplastic.distributed import World, joined
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.seeding import global_seed
 from metaplastic.sinks import JsonLines, Metrics, Sink
-from metaplastic.trainer import MetaTrainer, TrainerConfig
+from metaplastic.trainer import MetaTrainer
+from metaplastic.trainer_config import TrainerConfig
 
 WARM_UP = 2  # meta-steps that are slower than those after them
 TIMED = 0.03  # of the minutes asked for
@@ -105,7 +106,7 @@ def make_trainer(
             micro_batch=config.micro_batch,
             clip=config.clip,
             on_divergence=config.on_divergence,
-            checkpoint_every=config.save_every,
+            save_every=config.save_every,
             log_every=config.log_every,
             seed=config.seed,
         ),

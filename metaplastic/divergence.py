@@ -19,6 +19,7 @@ from metaplastic.episode import Episode
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
     from metaplastic.meta_gradient import MetaGradient
+    from metaplastic.trainer_config import OnDivergence
 
 EXPLODES = 1e3
 """A fast weight this many times larger than at birth (or than 1) counts as diverging."""
@@ -67,6 +68,14 @@ def suspects(per_task: Tensor, limit: float | None) -> list[int]:
     if limit is not None:
         bad |= per_task > limit
     return [int(task) for task in bad.nonzero().flatten()]
+
+
+def is_usable(result: MetaGradient, limit: float | None) -> bool:
+    """Whether a meta-step may be taken: every lifetime is sound, and so is what they sum up to."""
+    if result.faulty or suspects(result.per_task, limit):
+        return False
+    # Clipping by a norm that overflowed would make zeros of it, Adam would never move again.
+    return bool(result.norm.isfinite())
 
 
 @torch.no_grad()
@@ -143,25 +152,25 @@ def blame(
 
 
 def stop_or_warn(
-    cause: Divergence, on_divergence: str, skipped: int, most: int, speaks: bool = True
+    cause: Divergence, on_divergence: OnDivergence, in_a_row: int, max_skipped: int, main: bool
 ) -> None:
-    """Do with a meta-step that cannot be used, the `skipped`-th in a row, what is configured.
+    """Do with a meta-step that cannot be used, the last of `in_a_row`, what is configured.
 
-    All processes of a run stop together, but only the one that `speaks` warns.
+    All processes of a run stop together, but only the `main` one warns.
 
     Raises:
-        DivergenceError: if the run is to stop at once, or `most` in a row were not usable.
+        DivergenceError: if the run is to stop at once, or `max_skipped` in a row were not usable.
     """
     advice = "Lower the rate of plasticity or start it smaller, clip the meta-gradient,"
     if on_divergence == "stop":
         raise DivergenceError(f"Stopped at {cause} {advice} or resume with on_divergence='skip'.")
-    if skipped >= most:
+    if in_a_row >= max_skipped:
         raise DivergenceError(
-            f"Stopped after {skipped} unusable meta-steps in a row, the last at {cause} {advice} "
+            f"Stopped after {in_a_row} unusable meta-steps in a row, the last at {cause} {advice} "
             "or allow more with max_skipped."
         )
-    if speaks:
-        warnings.warn(f"Skipped {cause}", DivergenceWarning, stacklevel=5)
+    if main:
+        warnings.warn(f"Skipped {cause}", DivergenceWarning, stacklevel=6)
 
 
 def _finite(tensor: Tensor | None) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 FREE = (
     "trainer.steps",
     "trainer.log_every",
-    "trainer.checkpoint_every",
+    "trainer.save_every",
+    "trainer.checkpoint_every",  # its name in checkpoints of before it was called so
     "trainer.validate_every",
     "trainer.on_divergence",
     "trainer.max_skipped",

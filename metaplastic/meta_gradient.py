@@ -31,6 +31,11 @@ class MetaGradient(NamedTuple):
     norm: Tensor  # of all gradients as one vector; not finite where its square overflows
     faulty: list[int]  # micro-batches whose loss or gradient is not finite, in order
 
+    def metrics(self) -> dict[str, float]:
+        """What is recorded of it, whether or not it can be used."""
+        known = {} if self.accuracy is None else {"accuracy": self.accuracy}
+        return {"loss": self.loss, **known}
+
 
 def meta_gradient(
     learner: OnlineLearner,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -44,6 +44,26 @@ class DurableSink(Sink, Protocol):
     def sync(self) -> None:
         """Return once all lines are on the disk. Called before each checkpoint."""
         ...
+
+
+def log_to(sinks: Sequence[Sink], step: int, metrics: Metrics) -> None:
+    """Tell all of them."""
+    for sink in sinks:
+        sink.log(step, metrics)
+
+
+def rewind(sinks: Sequence[Sink], step: int) -> None:
+    """Cut back to `step` those that can be."""
+    for sink in sinks:
+        if isinstance(sink, DurableSink):
+            sink.rewind(step)
+
+
+def sync(sinks: Sequence[Sink]) -> None:
+    """Have on the disk what those hold that can be."""
+    for sink in sinks:
+        if isinstance(sink, DurableSink):
+            sink.sync()
 
 
 class JsonLines:

@@ -20,17 +20,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from metaplastic import checkpoint
 from metaplastic.buffers import Buffers
 from metaplastic.distributed import current_world, micro_batches
-from metaplastic.divergence import DivergenceError, blame, stop_or_warn, suspects
-from metaplastic.episode import TaskStream
+from metaplastic.divergence import DivergenceError, blame, is_usable, stop_or_warn
+from metaplastic.episode import Episode, TaskStream
 from metaplastic.identity import identity
 from metaplastic.meta_gradient import MetaGradient, meta_gradient, meta_loss
 from metaplastic.run_state import RunState
 from metaplastic.seeding import derive, global_seed, seeded
-from metaplastic.sinks import DurableSink, Sink
-from metaplastic.trainer_config import TrainerConfig as TrainerConfig
+from metaplastic.sinks import Sink, log_to, rewind, sync
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
+    from metaplastic.trainer_config import TrainerConfig
 
 Record = dict[str, float | int | str]
 
@@ -121,9 +121,8 @@ class MetaTrainer:
             CheckpointError: as `restore`; nothing is written then.
         """
         self.restore()
-        for sink in self.sinks if self.world.main else ():
-            if isinstance(sink, DurableSink):
-                sink.rewind(self.step)
+        if self.world.main:
+            rewind(self.sinks, self.step)
         self._run()
 
     def advance(self) -> Record:
@@ -132,6 +131,7 @@ class MetaTrainer:
         episodes = self.stream.sample(config.tasks, seeded(config.seed, self.step))
         sampling = time.perf_counter() - began
         episodes = episodes.to(self.device)
+
         self.learner.train()
         buffers = Buffers(self.learner)
         seed = (config.seed, self.step)
@@ -140,27 +140,15 @@ class MetaTrainer:
         )
         if self.world.size > 1:
             buffers.require_unchanged()
-        record: Record = {"loss": result.loss}
-        if result.accuracy is not None:
-            record["accuracy"] = result.accuracy
-        usable = not (result.faulty or suspects(result.per_task, config.loss_limit))
-        # Clipping by a norm that overflowed would make zeros of it, Adam would never move again.
-        usable = usable and bool(result.norm.isfinite())
-        if usable:
-            self._update(result, record)
+        record: Record = {**result.metrics()}
+
+        if usable := is_usable(result, config.loss_limit):
+            record["gradient_norm"] = float(result.norm)
+            self._update(result)
         else:
-            size, limit = config.tasks // self.parts, config.loss_limit
-            with global_seed(self.device, *seed, "blame"):
-                cause = blame(self.learner, episodes, result, size, limit, self.step)
-            buffers.restore()
-            record |= cause.metrics()
-            row, speaks = self.state.skipped + 1, self.world.main
-            try:
-                stop_or_warn(cause, config.on_divergence, row, config.max_skipped, speaks)
-            except DivergenceError:
-                self._log(self.step + 1, record)
-                raise
+            self._refuse(result, episodes, buffers, record)
         self.state.count(used=usable)
+
         seconds = time.perf_counter() - began
         record["seconds"] = seconds
         record["sampling_share"] = sampling / seconds
@@ -189,20 +177,34 @@ class MetaTrainer:
         try:
             while self.step < self.config.steps:
                 self.advance()
-                if self._due(self.config.checkpoint_every):
+                if self._due(self.config.save_every):
                     self._save()
         except DivergenceError:
             self._save()
             raise
 
-    def _update(self, result: MetaGradient, record: Record) -> None:
+    def _update(self, result: MetaGradient) -> None:
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
             parameter.grad = gradient
-        record["gradient_norm"] = float(result.norm)
         if self.config.clip is not None:
             clip_grads_with_norm_(self.parameters, self.config.clip, result.norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _refuse(
+        self, result: MetaGradient, episodes: Episode, buffers: Buffers, record: Record
+    ) -> None:
+        config, size = self.config, self.config.tasks // self.parts
+        with global_seed(self.device, config.seed, self.step, "blame"):
+            cause = blame(self.learner, episodes, result, size, config.loss_limit, self.step)
+        buffers.restore()
+        record |= cause.metrics()
+        in_a_row = self.state.skipped + 1
+        try:
+            stop_or_warn(cause, config.on_divergence, in_a_row, config.max_skipped, self.world.main)
+        except DivergenceError:
+            self._log(self.step + 1, record)
+            raise
 
     def _due(self, every: int | None) -> bool:
         return every is not None and (self.step % every == 0 or self.step == self.config.steps)
@@ -210,8 +212,7 @@ class MetaTrainer:
     def _log(self, step: int, record: Record) -> None:
         if self.world.main and self.sinks:
             seen = self.observe(self.learner) if self.observe is not None else {}
-            for sink in self.sinks:
-                sink.log(step, {**record, **seen})
+            log_to(self.sinks, step, {**record, **seen})
 
     def _identity(self) -> dict[str, Any]:
         streams = (self.stream, self.validation)
@@ -219,7 +220,5 @@ class MetaTrainer:
 
     def _save(self) -> None:
         if self.folder is not None and self.world.main:
-            for sink in self.sinks:
-                if isinstance(sink, DurableSink):
-                    sink.sync()
+            sync(self.sinks)
             checkpoint.save(self.folder, self.step, self.state.pack(self._identity()))

@@ -23,7 +23,7 @@ class TrainerConfig:
     )
     loss_limit: float | None = None  # a lifetime whose loss is above it counts as diverged
     max_skipped: int = 10  # the run stops when this many meta-steps in a row are unusable
-    checkpoint_every: int = 500  # meta-steps
+    save_every: int = 500  # meta-steps between checkpoints
     log_every: int = 10  # meta-steps
     validate_every: int | None = None  # meta-steps; None: never
     validation_tasks: int = 64  # held-out lifetimes

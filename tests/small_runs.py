@@ -29,7 +29,8 @@ from metaplastic.distributed import joined
 from metaplastic.episode import Episode, StreamSpec, TaskStream
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.sinks import JsonLines
-from metaplastic.trainer import MetaTrainer, TrainerConfig
+from metaplastic.trainer import MetaTrainer
+from metaplastic.trainer_config import TrainerConfig
 
 RATES = {"weights": 1e-2, "feedback": 1e-2, "plasticity": 1e-4, "strength": 1e-3}
 
@@ -79,7 +80,7 @@ def small_run(
     stream = stream or Clusters()
     learner = learner or small_learner(stream)
     given = {
-        "steps": 12, "tasks": 4, "micro_batch": 1, "clip": 1.0, "checkpoint_every": 4,
+        "steps": 12, "tasks": 4, "micro_batch": 1, "clip": 1.0, "save_every": 4,
         "log_every": 1, "validate_every": 3, "validation_tasks": 4,
     }  # fmt: skip
     config = TrainerConfig(**{**given, **settings})  # type: ignore[arg-type]
@@ -139,7 +140,7 @@ def one_of_many(folder: Path) -> None:
 
 def killed(folder: Path) -> None:
     """A run killed by SIGKILL until it ends by itself, and one left alone. Prints the kills."""
-    settings = {"steps": 40, "checkpoint_every": 3}
+    settings = {"steps": 40, "save_every": 3}
     began = time.perf_counter()
     assert ended_well(forked(lambda: small_run(folder / "left alone", **settings).fit()))
     whole = time.perf_counter() - began

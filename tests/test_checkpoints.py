@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    small_run(tmp_path, steps=10, checkpoint_every=2).fit()
+    small_run(tmp_path, steps=10, save_every=2).fit()
     assert [path.name for path in checkpoint.found(tmp_path)] == [
         "step-000000008.checkpoint",
         "step-000000010.checkpoint",
@@ -34,8 +34,8 @@ def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_used(
     tmp_path: Path, damage: str
 ) -> None:
-    small_run(tmp_path / "one", steps=12, checkpoint_every=4).fit()
-    small_run(tmp_path / "damaged", steps=8, checkpoint_every=4).fit()
+    small_run(tmp_path / "one", steps=12, save_every=4).fit()
+    small_run(tmp_path / "damaged", steps=8, save_every=4).fit()
     path = checkpoint.found(tmp_path / "damaged")[-1]
     content = bytearray(path.read_bytes())
     if damage == "one bit":

@@ -106,9 +106,7 @@ def test_a_run_that_skips_is_the_same_after_a_resume(tmp_path: Path) -> None:
 
 
 def test_a_run_set_to_stop_stops_with_its_work_saved(tmp_path: Path) -> None:
-    run = small_run(
-        tmp_path, stream=Poisoned(range(3, 4)), on_divergence="stop", checkpoint_every=100
-    )
+    run = small_run(tmp_path, stream=Poisoned(range(3, 4)), on_divergence="stop", save_every=100)
     with pytest.raises(DivergenceError, match="Stopped at meta-step 3, task 2, inner step 3"):
         run.fit()
     assert run.step == 3

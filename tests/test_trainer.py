@@ -18,7 +18,8 @@ from metaplastic.buffers import Buffers
 from metaplastic.distributed import World, micro_batches
 from metaplastic.seeding import derive, seeded
 from metaplastic.sinks import TIMINGS
-from metaplastic.trainer import MetaTrainer, TrainerConfig
+from metaplastic.trainer import MetaTrainer
+from metaplastic.trainer_config import TrainerConfig
 from tests.small_runs import RATES, Clusters, small_learner, small_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,7 +200,7 @@ def test_resuming_with_other_settings_names_the_field(tmp_path: Path) -> None:
 
 def test_a_run_may_be_resumed_for_longer_and_logged_more_often(tmp_path: Path) -> None:
     small_run(tmp_path / "at once", steps=9).fit()
-    small_run(tmp_path / "extended", steps=6, checkpoint_every=3).fit()
+    small_run(tmp_path / "extended", steps=6, save_every=3).fit()
     small_run(tmp_path / "extended", steps=9).resume()
     require_same_run(tmp_path / "at once", tmp_path / "extended")
 
