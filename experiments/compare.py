@@ -40,7 +40,7 @@ def made_at(groups: Mapping[str, Sequence[Train]]) -> str:
     commits = {fact.get("git_commit", "") for fact in facts}
     if commits == {provenance().get("git_commit", "")}:
         return ""
-    return f" Runs made at commit {', '.join(sorted(commit[:10] for commit in commits))}."
+    return f" Runs made at commit {', '.join(sorted({commit[:10] for commit in commits}))}."
 
 
 def drawn(groups: Mapping[str, Sequence[Train]], plots: Path) -> dict[str, list[dict[str, Any]]]:
