@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
 
 GROUPS = ("weights", "feedback", "plasticity", "strength")
+SCHEDULES = ("constant", "cosine", "linear", "multistep", "exponential")
 
 
 def make_optimizer(
@@ -110,8 +111,8 @@ def make_schedule(
             rates. The published FLP code decays the weights only: `kind="multistep",
             milestones=(1500, 2500, 3500), gamma=0.3, groups=("weights",)`.
     """
-    if kind not in SHAPES:
-        raise ValueError(f"There is no schedule {kind!r}.{_nearest(kind, SHAPES)}")
+    if kind not in SCHEDULES:
+        raise ValueError(f"There is no schedule {kind!r}.{_nearest(kind, SCHEDULES)}")
     if kind in ("cosine", "linear") and (steps is None or steps <= warmup):
         raise ValueError(
             f"A {kind} schedule needs steps, the length of the run, above warmup = {warmup}; "
@@ -122,10 +123,22 @@ def make_schedule(
     names = [group.get("name", str(i)) for i, group in enumerate(optimizer.param_groups)]
     chosen = names if groups is None else list(groups)
     _check_names(chosen, "groups", (*GROUPS, *names))
-    shape = SHAPES[kind](steps or 0, warmup, tuple(milestones), gamma, floor)
+    at = tuple(milestones)
 
-    def scheduled(step: int) -> float:
-        return min(1.0, (step + 1) / warmup) * shape(step) if warmup else shape(step)
+    def factor(step: int) -> float:
+        match kind:
+            case "cosine":
+                wave = (1 + math.cos(math.pi * _progress(step, steps or 0, warmup))) / 2
+                shape = floor + (1 - floor) * wave
+            case "linear":
+                shape = floor + (1 - floor) * (1 - _progress(step, steps or 0, warmup))
+            case "multistep":
+                shape = gamma ** bisect_right(at, step)
+            case "exponential":
+                shape = gamma**step
+            case _:
+                shape = 1.0
+        return min(1.0, (step + 1) / warmup) * shape if warmup else shape
 
     description = {
         "kind": kind,
@@ -136,11 +149,10 @@ def make_schedule(
         "gamma": gamma,
         "floor": floor,
     }
-    factors: list[Shape] = [scheduled if name in chosen else _constant for name in names]
+    factors: list[Callable[[int], float]] = [
+        factor if name in chosen else _constant for name in names
+    ]
     return Schedule(optimizer, factors, description)
-
-
-Shape = Callable[[int], float]
 
 
 def _constant(step: int) -> float:
@@ -149,19 +161,6 @@ def _constant(step: int) -> float:
 
 def _progress(step: int, steps: int, warmup: int) -> float:
     return min(max((step - warmup) / (steps - warmup), 0.0), 1.0)
-
-
-SHAPES: dict[str, Callable[[int, int, tuple[int, ...], float, float], Shape]] = {
-    "constant": lambda steps, warmup, at, gamma, floor: _constant,
-    "cosine": lambda steps, warmup, at, gamma, floor: (
-        lambda s: floor + (1 - floor) * (1 + math.cos(math.pi * _progress(s, steps, warmup))) / 2
-    ),
-    "linear": lambda steps, warmup, at, gamma, floor: (
-        lambda s: floor + (1 - floor) * (1 - _progress(s, steps, warmup))
-    ),
-    "multistep": lambda steps, warmup, at, gamma, floor: lambda s: gamma ** bisect_right(at, s),
-    "exponential": lambda steps, warmup, at, gamma, floor: lambda s: gamma**s,
-}
 
 
 def _optimizer_class(kind: str | type[Optimizer]) -> type[Optimizer]:
