@@ -15,7 +15,8 @@ from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, obj
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.rule import LearningRule
-from metaplastic.stack import FastWeights, Site, Stack
+from metaplastic.site import Site
+from metaplastic.stack import FastWeights, Stack
 from metaplastic.trainer import MetaTrainer
 from metaplastic.trainer_config import TrainerConfig
 from metaplastic.unroll import Unroll

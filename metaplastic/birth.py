@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from metaplastic.choices import check_choice
-from metaplastic.stack import FastWeights, Site
+from metaplastic.site import Site
+from metaplastic.stack import FastWeights
 
 Origin = Literal["learned", "redrawn", "zeroed"]
 

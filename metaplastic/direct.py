@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from metaplastic.choices import check_choice
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.objective import Objective
-from metaplastic.stack import Site, Stack, Tape
+from metaplastic.site import Site
+from metaplastic.stack import Stack, Tape
 
 Teaching = Literal["label", "error"]
 Nonlinearity = Literal["relu", "linear"]

@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.stack import Site, Stack, Tape
+from metaplastic.site import Site
+from metaplastic.stack import Stack, Tape
 
 
 class FeedbackPathway(nn.Module, ABC):

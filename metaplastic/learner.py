@@ -18,7 +18,7 @@ from metaplastic.compiled import ready, steps_at_once
 from metaplastic.episode import Episode
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rule import LearningRule
-from metaplastic.stack import FastWeights, Site, Stack
+from metaplastic.stack import FastWeights, Stack
 from metaplastic.unroll import Given, Unroll, unroll
 
 
@@ -67,7 +67,7 @@ class OnlineLearner(nn.Module):
         birth_at_test = birth_at_test or birth
         self.network, self.rule, self.objective, self.encoder = network, rule, objective, encoder
         self.stack = Stack(network)
-        self.sites = _choose(self.stack, plastic)
+        self.sites = self.stack.choose(plastic)
         self.start = self.sites[0].layer
         if self.sites[-1].shape[0] != objective.outputs:
             raise ValueError(
@@ -186,31 +186,3 @@ class OnlineLearner(nn.Module):
         groups = {"weights": [p for p in self.parameters() if id(p) not in taken], **groups}
         learned = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
         return {name: group for name, group in learned.items() if group}
-
-
-def _choose(stack: Stack, plastic: Sequence[str] | int | None) -> list[Site]:
-    names = list(stack.sites)
-    if plastic is None:
-        plastic = len(names)
-    if isinstance(plastic, int):
-        if not 1 <= plastic <= len(names):
-            raise ValueError(
-                f"plastic is {plastic}, but the network has {len(names)} sites "
-                f"({', '.join(names)}); give a number from 1 to {len(names)}, or names."
-            )
-        return [stack.sites[name] for name in names[-plastic:]]
-    unknown = [name for name in plastic if name not in stack.sites]
-    if unknown or not plastic:
-        raise ValueError(
-            f"plastic names {unknown!r}, which is not a site of this network. "
-            f"Its sites are {', '.join(names)}. "
-            "A site is a Linear or Conv2d submodule, by its dotted name."
-        )
-    chosen = [stack.sites[name] for name in names if name in plastic]
-    if chosen[-1].name != names[-1]:
-        # Feedback that is clamped at the readout has to have a readout that listens.
-        raise ValueError(
-            f"The last plastic site is {chosen[-1].name!r}, but the readout is {names[-1]!r}; "
-            "the readout must be plastic too, or be moved behind the network."
-        )
-    return chosen

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
-from metaplastic.stack import Site
+from metaplastic.site import Site
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]

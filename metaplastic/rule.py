@@ -17,7 +17,8 @@ from metaplastic.choices import check_choice
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.objective import Objective
 from metaplastic.plasticity import PlasticityRule
-from metaplastic.stack import FastWeights, Site, Stack
+from metaplastic.site import Site
+from metaplastic.stack import FastWeights, Stack
 
 Reduction = Literal["mean", "sum"]
 

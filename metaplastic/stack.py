@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from metaplastic.patches import check_unfolds
 from metaplastic.pullback import POINTWISE, per_example, pull_layer
-from metaplastic.site import Site as Site
+from metaplastic.site import Site
 
 FastWeights = dict[str, Tensor]
 
@@ -85,6 +85,34 @@ class Stack:
         while index < len(self.layers) and isinstance(self.layers[index], KEEPS_UNITS):
             index += 1
         return index
+
+    def choose(self, plastic: Sequence[str] | int | None) -> list[Site]:
+        """The sites of these names, or so many at the end, or all; in the order they are run."""
+        names = list(self.sites)
+        if plastic is None:
+            plastic = len(names)
+        if isinstance(plastic, int):
+            if not 1 <= plastic <= len(names):
+                raise ValueError(
+                    f"plastic is {plastic}, but the network has {len(names)} sites "
+                    f"({', '.join(names)}); give a number from 1 to {len(names)}, or names."
+                )
+            return [self.sites[name] for name in names[-plastic:]]
+        unknown = [name for name in plastic if name not in self.sites]
+        if unknown or not plastic:
+            raise ValueError(
+                f"plastic names {unknown!r}, which is not a site of this network. "
+                f"Its sites are {', '.join(names)}. "
+                "A site is a Linear or Conv2d submodule, by its dotted name."
+            )
+        chosen = [self.sites[name] for name in names if name in plastic]
+        if chosen[-1].name != names[-1]:
+            # Feedback that is clamped at the readout has to have a readout that listens.
+            raise ValueError(
+                f"The last plastic site is {chosen[-1].name!r}, but the readout is {names[-1]!r}; "
+                "the readout must be plastic too, or be moved behind the network."
+            )
+        return chosen
 
     def run(
         self, x: Tensor, weights: Mapping[str, Tensor], start: int = 0, stop: int | None = None

@@ -10,6 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
+LAYERS = """
+choices disk seeding distributed buffers patches pullback geometry selectivity
+checkpoint describe sinks intervals report trainer_config
+episode provenance objective
+site stack
+feedback direct plasticity
+birth unroll rule compiled
+learner
+lifetimes trials meta_gradient divergence identity run_state optimizer
+trainer evaluate artifact interference
+"""
+ORDER = LAYERS.split()  # each knows only those before it
 
 
 def sources(package: str) -> list[Path]:
@@ -37,6 +49,18 @@ def ours(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sources("metaplastic"), ids=lambda path: path.name)
 def test_the_library_knows_neither_tasks_nor_experiments(path: Path) -> None:
     assert not {name for name in ours(path) if not name.startswith("metaplastic")}
+
+
+def test_every_module_of_the_library_has_its_place_in_the_order() -> None:
+    assert sorted(ORDER) == sorted(p.stem for p in sources("metaplastic") if p.stem != "__init__")
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_knows_only_those_before_it_in_the_order(module: str) -> None:
+    named = {name.split(".")[1] for name in ours(ROOT / "metaplastic" / f"{module}.py")
+             if name.count(".")}  # fmt: skip
+    below = ORDER[: ORDER.index(module)]
+    assert not [name for name in named if name in ORDER and name not in below]
 
 
 @pytest.mark.parametrize("path", sources("tasks"), ids=lambda path: path.name)
