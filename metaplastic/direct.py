@@ -39,8 +39,8 @@ class Direct(FeedbackPathway):
         strength: initial b of every site. `learn_strength=False` freezes it.
         feedback: `learned`; `random` (fixed at birth, the feedback-alignment control); `none`
             (hidden sites hear nothing: p is their own activity).
-        gate: `none` (published), or `derivative`: the drive is multiplied by the slope of the
-            unit's own nonlinearity, as in direct feedback alignment.
+        gate: `none` (published), or `derivative`: the drive is carried back through the unit's own
+            norm and nonlinearity, as in direct feedback alignment.
         readout: `clamped`: the readout's p is the seed itself; `feedback`: it is served like any
             hidden site, as published for regression.
         hidden_seed: `signed`, or the control `magnitude` (hidden sites hear only |s|).

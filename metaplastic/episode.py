@@ -41,12 +41,7 @@ class Episode(NamedTuple):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Episode:
         """Every field on `device`; floating-point fields also cast to `dtype` where it is given."""
         return Episode(
-            *(
-                field.to(device, dtype if field.is_floating_point() else field.dtype)
-                if dtype is not None
-                else field.to(device)
-                for field in self
-            )
+            *(field.to(device, dtype if field.is_floating_point() else None) for field in self)
         )
 
 

@@ -22,7 +22,7 @@ class FeedbackPathway(nn.Module, ABC):
     """What every pathway offers. `options` are its constructor's arguments, for rule files."""
 
     options: dict[str, Any]
-    second_order: bool = True
+    second_order: bool = True  # False: signals and inputs are constants for the meta-gradient
 
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
         """Make the pathway's own weights for these plastic sites; the last may be the readout."""

@@ -1,8 +1,9 @@
 """Plasticity rules: how a site turns what it can see into a change of its weights.
 
 Locality is the signature. `delta` is given one site's weight and activity and nothing else, so a
-rule that type-checks is a rule a synapse could follow. A rule returns the sum over rows, per unit
-of rate; who calls it multiplies by the rate and states the scaling (see `rule`).
+rule that type-checks is a rule a synapse could follow. A rule is given its rate, because not
+every rule is linear in it (`StableOja`), and returns the change summed over rows; constant factors
+such as 1/batch are in the rate already (see `rule`).
 
 A new rule is one class with one method:
 
