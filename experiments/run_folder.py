@@ -1,6 +1,6 @@
 """A run is a folder: everything needed to read it, repeat it and go on with it.
 
-runs/NAME/config.json        every setting, resolved
+runs/NAME/config.json        every setting
           environment.json   where, when, by which versions and which command
           metrics.jsonl      one JSON object a line
           checkpoints/ plots/ rule/ result.json
@@ -34,6 +34,10 @@ class RunFolder:
         return self.root / "config.json"
 
     @property
+    def environment(self) -> Path:
+        return self.root / "environment.json"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 
@@ -55,26 +59,42 @@ class RunFolder:
 
     def refuse(self, overwrite: bool) -> None:
         """Refuse a folder that holds anything, unless it is a run that may be replaced."""
-        if not self.root.exists() or not any(self.root.iterdir()):
+        if not self.root.exists() or self._is_bare():
             return
-        if not overwrite:
-            raise ConfigError(
-                f"{self.root} already holds a run: go on with it by --resume, replace it by "
-                "--overwrite, or choose another --name."
-            )
         if not self.config.is_file():
             raise ConfigError(
                 f"{self.root} is not empty and holds no config.json, so it is not a run of "
                 "ours: choose another --name."
             )
+        if not overwrite:
+            raise ConfigError(
+                f"{self.root} already holds a run: go on with it by --resume, replace it by "
+                "--overwrite, or choose another --name."
+            )
+
+    def _is_bare(self) -> bool:
+        """Whether there is nothing but what a kill left of a run that had not begun."""
+        return self.root.is_dir() and all(
+            (path.is_dir() and not path.is_symlink()) or path.match(".*.tmp")
+            for path in self.root.rglob("*")
+        )
 
     def start(self, config: dict[str, Any]) -> None:
         """Make the folder, in place of the run that `refuse` let pass; record what is to run."""
+        former = self.root.with_name(f".{self.root.name}.former")
+        shutil.rmtree(former, ignore_errors=True)
         if self.config.is_file():
-            shutil.rmtree(self.root)
-        self.plots.mkdir(parents=True)
-        write_json(self.root / "environment.json", environment())
+            self.root.replace(former)  # whole or not at all: half a run could not be replaced again
+            shutil.rmtree(former)
+        # First of all, because what has a config can be resumed or replaced after a kill.
         write_json(self.config, config)
+        self.complete()
+
+    def complete(self) -> None:
+        """Add what a kill at the start left out."""
+        self.plots.mkdir(exist_ok=True)
+        if not self.environment.is_file():
+            write_json(self.environment, environment())
 
     def recorded(self) -> dict[str, Any]:
         """The settings a run was started with."""

@@ -144,6 +144,7 @@ def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tupl
     settings = record(replace(config, resume=False, overwrite=False))
     if config.resume:
         write_json(folder.config, settings)
+        folder.complete()
     else:
         folder.start(settings)
     report = stack.enter_context(progress(config.run_name, config.steps, done))

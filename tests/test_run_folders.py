@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import curves
+from experiments import curves, run_folder
 from experiments.plots import Curve, draw_lines, draw_statistics, smooth
 from experiments.progress import progress
 from experiments.registry import ConfigError
@@ -39,6 +39,50 @@ def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a run of ours"):
         RunFolder(tmp_path).refuse(overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("left", ["./", "plots/", ".config.json.123.tmp", "plots/.a.png.9.tmp"])
+def test_what_a_kill_at_the_very_start_leaves_can_be_started_again(
+    left: str, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    path = folder.root / left
+    (path if left.endswith("/") else path.parent).mkdir(parents=True)
+    if left.endswith(".tmp"):
+        path.write_text("{")
+    folder.refuse(overwrite=False)
+    folder.start({"steps": 1})
+    assert folder.recorded() == {"steps": 1}
+
+
+def test_a_run_has_its_config_before_anything_that_takes_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed() -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(run_folder, "environment", killed)
+        folder.start({"steps": 1})
+    assert folder.recorded() == {"steps": 1}
+    folder.complete()
+    assert read_json(folder.environment, "")["torch"] == torch.__version__
+
+
+def test_a_run_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = RunFolder(tmp_path / "run")
+    folder.start({"steps": 1})
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(run_folder, "write_json", killed)
+        folder.start({"steps": 2})
+    folder.refuse(overwrite=False)
+    folder.start({"steps": 3})
+    assert folder.recorded() == {"steps": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_run_records_where_it_ran(tmp_path: Path) -> None:
