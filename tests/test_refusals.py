@@ -83,6 +83,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Stack(nn.Sequential(conv(1, 2, 3, padding="same"))),
         "'0' is .*padding='same'.*padding=1",
     ),
+    "hidden attention": (
+        lambda: Stack(nn.Sequential(nn.TransformerEncoderLayer(4, 1), nn.Linear(4, 2))),
+        "'0.self_attn' is a MultiheadAttention, which cannot run",
+    ),
     "hidden batch norm": (
         lambda: Stack(nn.Sequential(Residual(nn.BatchNorm1d(4)), nn.Linear(4, 2))),
         "'0.0' is a BatchNorm1d, which mixes",
