@@ -16,6 +16,7 @@ from experiments.observe import rule_statistics
 from experiments.outcome import finish
 from experiments.progress import Report, progress
 from experiments.run_folder import RunFolder, write_json
+from experiments.run_lock import alone_in
 from experiments.sinks import extra_sinks, require_loggers
 from metaplastic import OnlineLearner, TaskStream, Unroll
 from metaplastic.distributed import World, joined
@@ -48,14 +49,16 @@ def meta_train(config: Train) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
-    with joined(config.device) as (world, device), ExitStack() as stack:
+    with joined(config.device) as (world, device), ExitStack() as stack, ExitStack() as sinks:
         if world.size > 1 and config.micro_batch is None and not config.resume:
             # The run is then the same, to the bit, on any number of processes that divides this.
             config = replace(config, micro_batch=max(1, config.tasks // world.size))
         stream = build_stream(config, "train")
         folder = RunFolder(config.runs / config.run_name)
-        if world.main and not config.resume:
-            folder.refuse(config.overwrite)
+        if world.main:
+            stack.enter_context(alone_in(folder.root))
+            if not config.resume:
+                folder.refuse(config.overwrite)
         if config.minutes is not None and not config.resume:
             config = replace(config, steps=steps_in(config, stream, world, device))
         learner = fresh_learner(config, stream)
@@ -63,10 +66,10 @@ def meta_train(config: Train) -> None:
         if config.resume:
             trainer.restore()
         if world.main:  # nothing is written before all of it is known to fit together
-            trainer.sinks = start(config, folder, stack, trainer.step)
+            trainer.sinks = start(config, folder, sinks, trainer.step)
         trainer.resume() if config.resume else trainer.fit()
         if world.main:
-            stack.close()  # the last metrics are on the disk, the bar is off the screen
+            sinks.close()  # the last metrics are on the disk, the bar is off the screen
             finish(config, folder, learner, stream)
 
 

@@ -62,9 +62,10 @@ def test_a_run_has_its_config_before_anything_that_takes_time(
         raise KeyboardInterrupt
 
     folder = RunFolder(tmp_path / "run")
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(run_folder, "environment", killed)
-        folder.start({"steps": 1})
+        with pytest.raises(KeyboardInterrupt):
+            folder.start({"steps": 1})
     assert folder.recorded() == {"steps": 1}
     folder.complete()
     assert read_json(folder.environment, "")["torch"] == torch.__version__
@@ -76,9 +77,10 @@ def test_a_run_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     folder = RunFolder(tmp_path / "run")
     folder.start({"steps": 1})
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(run_folder, "write_json", killed)
-        folder.start({"steps": 2})
+        with pytest.raises(KeyboardInterrupt):
+            folder.start({"steps": 2})
     folder.refuse(overwrite=False)
     folder.start({"steps": 3})
     assert folder.recorded() == {"steps": 3}

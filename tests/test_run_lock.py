@@ -1,0 +1,79 @@
+"""Two processes never write one run, and a dead one never keeps another out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from experiments import meta_train
+from experiments.registry import ConfigError
+from experiments.run_folder import RunFolder
+from experiments.run_lock import alone_in
+
+ROOT = Path(__file__).resolve().parent.parent
+HOLD = (
+    "import sys, time, pathlib\n"
+    "from experiments.run_lock import alone_in\n"
+    "with alone_in(pathlib.Path(sys.argv[1])):\n"
+    "    print('held', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize("words", [[], ["--overwrite"], ["--resume"]], ids=" ".join)
+def test_a_run_that_another_process_writes_is_left_alone(words: list[str], tmp_path: Path) -> None:
+    given = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"]
+    if words:
+        meta_train.main(given)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with alone_in(tmp_path / "run"), pytest.raises(ConfigError, match="another process is writing"):
+        meta_train.main([*given, *words])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_killed_process_lets_go(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="another process is writing this run"), alone_in(run):
+            pass
+        os.kill(holder.pid, signal.SIGKILL)
+    with alone_in(run):
+        assert not run.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def write(times: int = 200) -> None:
+        for _ in range(times):
+            try:
+                with alone_in(tmp_path / "run"):
+                    inside.append(1)
+                    assert len(inside) == 1
+                    inside.pop()
+            except ConfigError:
+                pass
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not inside  # a thread that met another inside would have left its mark
+
+
+def test_a_finished_run_leaves_no_lock(tmp_path: Path) -> None:
+    meta_train.main(["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"])
+    assert RunFolder(tmp_path / "run").results()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
