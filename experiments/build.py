@@ -16,6 +16,11 @@ from experiments.registry import ConfigError, methods, require, split_options, t
 from metaplastic import OnlineLearner, TaskStream
 from tasks import stream_class
 
+HELD_OUT = ("test", "validation", "paper_test")
+"""The splits that a rule may be judged on."""
+IN_TRAINING = ("split", "overlap", "remember")
+"""Options that let meta-training see what a test must not; they never reach one."""
+
 
 def require_device(name: str) -> None:
     """Refuse a device that torch cannot use here."""
@@ -31,7 +36,8 @@ def require_device(name: str) -> None:
 def build_stream(config: Stream, split: str) -> TaskStream:
     """The stream of a config: its preset, then its own options over that.
 
-    `split` is `train` or `test`; a preset may know a stream's own name for it.
+    `split` is `train` or one of `HELD_OUT`; a preset may know a stream's own name for train and
+    test. Of the options on a command line, those of `IN_TRAINING` are for `train` alone.
     """
     require(config.task, tasks(), "a task")
     kind = stream_class(config.task)
@@ -43,11 +49,10 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         )
     hints = get_type_hints(kind)
     chosen: dict[str, Any] = {"split": split}
-    for table in (STREAM,) if split == "train" else (STREAM, TEST):
+    for table, its in ((STREAM, "train"), (TEST, "test"))[: 1 if split == "train" else 2]:
         own = of_preset(table, config.preset, config.task)
-        if table is STREAM and split != "train":
-            own = {key: value for key, value in own.items() if key != "split"}
-        chosen |= {key: value for key, value in own.items() if key in fields}
+        kept = [name for name in own if name in fields and (name != "split" or its == split)]
+        chosen |= {name: own[name] for name in kept}
     if "order" in fields:
         orders = get_args(hints["order"])
         chosen["order"] = "iid" if config.order == "iid" else next(o for o in orders if o != "iid")
@@ -57,7 +62,15 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         chosen["root"] = str(config.data)
     for name, text in split_options("--stream", config.stream).items():
         require(name, fields, f"an option of task {config.task!r}")
-        chosen[name] = typed(name, text, hints[name])
+        if name == "order":
+            raise ConfigError(f"--stream order={text} would contradict --order: use --order.")
+        value = typed(name, text, hints[name])
+        if name == "split" and split == "train" and text in HELD_OUT and text != "validation":
+            raise ConfigError(
+                f"--stream split={text} is what a rule is judged on: meta-train it on another."
+            )
+        if split == "train" or name not in IN_TRAINING:
+            chosen[name] = value
     return kind(**chosen)  # type: ignore[no-any-return]
 
 

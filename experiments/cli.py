@@ -36,6 +36,11 @@ def peek(argv: Sequence[str], name: str, default: str) -> str:
     return value
 
 
+def is_given(argv: Sequence[str], name: str) -> bool:
+    """Whether a command line says anything of a flag itself."""
+    return any(word.partition("=")[0] == flag(name) for word in argv)
+
+
 def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
     """The command line as a config, over `default`; an unknown flag names the nearest known one."""
     known = [flag(field.name) for field in dataclasses.fields(config)]  # type: ignore[arg-type]

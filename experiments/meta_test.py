@@ -2,7 +2,8 @@
 
     python -m experiments.meta_test runs/NAME/rule --episodes 1000 --order iid
 
-Lives on the test split of the stream that the rule was meta-trained on, or of another by flags.
+Lives on the test split of the stream that the rule was meta-trained on, or of another by flags;
+`--stream split=validation` is for choosing between rules before any test.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tyro.conf import Positional
 
 from experiments import cli
 from experiments.config import Stream, preset, record, restore
-from experiments.registry import ConfigError
+from experiments.registry import ConfigError, split_options
 from experiments.run_folder import write_json
 from experiments.tables import as_markdown, rows
 
@@ -37,12 +38,33 @@ def main(argv: Sequence[str]) -> None:
     from metaplastic.artifact import read_config  # torch only loads once there is work to do
 
     source = read_config(config.rule)["provenance"]
+    split = asked_split(config, source) if cli.is_given(argv, "stream") else "test"
     if not any(word.startswith(("--task", "--preset")) for word in argv):
         config = cli.parse(Test, argv, restore(Test, source.get("settings", {}), config.rule))
-    test(config, source)
+    test(config, source, split)
 
 
-def test(config: Test, source: dict[str, Any]) -> None:
+def asked_split(config: Test, source: dict[str, Any]) -> str:
+    """The split that a command line names, refusing what would make no test of it."""
+    from experiments.build import HELD_OUT, IN_TRAINING
+
+    options = split_options("--stream", config.stream)
+    split = options.pop("split", "test")
+    trained = split_options("--stream", source.get("settings", {}).get("stream", ()))
+    if split not in HELD_OUT or split == trained.get("split"):
+        raise ConfigError(
+            f"--stream split={split} may have been meta-trained on: a rule is judged on "
+            f"what it never met, {', '.join(HELD_OUT)}."
+        )
+    for name in IN_TRAINING:
+        if name in options:
+            raise ConfigError(
+                f"--stream {name}= is for meta-training alone: leave it out of a test."
+            )
+    return split
+
+
+def test(config: Test, source: dict[str, Any], split: str) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
@@ -55,7 +77,7 @@ def test(config: Test, source: dict[str, Any]) -> None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
     learner = from_pretrained(config.rule, device=config.device)
-    stream = build_stream(config, "test")
+    stream = build_stream(config, split)
     require_fit(source.get("spec", {}), record_of(stream.spec))
     folder = config.out or config.rule.parent / "test"
     folder.mkdir(parents=True, exist_ok=True)
