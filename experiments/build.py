@@ -10,7 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 
-from experiments.config import STREAM, TEST, Stream, Train, of_preset
+from experiments.config import Stream, Train
+from experiments.presets import STREAM, TEST, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
 from metaplastic import OnlineLearner, TaskStream

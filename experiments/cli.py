@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from experiments.limits import require_in_range
 from experiments.registry import ConfigError, method_options, methods, nearest, require, tasks
 
 Config = TypeVar("Config")
@@ -65,6 +66,7 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
         if not end.code:
             raise
         raise ConfigError(_unboxed(box.getvalue())) from None
+    require_in_range(parsed)
     require(getattr(parsed, "task", "sines"), tasks(), "a task")
     named = [getattr(parsed, "method", ""), *getattr(parsed, "methods", ())]
     for method in filter(None, named):

@@ -1,10 +1,4 @@
-"""Settings of the scripts, and the two presets that fill them in.
-
-A dataclass is the default, the help and the record of a run at once. `laptop` is sized for
-minutes on two cores; `paper` is what was published (Javed & White 2019; Lindsey & Litwin-Kumar
-2020 and its code); `tiny` is a check that everything runs. Learning rates and network sizes
-belong to the methods (`experiments/methods`), which are told the preset's name.
-"""
+"""Settings of the scripts: a dataclass is the default, the help and the record of a run at once."""
 
 from __future__ import annotations
 
@@ -16,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from typing_extensions import Doc
 
 from experiments.cli import peek
+from experiments.limits import require_type
+from experiments.presets import TRAIN, of_preset
 from experiments.registry import methods, require
 
 Preset = Literal["laptop", "paper", "tiny"]
@@ -103,61 +99,7 @@ class Compare(MetaTraining):
     name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = "compare"
 
 
-SINES = ("sines",)
-TRAIN: dict[tuple[str, str], dict[str, Any]] = {
-    ("laptop", "sines"): {"steps": 4000, "tasks": 8},
-    ("laptop", "images"): {"steps": 2000, "tasks": 2},
-    # One lifetime a meta-step, no clipping, constant rates: the published scripts restart every
-    # 1000 meta-steps, so that the decay they define (--schedule published) never comes about.
-    ("paper", "sines"): {
-        "steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant", "episodes": 50,
-        "checkpoint_every": 20,  # of 400 inner steps: exact
-    },
-    ("paper", "images"): {
-        "steps": 40_000, "tasks": 1, "clip": None, "schedule": "constant", "order": "iid",
-    },
-    ("tiny", "sines"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
-    ("tiny", "images"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
-}  # fmt: skip
-
-STREAM: dict[tuple[str, str], dict[str, Any]] = {
-    ("laptop", "sines"): {"steps_per_function": 5},
-    # Twenty classes a lifetime teach an encoder more in a minute than five do; tests have five.
-    ("laptop", "images"): {"ways": 20, "slots": 20, "queries_per_class": 3, "rotations": True},
-    ("paper", "sines"): {},  # the stream's own defaults are the published ones
-    ("paper", "images"): {"image_size": 84, "overlap": True},
-    ("paper", "omniglot"): {
-        "split": "paper", "image_size": 84, "ink": "black", "outputs": 1000, "overlap": True,
-    },
-    ("paper", "miniimagenet"): {"normalize": True, "outputs": 1000, "overlap": True},
-    ("tiny", "sines"): {
-        "functions": 3, "steps_per_function": 2, "batch": 4, "queries_per_function": 4,
-    },
-    ("tiny", "images"): {"ways": 2, "shots": 2, "queries_per_class": 2},
-}  # fmt: skip
-
-# Where testing differs from meta-training besides its split.
-TEST: dict[tuple[str, str], dict[str, Any]] = {
-    ("laptop", "images"): {"ways": 5, "queries_per_class": 5, "rotations": False},
-    ("paper", "omniglot"): {
-        "split": "paper_test", "overlap": False,
-        "support_instances": (0, 15), "query_instances": (15, 20),
-    },
-    ("paper", "miniimagenet"): {
-        "overlap": False, "support_instances": (0, 30), "query_instances": (30, 60),
-    },
-    ("paper", "images"): {"overlap": False},
-}  # fmt: skip
-
 Config = TypeVar("Config", bound=Stream)
-
-
-def of_preset(
-    table: dict[tuple[str, str], dict[str, Any]], preset: str, task: str
-) -> dict[str, Any]:
-    """The entry of a task in a table, or that of its kind: a new image task needs no entry."""
-    kind = "sines" if task in SINES else "images"
-    return table.get((preset, task), table.get((preset, kind), {}))
 
 
 def preset(config: type[Config], argv: Sequence[str]) -> Config:
@@ -185,7 +127,7 @@ def record(config: Stream) -> dict[str, Any]:
 
 
 def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Config:
-    """The config that `record` made `values` of."""
+    """The config that `record` made `values` of, refusing what no `record` could have made."""
     default = config()
     known = {field.name: getattr(default, field.name) for field in fields(config)}
     for name in values:
@@ -193,6 +135,7 @@ def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Co
     hints = get_type_hints(config)
     read: dict[str, Any] = {}
     for name, value in values.items():
+        require_type(name, value, hints[name], source)
         holds_path = Path in (hints[name], *get_args(hints[name]))
         read[name] = (
             tuple(value) if isinstance(value, list)

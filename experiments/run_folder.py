@@ -98,7 +98,11 @@ class RunFolder:
 
     def recorded(self) -> dict[str, Any]:
         """The settings a run was started with."""
-        return read_json(self.config, "start the run without --resume first")
+        return read_json(
+            self.config,
+            "start the run without --resume first",
+            "it is lost, replace the run by --overwrite or delete its folder",
+        )
 
     def results(self) -> dict[str, Any]:
         """What a finished run came to."""
@@ -158,16 +162,18 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """A JSON object from a file of ours, or a sentence with `advice`."""
+def read_json(path: Path, advice: str, repair: str | None = None) -> dict[str, Any]:
+    """A JSON object from a file of ours, or a sentence with `advice`; `repair` if it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: {advice}.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} is damaged ({error}): {advice}.") from error
+        raise ConfigError(f"{path} is damaged ({error}): {repair or advice}.") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} holds a {type(value).__name__}, not an object: {advice}.")
+        raise ConfigError(
+            f"{path} holds a {type(value).__name__}, not an object: {repair or advice}."
+        )
     return value
 
 

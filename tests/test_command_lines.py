@@ -72,6 +72,10 @@ def test_an_unknown_flag_is_answered_by_the_nearest_known_one(script: str) -> No
         (["stray"], "Unrecognized options: stray"),
         (["--device", "abacus"], "--device abacus cannot be used here"),
         (["--resume", "--name", "never-run"], "start the run without --resume first."),
+        (["--episodes", "0"], "--episodes is 0: it must be at least 1."),
+        (["--save-every", "-1"], "--save-every is -1: it must be at least 1."),
+        (["--minutes", "nan"], "--minutes is nan: it must be above 0 and finite."),
+        (["--name", "../elsewhere"], "--name '../elsewhere' is not the name of a folder within"),
     ],
 )
 def test_a_wrong_name_or_value_is_one_sentence(

@@ -119,6 +119,16 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
         read_json(tmp_path / "config.json", "start again")
 
 
+@pytest.mark.parametrize("content", ['{"steps": ', "", "[]"])
+def test_a_damaged_config_is_not_taken_for_a_missing_one(content: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.json .*: it is lost, replace the run") as told:
+        folder.recorded()
+    assert "--resume" not in str(told.value)
+    folder.refuse(overwrite=True)
+
+
 def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
