@@ -52,6 +52,11 @@ class MetaTraining(Stream):
     on_divergence: Annotated[
         Literal["skip", "stop"], Doc("what to do with a meta-step that is not finite")
     ] = "skip"
+    loss_limit: Annotated[
+        float | None,
+        Doc("a lifetime whose loss is above it has diverged; at birth a loss is around 1 to 50"),
+    ] = 1e4
+    max_skipped: Annotated[int, Doc("unusable meta-steps in a row that end the run")] = 10
     checkpoint_every: Annotated[
         int | None, Doc("keep weights every so many inner steps, recompute the rest (exact)")
     ] = None
@@ -99,6 +104,9 @@ class Compare(MetaTraining):
     name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = "compare"
 
 
+# Settings that older records lack, and what they were for those runs.
+ADDED: dict[str, Any] = {"loss_limit": None, "max_skipped": 10}
+
 Config = TypeVar("Config", bound=Stream)
 
 
@@ -133,7 +141,7 @@ def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Co
     for name in values:
         require(name, known, f"a setting of this version (in {source})")
     hints = get_type_hints(config)
-    read: dict[str, Any] = {}
+    read = {name: before for name, before in ADDED.items() if name in known}
     for name, value in values.items():
         require_type(name, value, hints[name], source)
         holds_path = Path in (hints[name], *get_args(hints[name]))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.cli import as_argv
-from experiments.config import Train, record
+from experiments.config import ADDED, Train, record
 from experiments.progress import progress
 from experiments.registry import ROOT, ConfigError
 from experiments.run_folder import RunFolder, read_lines
@@ -20,7 +20,10 @@ PARTS = 1000  # of a run, for the bar
 LIVING = 950  # of them are meta-training, the rest is evaluation
 POLL = 0.5  # seconds
 # What a finished run may differ in and still answer the question that is asked now.
-UNASKED = ("steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs")
+UNASKED = (
+    "steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs",
+    "max_skipped",
+)  # fmt: skip
 
 
 def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
@@ -81,6 +84,8 @@ def _finished(run: Train) -> bool:
     before, now = folder.recorded(), record(run)
     free = UNASKED if run.minutes is not None else UNASKED[1:]
     for name, value in now.items():
+        if name in ADDED and name not in before:
+            continue  # it was begun before there was anything to ask
         if name not in free and before.get(name) != value:
             raise ConfigError(
                 f"{folder.root} holds a run with {name} = {before.get(name)!r}, not {value!r}: "

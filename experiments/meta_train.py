@@ -18,7 +18,7 @@ from experiments.run_folder import RunFolder
 # What may differ when a run goes on; the trainer itself sees to it that what it learns is the same.
 FREE = (
     "resume", "overwrite", "log", "wandb_mode", "runs", "data", "debug",
-    "steps", "on_divergence", "log_every", "save_every", "episodes",
+    "steps", "on_divergence", "max_skipped", "log_every", "save_every", "episodes",
 )  # fmt: skip
 
 

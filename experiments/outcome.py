@@ -27,7 +27,9 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         "method": label,
     }
     save_pretrained(learner, folder.rule, source)
-    lines = [line for line in read_lines(folder.metrics) if "diverged" not in line]
+    every = read_lines(folder.metrics)
+    lines = [line for line in every if "diverged" not in line]
+    skipped = len(every) - len(lines)  # each of them is logged, whatever --log-every
     draw_training(folder.plots, {label: [lines]})
     draw_statistics(folder.plots / "rule.png", lines)
     seconds, sampling = (
@@ -44,6 +46,7 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     result = judged | {
         "method": label,
         "steps": config.steps,
+        "skipped": skipped,
         "minutes": seconds * config.steps / 60,
         "seconds_per_meta_step": seconds,
         "sampling_share": sampling,
@@ -51,5 +54,8 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     write_json(folder.result, result)
     draw_lifetimes(folder.plots, {label: [result]})
     print(as_markdown(rows({label: [result]})))
-    share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"
-    print(f"A meta-step took {share}; see {folder.root}.")
+    if lines:
+        share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"
+        print(f"A meta-step took {share}; see {folder.root}.")
+    else:
+        print(f"No meta-step was used: {skipped} of {config.steps} diverged; see {folder.metrics}.")

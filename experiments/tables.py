@@ -52,6 +52,8 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
             shown["accuracy %"] = _over_seeds([100 * float(run["score"]) for run in runs], "{:.2f}")
         if "steps" in first:
             shown["meta-steps"] = f"{fmean(run['steps'] for run in runs):.0f}"
+            if skipped := sum(run.get("skipped", 0) for run in runs):
+                shown["skipped"] = f"{skipped} of {sum(run['steps'] for run in runs)}"
             shown["minutes"] = f"{fmean(run['minutes'] for run in runs):.1f}"
             shown["seeds"] = str(len(runs))
         table.append(shown)
@@ -106,5 +108,5 @@ def as_markdown(table: Sequence[Mapping[str, str]], order: Sequence[str] | None 
 OTHER = {"iid": "the same, i.i.d.", "incremental": "the same, in order"}
 COLUMNS = (
     "stream", "method", "error", "first learned", "last learned", "accuracy %",
-    *OTHER.values(), "meta-steps", "minutes", "seeds",
+    *OTHER.values(), "meta-steps", "skipped", "minutes", "seeds",
 )  # fmt: skip

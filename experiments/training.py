@@ -109,6 +109,8 @@ def make_trainer(
             micro_batch=config.micro_batch,
             clip=config.clip,
             on_divergence=config.on_divergence,
+            loss_limit=config.loss_limit,
+            max_skipped=config.max_skipped,
             save_every=config.save_every,
             log_every=config.log_every,
             seed=config.seed,

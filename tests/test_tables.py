@@ -78,6 +78,17 @@ def test_a_cell_counts_the_seeds_that_diverged_instead_of_averaging_them() -> No
     assert row["last learned"] == "0.5000 ± 0.0000"
 
 
+def test_skipped_meta_steps_have_a_column_where_there_are_any() -> None:
+    runs = [{**REGRESSION, "score": 1.0, "skipped": skipped} for skipped in (0, 3)]
+    sound, unsound = rows({"oml": runs[:1], "flp": runs})
+    assert "skipped" not in sound
+    assert unsound["skipped"] == "3 of 20"
+    header = as_markdown([sound, unsound]).partition("\n")[0]
+    assert [cell.strip() for cell in header.split("|")][-5:-1] == [
+        "meta-steps", "skipped", "minutes", "seeds",
+    ]  # fmt: skip
+
+
 def test_what_is_known_of_those_seen_so_far_is_averaged_over_seeds() -> None:
     runs = [
         {"kind": "classification", "seen": {"x": [1, 2], "y": [first, 0.5]}} for first in (0.8, 1.0)
