@@ -13,21 +13,20 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.torch
 import torch
 
 from metaplastic.describe import DescriptionError, build, describe
 from metaplastic.disk import saying_when_full, sync_file, temporary_beside, write_durably
+from metaplastic.learner import OnlineLearner
 from metaplastic.provenance import provenance as own_account
 from metaplastic.seeding import global_seed
 
-if TYPE_CHECKING:
-    from metaplastic.learner import OnlineLearner
-
 FORMAT = "metaplastic rule"
 VERSION = 1
+KEYS = ("learner", "frozen", "tensors_sha256", "provenance", "sha256")
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
@@ -103,9 +102,13 @@ def from_pretrained(
         )
     try:
         with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
-            learner: OnlineLearner = build(config["learner"], classes)
+            learner = build(config["learner"], classes)
+        if not isinstance(learner, OnlineLearner):
+            raise DescriptionError(f"it describes a {type(learner).__name__}, not a learner.")
         learner.load_state_dict(safetensors.torch.load(content), assign=True)
-    except (DescriptionError, RuntimeError, safetensors.SafetensorError) as error:
+    except (
+        DescriptionError, AttributeError, RuntimeError, TypeError, safetensors.SafetensorError
+    ) as error:  # fmt: skip
         raise RuleFileError(f"The rule in {folder} cannot be built: {error}") from error
     frozen = set(config["frozen"])
     for name, parameter in learner.named_parameters():
@@ -129,7 +132,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             f"{path} is a rule file of version {config.get('version')!r}; this metaplastic reads "
             f"version {VERSION}. Install a metaplastic that fits."
         )
-    if config.get("sha256") != _digest(config):
+    if missing := [key for key in KEYS if key not in config]:
+        raise RuleFileError(f"{path} is foreign: it has no {missing[0]!r}.")
+    if config["sha256"] != _digest(config):
         raise RuleFileError(
             f"{path} is damaged: its checksum does not match its content. "
             "Fetch or write the rule file again."

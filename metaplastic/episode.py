@@ -34,6 +34,37 @@ class Episode(NamedTuple):
     def tasks(self) -> int:
         return self.support_x.shape[0]
 
+    def check(self) -> None:
+        """Refuse fields that do not fit together.
+
+        Raises:
+            ValueError: naming the field, its shape, and the axes that it needs.
+        """
+        for name, axes in (("support_x", 4), ("query_x", 3)):
+            x: Tensor = getattr(self, name)
+            if x.dim() < axes or not x.is_floating_point():
+                first = "tasks steps batch" if axes == 4 else "tasks queries"
+                raise ValueError(
+                    f"{name} is {x.dtype} of shape {tuple(x.shape)}; it needs real numbers with "
+                    f"axes {first}, then those of one input."
+                )
+        steps, queries = self.support_x.shape[:3], self.query_x.shape[:2]
+        for name, leading in (
+            ("support_y", steps), ("support_subtask", steps), ("query_x", queries),
+            ("query_y", queries), ("query_subtask", queries), ("seed", steps[:1]),
+        ):  # fmt: skip
+            shape = getattr(self, name).shape
+            if shape[: len(leading)] != leading or shape[0] != self.tasks:
+                raise ValueError(
+                    f"{name} has shape {tuple(shape)}, but support_x is of {self.tasks} tasks "
+                    f"and what {name} goes with has shape {tuple(leading)}; make them the same."
+                )
+        if self.support_x.shape[3:] != self.query_x.shape[2:]:
+            raise ValueError(
+                f"An input of the support has shape {tuple(self.support_x.shape[3:])}, one of the "
+                f"query {tuple(self.query_x.shape[2:])}; make them the same."
+            )
+
     def select(self, tasks: slice) -> Episode:
         """The lifetimes of this slice of the `tasks` axis, as a smaller meta-batch."""
         return Episode(*(field[tasks] for field in self))

@@ -114,8 +114,17 @@ class OnlineLearner(nn.Module):
         """The inner loop: from `fast`, through encoded `tasks steps batch *features`, in order.
 
         May be called piece by piece along a stream.
+
+        Raises:
+            ValueError: if inputs and targets are not of the same tasks, steps and batch, or a
+                label has no output.
         """
         self._check(support_y)
+        if support_x.shape[:3] != support_y.shape[:3]:
+            raise ValueError(
+                f"Inputs are of tasks, steps and batch {tuple(support_x.shape[:3])}, targets of "
+                f"{tuple(support_y.shape[:3])}; make them the same."
+            )
         if self.batch_learning:
             support_x, support_y = (
                 support_x.flatten(1, 2)[:, None],
@@ -158,7 +167,12 @@ class OnlineLearner(nn.Module):
         )
 
     def forward(self, episodes: Episode) -> MetaLoss:
-        """Live every lifetime of the meta-batch and ask its queries."""
+        """Live every lifetime of the meta-batch and ask its queries.
+
+        Raises:
+            ValueError: if fields of the episodes do not fit together, or a label has no output.
+        """
+        episodes.check()
         self._check(episodes.query_y)
         support, query = self.encode_episodes(episodes)
         fast = self.birth(episodes.support_y, episodes.seed)

@@ -65,6 +65,7 @@ def test_batch_learning_is_one_step_on_everything() -> None:
     flat = lived._replace(
         support_x=lived.support_x.flatten(1, 2)[:, None],
         support_y=lived.support_y.flatten(1, 2)[:, None],
+        support_subtask=lived.support_subtask.flatten(1, 2)[:, None],
     )
     assert torch.equal(made(flat).prediction, together)
 
