@@ -86,8 +86,8 @@ def _fields(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
-def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
-    """The method's learner for this stream, at the preset's size."""
+def given_options(config: Train) -> dict[str, Any]:
+    """The method's options on the command line, as the types that its `build` declares."""
     require(config.method, methods(), "a method")
     build = import_module(f"experiments.methods.{config.method}").build
     hints = get_type_hints(build)
@@ -96,6 +96,13 @@ def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
     for name, text in split_options("--options", config.options).items():
         require(name, known, f"an option of method {config.method!r}")
         options[name] = typed(name, text, hints[name])
+    return options
+
+
+def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
+    """The method's learner for this stream, at the preset's size."""
+    options = given_options(config)
+    build = import_module(f"experiments.methods.{config.method}").build
     learner = build(Problem(stream.spec, config.preset), **options)
     if not isinstance(learner, OnlineLearner):
         raise ConfigError(

@@ -1,6 +1,7 @@
 """A run is a folder: everything needed to read it, repeat it and go on with it.
 
 runs/NAME/config.json        every setting
+          resolved.json      what the settings come to: options of streams and method, rates, sizes
           environment.json   where, when, by which versions and which command
           metrics.jsonl      one JSON object a line
           checkpoints/ plots/ rule/ result.json
@@ -32,6 +33,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "config.json"
+
+    @property
+    def resolved(self) -> Path:
+        return self.root / "resolved.json"
 
     @property
     def environment(self) -> Path:

@@ -15,6 +15,7 @@ from experiments.config import Train, record
 from experiments.observe import rule_statistics
 from experiments.outcome import finish
 from experiments.progress import Report, progress
+from experiments.resolved import resolved
 from experiments.run_folder import RunFolder, write_json
 from experiments.run_lock import alone_in
 from experiments.sinks import extra_sinks, require_loggers
@@ -66,7 +67,9 @@ def meta_train(config: Train) -> None:
         if config.resume:
             trainer.restore()
         if world.main:  # nothing is written before all of it is known to fit together
+            found = resolved(config, learner, stream)
             trainer.sinks = start(config, folder, sinks, trainer.step)
+            write_json(folder.resolved, found)
         trainer.resume() if config.resume else trainer.fit()
         if world.main:
             sinks.close()  # the last metrics are on the disk, the bar is off the screen

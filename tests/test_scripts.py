@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 
 from experiments import compare, demo, meta_test, meta_train
 from experiments.registry import ConfigError, methods
-from experiments.run_folder import RunFolder, read_lines, write_json
+from experiments.run_folder import RunFolder, read_lines
 from metaplastic.checkpoint import CheckpointError
-from metaplastic.divergence import DivergenceError
 from metaplastic.sinks import TIMINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +35,7 @@ def test_a_run_leaves_its_record_its_plots_and_its_rule(run: Path) -> None:
     assert left >= {
         "config.json",
         "environment.json",
+        "resolved.json",
         "metrics.jsonl",
         "result.json",
         "lifetimes.json",
@@ -87,35 +87,6 @@ def test_minutes_become_a_number_of_meta_steps_that_is_recorded(tmp_path: Path) 
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["minutes"] == 0.005
     assert read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == config["steps"]
-
-
-@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
-def test_a_run_of_which_nothing_could_be_used_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [*TINY, "--runs", str(tmp_path), "--name", "run"]
-    meta_train.main([*words, "--loss-limit", "1e-6"])
-    said = capsys.readouterr().out
-    assert "| 3 of 3 " in said
-    assert "No meta-step was used: 3 of 3 diverged" in said
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["skipped"] == 3
-    with pytest.raises(DivergenceError, match="Stopped after 2 unusable meta-steps in a row"):
-        meta_train.main([*words, "--overwrite", "--loss-limit", "1e-6", "--max-skipped", "2"])
-
-
-def test_a_run_of_before_there_was_a_loss_limit_goes_on_and_is_kept(tmp_path: Path) -> None:
-    """The limit is part of what a checkpoint is of, and such a run had none."""
-    words = ["--runs", str(tmp_path), "--name", "compare/flp-seed0"]
-    meta_train.main([*TINY, *words, "--loss-limit", "None", "--max-skipped", "10"])
-    folder = RunFolder(tmp_path / "compare" / "flp-seed0")
-    older = {k: v for k, v in folder.recorded().items() if k not in ("loss_limit", "max_skipped")}
-    write_json(folder.config, older)
-    meta_train.main([*words, "--resume"])
-    assert folder.recorded()["loss_limit"] is None
-    write_json(folder.config, older)
-    finished = folder.result.stat().st_mtime_ns
-    compare.main([*TINY, "--methods", "flp", "--seeds", "1", "--runs", str(tmp_path)])
-    assert folder.result.stat().st_mtime_ns == finished
 
 
 def test_a_run_goes_on_only_with_its_own_settings(run: Path) -> None:
