@@ -37,7 +37,7 @@ class Direct(FeedbackPathway):
         nonlinearity: `relu` after every feedback layer (published), or `linear`.
         depth: feedback layers of each site's private pathway; `width` is that of the hidden ones.
         strength: initial b of every site. `learn_strength=False` freezes it.
-        feedback: `learned`; `random` (fixed at birth, the feedback-alignment control); `none`
+        feedback: `learned`; `random` (drawn once, the feedback-alignment control); `none`
             (hidden sites hear nothing: p is their own activity).
         gate: `none` (published), or `derivative`: the drive is carried back through the unit's own
             norm and nonlinearity, as in direct feedback alignment.
@@ -46,6 +46,9 @@ class Direct(FeedbackPathway):
         hidden_seed: `signed`, or the control `magnitude` (hidden sites hear only |s|).
         detach_error: treat the error as a constant in the meta-gradient, as the reference code's
             classifier does.
+
+    Raises:
+        ValueError: for an option that is none of its choices, or a pathway without layers or units.
     """
 
     def __init__(
@@ -64,8 +67,11 @@ class Direct(FeedbackPathway):
         detach_error: bool = False,
     ) -> None:
         super().__init__()
-        if depth < 1:
-            raise ValueError(f"depth is {depth}; a feedback pathway needs at least one layer.")
+        if depth < 1 or width < 1:
+            raise ValueError(
+                f"depth is {depth} and width {width}; a feedback pathway needs at least one layer "
+                "of one unit."
+            )
         for option, given, choices in (
             ("teaching", teaching, Teaching), ("nonlinearity", nonlinearity, Nonlinearity),
             ("feedback", feedback, Feedback), ("gate", gate, Gate), ("readout", readout, Readout),

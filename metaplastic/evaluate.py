@@ -73,6 +73,9 @@ def few_shot(
         tasks_per_batch: lifetimes at a time; the episodes do not depend on it.
         minimum: refuses fewer episodes than this, below which intervals are wide and tempting;
             lower it on purpose.
+
+    Raises:
+        ValueError: for fewer episodes than `minimum`.
     """
     if episodes < max(minimum, 1):
         raise ValueError(
@@ -111,6 +114,10 @@ def over_lifetime(
         snapshots: parts of the lifetime; by default one for each subtask, which in an incremental
             stream are the moments at which one subtask ends and the next begins.
         chunk: inner steps that are encoded at a time.
+
+    Raises:
+        ValueError: for more snapshots than steps, or for snapshots halfway of a learner that has
+            no state there.
     """
     spec = stream.spec
     parts = spec.subtasks if snapshots is None else snapshots

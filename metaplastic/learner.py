@@ -46,6 +46,10 @@ class OnlineLearner(nn.Module):
         passes: how often the stream is gone through (1 is online learning, MAML uses more).
         batch_learning: the whole support set in one step.
         unroll: checkpointing, truncation, compilation; may be changed at any time.
+
+    Raises:
+        ValueError: if a layer cannot be run or carried back through, no site of that name exists,
+            or the readout does not fit the objective; the sentence says which and what to do.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class OnlineLearner(nn.Module):
         objective: Objective,
         *,
         encoder: nn.Module | None = None,
-        plastic: Sequence[str] | int | None = None,
+        plastic: Sequence[str] | str | int | None = None,
         birth: Birth | None = None,
         birth_at_test: Birth | None = None,
         passes: int = 1,

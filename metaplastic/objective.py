@@ -34,7 +34,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Classification over `outputs` label slots; targets are class indices."""
+    """Classification over `outputs` label slots; targets are class indices.
+
+    Raises:
+        ValueError: from its methods, for targets that are real numbers.
+    """
 
     outputs: int
 
@@ -85,7 +89,11 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """Regression onto `outputs` real numbers; the loss is the mean over them."""
+    """Regression onto `outputs` real numbers; the loss is the mean over them.
+
+    Raises:
+        ValueError: from its methods, for targets that are not real or lack the axis of outputs.
+    """
 
     outputs: int
 

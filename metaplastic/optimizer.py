@@ -41,6 +41,9 @@ def make_optimizer(
             group that this learner does not have is allowed, so that one preset fits many.
         kind: a class of `torch.optim` or its name.
         options: given to the optimizer as they are (`betas`, `weight_decay`, ...).
+
+    Raises:
+        ValueError: for an unknown group or optimizer, a rate below 0, or nothing left to learn.
     """
     make = _optimizer_class(kind)
     _check_names(rates, "rates")
@@ -110,6 +113,9 @@ def make_schedule(
         groups: names of the groups it applies to (all of them by default); the others keep their
             rates. The published FLP code decays the weights only: `kind="multistep",
             milestones=(1500, 2500, 3500), gamma=0.3, groups=("weights",)`.
+
+    Raises:
+        ValueError: for an unknown kind or group, or numbers that make no schedule.
     """
     if kind not in SCHEDULES:
         raise ValueError(f"There is no schedule {kind!r}.{_nearest(kind, SCHEDULES)}")

@@ -41,6 +41,9 @@ class PlasticityRule(nn.Module, ABC):
             `bounded`, it is `limit * tanh(parameter)`, so no meta-step can leave the stable range.
         limit: the bound of `bounded`.
         learn: `False` freezes all rates.
+
+    Raises:
+        ValueError: for an unknown choice, or a first rate that the scale cannot express.
     """
 
     moves_bias = False  # does the rule change biases as well? FLP's rules do not

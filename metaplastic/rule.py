@@ -30,6 +30,9 @@ class LearningRule(nn.Module):
         hidden_multiplier: multiplies the change of every plastic site but the last one; the FLP
             code's classifier uses 100.
         reduction: `mean` or `sum` over the examples of a step.
+
+    Raises:
+        ValueError: for another reduction, and from `attach` if a learner has this rule already.
     """
 
     def __init__(

@@ -91,6 +91,8 @@ class Stack:
         names = list(self.sites)
         if plastic is None:
             plastic = len(names)
+        if isinstance(plastic, str):  # which is a sequence of names, of one letter each
+            plastic = [plastic]
         if isinstance(plastic, int):
             if not 1 <= plastic <= len(names):
                 raise ValueError(

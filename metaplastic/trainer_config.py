@@ -12,7 +12,11 @@ OnDivergence = Literal["skip", "stop"]
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How long, how much at a time, and what to do when it goes wrong."""
+    """How long, how much at a time, and what to do when it goes wrong.
+
+    Raises:
+        ValueError: for a number that no run can have.
+    """
 
     steps: int = 10_000  # meta-steps
     tasks: int = 8  # lifetimes per meta-step

@@ -34,6 +34,9 @@ class Unroll:
         compile: compile inner steps with `torch.compile`, a few at a time; checked against the
             uncompiled meta-gradient once, with a warning and a fall back where they differ or
             where there is no compiler.
+
+    Raises:
+        ValueError: for fewer than 1 step.
     """
 
     checkpoint_every: int | None = None

@@ -211,3 +211,8 @@ def test_meta_training_lowers_the_meta_loss() -> None:
         made(lived).loss.backward()
         optimizer.step()
     assert made(lived).loss < 0.9 * before
+
+
+def test_one_name_of_a_plastic_site_needs_no_list() -> None:
+    made = learner(dense(4, 5, 2), flp(), plastic="2")
+    assert [site.name for site in made.sites] == ["2"]

@@ -47,7 +47,11 @@ def test_two_processes_at_once_decode_once(kept: Path) -> None:
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(said) == ["", "decoded\n"]
-    assert sorted(file.name for file in kept.iterdir()) == ["made.npy", "made.npy.lock", "made.sha256"]
+    assert sorted(file.name for file in kept.iterdir()) == [
+        "made.npy",
+        "made.npy.lock",
+        "made.sha256",
+    ]
 
 
 def test_a_decoder_that_fails_leaves_nothing_behind(kept: Path) -> None:
