@@ -15,6 +15,8 @@ from experiments.presets import STREAM, TEST, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
 from metaplastic import OnlineLearner, TaskStream
+from metaplastic.feedback import FeedbackPathway
+from metaplastic.plasticity import PlasticityRule
 from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
@@ -110,6 +112,24 @@ def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
             "return an OnlineLearner."
         )
     return learner
+
+
+def own_classes(source: Mapping[str, Any]) -> list[type]:
+    """The rules and pathways that the method of a rule file made for itself.
+
+    `source` is the file's provenance. A file may name a method, but only one that stands among
+    ours is looked into, so reading a stranger's file runs nothing of the stranger's.
+    """
+    name = str(source.get("method", "")).partition(" ")[0]
+    if name not in methods():
+        return []
+    return [
+        value
+        for value in vars(import_module(f"experiments.methods.{name}")).values()
+        if isinstance(value, type)
+        and issubclass(value, (PlasticityRule, FeedbackPathway))
+        and not value.__module__.startswith("metaplastic.")
+    ]
 
 
 def build_rates(config: Train, stream: TaskStream, groups: Mapping[str, Any]) -> dict[str, float]:

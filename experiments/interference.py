@@ -80,15 +80,15 @@ def measured(config: Interfere, rule: Path) -> list[dict[str, Any]]:
     """One record for each moment and each kind of update."""
     import torch
 
-    from experiments.build import build_stream, require_device
-    from metaplastic.artifact import from_pretrained
+    from experiments.build import build_stream, own_classes, require_device
+    from metaplastic.artifact import from_pretrained, read_config
     from metaplastic.interference import interference
     from metaplastic.lifetimes import lifetimes_of
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
-    learner = from_pretrained(rule, device=config.device)
+    learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, "test")
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     records = []

@@ -68,7 +68,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.build import build_stream, require_device
+    from experiments.build import build_stream, own_classes, require_device
     from experiments.curves import draw_lifetimes
     from experiments.testing import judge
     from metaplastic.artifact import from_pretrained
@@ -76,7 +76,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
-    learner = from_pretrained(config.rule, device=config.device)
+    learner = from_pretrained(config.rule, own_classes(source), config.device)
     stream = build_stream(config, split)
     require_fit(source.get("spec", {}), record_of(stream.spec))
     folder = config.out or config.rule.parent / "test"
