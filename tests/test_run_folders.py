@@ -15,7 +15,6 @@ from experiments.plots import Curve, draw_lines, draw_statistics, smooth
 from experiments.progress import progress
 from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
-from experiments.sinks import extra_sinks, needed
 from experiments.tables import mean_and_interval
 
 PNG = b"\x89PNG"
@@ -194,27 +193,3 @@ def test_a_band_is_students_interval_over_runs_or_that_of_a_runs_lifetimes() -> 
 def test_a_run_without_a_rule_draws_no_statistics(tmp_path: Path) -> None:
     draw_statistics(tmp_path / "rule.png", [{"step": 1, "loss": 1.0}])
     assert not list(tmp_path.iterdir())
-
-
-def test_a_missing_logger_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)  # an import then fails
-    with pytest.raises(ConfigError, match="pip install wandb, or leave the flag out"):
-        needed("wandb")
-
-
-@pytest.mark.filterwarnings("default")  # protobuf's own deprecations
-def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="the log extra is not installed")
-    (sink,) = extra_sinks(("tensorboard",), tmp_path, "run", {}, "offline")
-    sink.log(1, {"loss": 0.5, "diverged": "1.weight"})
-    sink.close()
-    assert list((tmp_path / "tensorboard").glob("events*"))
-
-
-@pytest.mark.filterwarnings("default")
-def test_wandb_stays_offline(tmp_path: Path) -> None:
-    pytest.importorskip("wandb", reason="the log extra is not installed")
-    (sink,) = extra_sinks(("wandb",), tmp_path, "run", {"steps": 1}, "offline")
-    sink.log(1, {"loss": 0.5})
-    sink.close()
-    assert list((tmp_path / "wandb").glob("offline-run-*"))
