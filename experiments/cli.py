@@ -135,7 +135,7 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     if type(error).__module__.split(".")[0] in OURS:
         return text
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full ({error.filename or 'while writing'}): make room."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."

@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space on the disk, none within the quota, or none for a file of that size."""
+
+
 class DiskFullError(OSError):
     """The disk, or the quota on it, has no room for what was to be written."""
 
@@ -26,7 +30,7 @@ def saying_when_full(path: Path, stands: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise DiskFullError(
             error.errno, f"The disk is full: {path} could not be written. {stands} Free some space."

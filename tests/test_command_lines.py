@@ -147,12 +147,13 @@ def test_a_failure_of_another_library_is_a_sentence_too(
         cli.run(main, ["--debug"])
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(argv: object) -> None:
         with saying_when_full(tmp_path, "The run is intact."):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
     with pytest.raises(SystemExit):
         cli.run(main, [])
