@@ -36,6 +36,15 @@ def data_folder(root: str | Path | None) -> Path | None:
     return Path(named).expanduser() if named else None
 
 
+def missing_folder(root: str | Path | None) -> str:
+    """Says so, for a sentence on missing data, where the named folder itself does not exist."""
+    folder = data_folder(root)
+    if folder is None or folder.is_dir():
+        return ""
+    named = "root" if root else "METAPLASTIC_DATA"
+    return f" ({named} names {str(folder)!r}, which is not a folder)"
+
+
 def cache_folder() -> Path:
     """Where decoded and downloaded data is kept; made if missing."""
     folder = Path(os.environ.get("METAPLASTIC_CACHE") or "~/.cache/metaplastic").expanduser()

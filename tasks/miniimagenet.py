@@ -30,6 +30,7 @@ from tasks.data import (
     cached,
     data_folder,
     fingerprint,
+    missing_folder,
     one_of,
     read_picture,
 )
@@ -79,9 +80,9 @@ class MiniImageNet(FewShotImages):
             ]
             return _kept(fingerprint(listed, state), partial(_from_jpegs, classes))
         raise DataError(
-            f"mini-ImageNet is not in {str(folder)!r}; set METAPLASTIC_DATA to a folder with "
-            f"miniimagenet/{PICKLES[self.split][0]}, or with miniimagenet/{listed.name} and the "
-            "JPEGs it lists in miniimagenet/images."
+            f"mini-ImageNet is not in {str(folder)!r}{missing_folder(self.root)}; set "
+            f"METAPLASTIC_DATA to a folder with miniimagenet/{PICKLES[self.split][0]}, or with "
+            f"miniimagenet/{listed.name} and the JPEGs it lists in miniimagenet/images."
         )
 
     def finish(self, x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from tasks.data import (
     data_folder,
     fingerprint,
     locked,
+    missing_folder,
     one_of,
     read_picture,
     whole,
@@ -127,8 +128,8 @@ def _archive(part: str, root: str | None) -> Path:
         return path
     if root is not None:
         raise DataError(
-            f"{root!r} has no omniglot/{part}.zip; put the official archive there, from "
-            f"{SOURCE}/{part}.zip, or leave root out to download it."
+            f"{root!r} has no omniglot/{part}.zip{missing_folder(root)}; put the official archive "
+            f"there, from {SOURCE}/{part}.zip, or leave root out to download it."
         )
     path = cache_folder() / "omniglot" / f"{part}.zip"
     with locked(path):
@@ -145,8 +146,8 @@ def _download(url: str, md5: str) -> bytes:
             content: bytes = reply.read()
     except OSError as error:
         raise DataError(
-            f"Omniglot is not at hand and {url} cannot be reached ({error}); set METAPLASTIC_DATA "
-            "to a folder that contains omniglot/images_background.zip and "
+            f"Omniglot is not at hand{missing_folder(None)} and {url} cannot be reached ({error}); "
+            "set METAPLASTIC_DATA to a folder that contains omniglot/images_background.zip and "
             "omniglot/images_evaluation.zip, or use the stream glyphs, which needs no file."
         ) from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:

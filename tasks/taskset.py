@@ -43,6 +43,11 @@ class FromTaskset:
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("iid", "by_class"))
+        if not callable(getattr(self.taskset, "sample", None)):
+            raise ValueError(
+                f"taskset is of type {type(self.taskset).__name__}, which has no method sample; it "
+                "must be something whose sample() gives one task, (x, y)."
+            )
 
     @cached_property
     def _probe(self) -> Tensor:

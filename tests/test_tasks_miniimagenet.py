@@ -143,6 +143,12 @@ def test_a_missing_copy_says_what_to_supply(folder: Path) -> None:
         _ = stream(split="test").images
 
 
+def test_a_data_folder_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METAPLASTIC_DATA", "nowhere")
+    with pytest.raises(DataError, match=r"METAPLASTIC_DATA names 'nowhere', which is not a folder"):
+        _ = stream().images
+
+
 def test_normalize_gives_imagenets_mean_and_deviation(folder: Path) -> None:
     write_jpegs(folder, made_pictures())
     plain = stream().sample(1, torch.Generator().manual_seed(0)).query_x

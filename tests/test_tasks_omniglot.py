@@ -123,6 +123,9 @@ def test_a_damaged_archive_is_refused_in_one_sentence(made: Path, damage: str) -
 def test_a_folder_without_the_archives_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no omniglot/images_background.zip; put the official"):
         _ = Omniglot(root=str(tmp_path)).images
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"zip \(root names '.*nowhere', which is not a folder\);"):
+        _ = Omniglot(root=nowhere).images
 
 
 def test_no_data_and_no_network_says_what_to_do(
@@ -133,6 +136,10 @@ def test_no_data_and_no_network_says_what_to_do(
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     with pytest.raises(DataError, match=r"no network.*set METAPLASTIC_DATA.*stream glyphs"):
+        _ = Omniglot().images
+    monkeypatch.setenv("METAPLASTIC_DATA", "nowhere")
+    said = r"not at hand \(METAPLASTIC_DATA names 'nowhere', which is not a folder\) and https"
+    with pytest.raises(DataError, match=said):
         _ = Omniglot().images
 
 

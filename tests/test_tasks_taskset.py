@@ -73,6 +73,11 @@ def test_the_generator_alone_decides_and_global_generators_are_put_back() -> Non
     assert not torch.equal(first.support_x, stream.sample(3, seeded(8)).support_x)
 
 
+def test_what_is_no_taskset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"is of type object, which has no method sample; it must"):
+        FromTaskset(taskset=object())  # type: ignore[arg-type]
+
+
 def test_a_taskset_that_is_not_few_shot_classification_is_refused() -> None:
     with pytest.raises(ValueError, match="one integer label for each example"):
         _ = FromTaskset(taskset=FakeTaskset(labels=float)).spec
