@@ -83,7 +83,8 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     label = source.get("method", config.rule.name)
     result = judge(learner, stream, config, folder) | {"method": label}
-    write_json(folder / "result.json", {**result, "settings": record(config)})
+    lived_on = getattr(stream, "split", split)  # which the settings of meta-training do not say
+    write_json(folder / "result.json", {**result, "split": lived_on, "settings": record(config)})
     draw_lifetimes(folder / "plots", {label: [result]})
     print(as_markdown(rows({label: [result]})))
     low, high = result["interval"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,8 @@ def test_a_rule_is_tested_on_what_it_never_met(tmp_path: Path, lived_on: list[st
         lived_on.clear()
         stream = ["--stream", *options] if options else []
         meta_test.main([str(tmp_path / name / "rule"), "--episodes", "4", *stream])
+        result = json.loads((tmp_path / name / "test" / "result.json").read_text())
+        assert set(lived_on) == {result["split"]}
         return set(lived_on)
 
     assert splits("other") == {"test"}
