@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No space on the disk, none within the quota, or none for a file of that size."""
 
