@@ -12,22 +12,11 @@ from typing import NamedTuple, TypeGuard
 
 from torch import Tensor, nn
 
-from metaplastic.patches import check_unfolds
-from metaplastic.pullback import POINTWISE, per_example, pull_layer
+from metaplastic.layers import KEEPS_UNITS, check_apart, check_layer
+from metaplastic.pullback import per_example, pull_layer
 from metaplastic.site import Site
 
 FastWeights = dict[str, Tensor]
-
-KEEPS_UNITS = (*POINTWISE, nn.GroupNorm, nn.LayerNorm)
-REFUSED = {
-    nn.modules.batchnorm._BatchNorm: "mixes the statistics of different lifetimes. Use GroupNorm "
-    "or LayerNorm,",
-    nn.modules.dropout._DropoutNd: "draws anew whenever a step is recomputed or carried back, so "
-    "its meta-gradient would be that of another network. Leave it out,",
-    nn.RNNBase: "cannot run with weights of its own for each lifetime. Use Linear or Conv2d,",
-    nn.MultiheadAttention: "cannot run with weights of its own for each lifetime. Use Linear,",
-    nn.Embedding: "cannot run with weights of its own for each lifetime. Use one-hot and Linear,",
-}
 
 
 class Tape(NamedTuple):
@@ -68,7 +57,7 @@ class Stack:
             )
         named = list(_flatten(network))
         for name, layer in named:
-            _check_layer(name, layer)
+            check_layer(name, layer)
         self.names = [name for name, _ in named]
         self.layers = [layer for _, layer in named]
         self.sites = {
@@ -78,7 +67,7 @@ class Stack:
         }
         if not self.sites:
             raise ValueError("The network has no Linear or Conv2d layer, so nothing could learn.")
-        _check_apart(list(self.sites.values()))
+        check_apart(list(self.sites.values()))
 
     def _activity_of(self, index: int) -> int:
         index += 1
@@ -159,37 +148,3 @@ def _flatten(network: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn
             yield from _flatten(layer, f"{prefix}{name}.")
         else:
             yield prefix + name, layer
-
-
-def _check_layer(name: str, layer: nn.Module) -> None:
-    for inside, module in layer.named_modules(prefix=name):
-        for refused, reason in REFUSED.items():
-            if isinstance(module, refused):
-                raise ValueError(
-                    f"Layer {inside!r} is a {type(module).__name__}, which {reason} or move it "
-                    "into the encoder, which is run once for all lifetimes."
-                )
-        if getattr(module, "inplace", False):
-            raise ValueError(
-                f"Layer {inside!r} is a {type(module).__name__} that writes over its input, which "
-                "a rule still has to read; use inplace=False."
-            )
-    if isinstance(layer, nn.Conv2d):
-        check_unfolds(name, layer)
-
-
-def _check_apart(sites: Sequence[Site]) -> None:
-    modules: dict[nn.Module, Site] = {}
-    keys: dict[str, Site] = {}
-    for site in sites:
-        if (first := modules.setdefault(site.module, site)) is not site:
-            raise ValueError(
-                f"Layer {site.name!r} is layer {first.name!r} again. A lifetime would give them "
-                "different weights; make a layer for each."
-            )
-        for key in (site.key, site.bias_key):
-            if (first := keys.setdefault(key, site)) is not site:
-                raise ValueError(
-                    f"The sites {first.name!r} and {site.name!r} would both keep rates as {key!r}; "
-                    "rename one of them."
-                )

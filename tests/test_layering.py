@@ -14,7 +14,7 @@ LAYERS = """
 choices disk seeding distributed buffers patches pullback geometry selectivity
 checkpoint describe sinks intervals report trainer_config
 episode provenance objective
-site stack
+site layers stack
 feedback direct plasticity
 birth unroll rule compiled
 learner

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metaplastic import Backprop, Delta, Direct, LearningRule, Oja, Unroll
+from metaplastic import Backprop, Delta, Direct, LearningRule, Oja, Stack, Unroll
 from tests.lives import dense, episodes, learner
 
 
@@ -71,3 +71,29 @@ def test_a_block_with_its_own_forward_is_one_layer_and_its_weights_are_meta_lear
     for found, needed in pairs:
         assert needed.abs().max() > 1e-3
         assert torch.allclose(found, needed, rtol=1e-9, atol=1e-12)
+
+
+class Doubled(nn.Linear):
+    """A Linear whose forward is its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Leaky(nn.ReLU):
+    """A ReLU that is none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(min=-0.1)
+
+
+@pytest.mark.parametrize("layer", [Doubled(5, 5), Leaky()], ids=["linear", "nonlinearity"])
+def test_a_layer_whose_forward_would_not_be_called_is_refused(layer: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"'1' is a .* with a forward of its own"):
+        Stack(nn.Sequential(nn.Linear(4, 5), layer, nn.Linear(5, 2)))
+
+
+def test_a_parametrized_weight_is_refused() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
+    with pytest.raises(ValueError, match="'0' has a parametrized weight"):
+        Stack(nn.Sequential(layer, nn.ReLU(), nn.Linear(5, 2)))
