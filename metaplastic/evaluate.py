@@ -7,56 +7,22 @@ meets the same lifetimes, and two learners can be compared lifetime by lifetime.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from metaplastic.episode import Episode, TaskStream
-from metaplastic.intervals import Array, Interval, interval, jsonable
+from metaplastic.intervals import Array
 from metaplastic.lifetimes import evaluating, first_met, lifetimes_of
-from metaplastic.report import ContinualReport, Mask
+from metaplastic.report import ContinualReport, FewShotReport, Mask
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
 
 CHUNK = 32  # inner steps encoded at a time: what bounds the memory of a long lifetime
-
-
-@dataclass(frozen=True)
-class FewShotReport:
-    """Loss and, for classification, accuracy of each episode, in the order they were drawn."""
-
-    losses: Array  # episodes
-    accuracies: Array | None  # episodes
-    seed: int
-
-    @property
-    def diverged(self) -> int:
-        """Episodes whose loss is not finite: it counts as infinite, and its answers as wrong."""
-        return int((~np.isfinite(self.losses)).sum())
-
-    @property
-    def loss(self) -> Interval:
-        """Mean over episodes with the normal 95% interval."""
-        return interval(self.losses)
-
-    @property
-    def accuracy(self) -> Interval | None:
-        """Mean over episodes with the normal 95% interval; None for regression."""
-        return None if self.accuracies is None else interval(self.accuracies)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able summary."""
-        found = {"loss": self.loss.to_dict()}
-        if self.accuracy is not None:
-            found["accuracy"] = self.accuracy.to_dict()
-        count = {"episodes": len(self.losses), "diverged": self.diverged, "seed": self.seed}
-        plain: dict[str, Any] = jsonable(count | found)
-        return plain
 
 
 def few_shot(

@@ -1,4 +1,4 @@
-"""The record of many lifetimes: what was known of every subtask, at every moment.
+"""The record of many lifetimes: what was known in the end, or of every subtask at every moment.
 
 Everything a continual-learning table shows is derived from one array, the error (and accuracy) of
 each lifetime, after each part of it, on each subtask.
@@ -21,6 +21,39 @@ from metaplastic.intervals import Array, Interval, interval, jsonable
 
 Mask: TypeAlias = NDArray[np.bool_]
 Measure: TypeAlias = Literal["error", "accuracy"]
+
+
+@dataclass(frozen=True)
+class FewShotReport:
+    """Loss and, for classification, accuracy of each episode, in the order they were drawn."""
+
+    losses: Array  # episodes
+    accuracies: Array | None  # episodes
+    seed: int
+
+    @property
+    def diverged(self) -> int:
+        """Episodes whose loss is not finite: it counts as infinite, and its answers as wrong."""
+        return int((~np.isfinite(self.losses)).sum())
+
+    @property
+    def loss(self) -> Interval:
+        """Mean over episodes with the normal 95% interval."""
+        return interval(self.losses)
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Mean over episodes with the normal 95% interval; None for regression."""
+        return None if self.accuracies is None else interval(self.accuracies)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able summary."""
+        found = {"loss": self.loss.to_dict()}
+        if self.accuracy is not None:
+            found["accuracy"] = self.accuracy.to_dict()
+        count = {"episodes": len(self.losses), "diverged": self.diverged, "seed": self.seed}
+        plain: dict[str, Any] = jsonable(count | found)
+        return plain
 
 
 @dataclass(frozen=True)

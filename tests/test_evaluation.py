@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from metaplastic import Backprop, Delta, Episode, LearningRule, OnlineLearner, objective_for
 from metaplastic.episode import StreamSpec
-from metaplastic.evaluate import FewShotReport, few_shot, over_lifetime
+from metaplastic.evaluate import few_shot, over_lifetime
 from metaplastic.intervals import Kind
 from metaplastic.objective import CrossEntropy, MeanSquaredError
-from metaplastic.report import ContinualReport
+from metaplastic.report import ContinualReport, FewShotReport
 from metaplastic.seeding import seeded
 from tests.small_runs import Clusters, small_learner
 
