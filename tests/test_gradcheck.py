@@ -155,6 +155,10 @@ CASES |= {
     "first and last": flp(options={"plastic": ["0", "4"]}, teaching="error"),
     "an encoder": lambda: encoded(teaching="error"),
     "redrawn": flp(options={"birth": Birth("redrawn", "redrawn")}, teaching="error"),
+    "zeroed hidden layers": flp(options={"birth": Birth("zeroed", "learned")}, teaching="error"),
+    "all of the support in one step, ten passes": flp(
+        options={"batch_learning": True, "passes": 10}, lived={"steps": 2}, teaching="error"
+    ),
     "zeroed readout": flp(options={"birth": Birth("learned", "zeroed")}, teaching="error"),
     "rows redrawn": flp(options={"birth": Birth("learned", "rows")}, network=lambda: dense(3, 3, 4),
                         lived={"outputs": 2}, teaching="error"),

@@ -19,9 +19,11 @@ from metaplastic import (
     FeedbackPathway,
     Hebb,
     LearningRule,
+    NormalizedHebb,
     Oja,
     OnlineLearner,
     PlasticityRule,
+    StableOja,
     Unroll,
 )
 from tests.lives import apart, convolutional, dense, episodes, learned, learner, meta_gradient
@@ -123,6 +125,23 @@ def test_a_compiled_lifetime_is_the_eager_one(rule: Rule) -> None:
     assert apart(compiled[1], eager[1]) < 1e-12
     with torch.no_grad():
         assert torch.allclose(made(lived).prediction, eager[0].prediction, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("plasticity", "network"),
+    [(StableOja, lambda: dense(4, 5, 2)), (NormalizedHebb, convolutional)],
+    ids=["stable-oja", "normalized-hebb, convolutions"],
+)
+def test_compiled_error_teaching_is_the_eager_one(
+    plasticity: type[PlasticityRule], network: Callable[[], nn.Sequential]
+) -> None:
+    rule = LearningRule(Direct(teaching="error", gate="derivative"), plasticity(rate=0.05))
+    made = learner(network(), rule)
+    shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (4,)
+    lived = episodes(shape=shape, steps=1)
+    eager = meta_gradient(made, lived)
+    made.unroll = Unroll(compile=True)
+    assert apart(meta_gradient(made, lived), eager) < 1e-12
 
 
 def test_compiled_and_checkpointed_lifetimes_agree_too() -> None:
