@@ -18,7 +18,8 @@ Found = Mapping[str, Sequence[Mapping[str, Any]]]
 def draw_matrices(path: Path, found: Found) -> None:
     """A row a rule, a column a moment and kind of update; one scale of color for all."""
     matrices = [[np.array(row["matrix"]) for row in rows] for rows in found.values()]
-    largest = max(float(np.abs(matrix).max()) for row in matrices for matrix in row) or 1.0
+    sizes = np.abs(np.concatenate([matrix.ravel() for row in matrices for matrix in row]))
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0.0)) or 1.0
     scale = SymLogNorm(linthresh=largest / 1000, vmin=-largest, vmax=largest)
     columns = len(matrices[0])
     size = (1.6 * columns + 1, 1.7 * len(matrices) + 0.6)

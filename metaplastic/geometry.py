@@ -11,11 +11,6 @@ from torch import Tensor
 TOUCHED = 1e-3  # of an update's largest change: smaller ones are not counted as touching
 
 
-def dots(updates: Tensor) -> Tensor:
-    """Inner products of all pairs: `tasks updates numbers` -> `tasks updates updates`."""
-    return updates @ updates.mT
-
-
 def cosines(updates: Tensor) -> Tensor:
     """Cosines of all pairs, in [-1, 1]; NaN where an update is zero."""
     unit = updates / updates.norm(dim=-1, keepdim=True)  # 0 / 0, which is NaN
@@ -52,8 +47,10 @@ def effective_rank(matrices: Tensor) -> Tensor:
     """How many directions share the work: `(sum s^2)^2 / sum s^4` over singular values s.
 
     The participation ratio: r for r equal singular values, 1 for a single outer product.
-    `... post pre` -> `...`; NaN for a zero matrix.
+    `... post pre` -> `...`; NaN for a zero matrix, or one that is not finite.
     """
+    finite = matrices.isfinite().all(-1).all(-1)
+    matrices = matrices.where(finite[..., None, None], 0.0)
     power: Tensor = torch.linalg.svdvals(matrices).square()
     total: Tensor = power.sum(-1)
     return total.square() / power.square().sum(-1)

@@ -19,7 +19,7 @@ from metaplastic.episode import Episode
 from metaplastic.geometry import angles, cosines, effective_rank, overlaps
 from metaplastic.lifetimes import evaluating
 from metaplastic.stack import FastWeights
-from metaplastic.trials import as_long, gradients_of, losses_after, only, rule_updates
+from metaplastic.trials import as_long, gradients_of, losses_after, only, rule_updates, sites_of
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
@@ -93,7 +93,7 @@ class Interference:
         """
         same = self._same & ~torch.eye(len(self.examples), dtype=torch.bool)
         found = {}
-        for site in dict.fromkeys(name.rpartition(".")[0] for name in self.updates):
+        for site in sites_of(self.updates):
             moved = [name for name in self.updates if name.rpartition(".")[0] == site]
             rows, against = (
                 torch.cat([values[name].flatten(2) for name in moved], -1)

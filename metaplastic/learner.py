@@ -110,8 +110,9 @@ class OnlineLearner(nn.Module):
 
     def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
         """The plastic weights at the start of the lifetimes with these labels and seeds."""
-        self._check(support_y)
         birth = self.birth_in_training if self.training else self.birth_at_test
+        if birth.readout == "rows":
+            self._check(support_y)
         return born(birth, self.sites, support_y, seed)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:

@@ -67,7 +67,10 @@ class CrossEntropy:
         return (prediction.argmax(-1) == target).to(prediction.dtype)
 
     def check_labels(self, target: Tensor) -> None:
-        """Raise ValueError unless all labels are slots. Reads their values, so it is asked once."""
+        """Raise ValueError unless all labels are slots.
+
+        It reads their values, so it is asked once for a lifetime, not in every step.
+        """
         self._check(target)
         if torch.compiler.is_compiling() or not target.numel():
             return

@@ -22,9 +22,7 @@ class TrainerConfig:
     tasks: int = 8  # lifetimes per meta-step
     micro_batch: int | None = None  # lifetimes per forward pass; None: all of them
     clip: float | None = None  # largest global norm of the meta-gradient
-    on_divergence: OnDivergence = (
-        "skip"  # a meta-step that is not finite is skipped, or ends the run
-    )
+    on_divergence: OnDivergence = "skip"  # or "stop": what an unusable meta-step leads to
     loss_limit: float | None = None  # a lifetime whose loss is above it counts as diverged
     max_skipped: int = 10  # the run stops when this many meta-steps in a row are unusable
     save_every: int = 500  # meta-steps between checkpoints

@@ -6,7 +6,7 @@ that moment, `tasks *weight`; updates and gradients are `tasks examples *weight`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -70,22 +70,31 @@ def losses_after(
 
 
 def as_long(gradients: FastWeights, updates: FastWeights) -> FastWeights:
-    """Steps down the gradient, each as long as the rule's own update of that parameter."""
+    """Steps down the gradient, each as long as the rule's own update of that site."""
     found = {}
-    for name, update in updates.items():
-        gradient = gradients[name]
-        length = gradient.flatten(2).norm(dim=-1)
-        scale = torch.where(length > 0, update.flatten(2).norm(dim=-1) / length, 0.0)
-        found[name] = -gradient * scale.view(*scale.shape, *[1] * (gradient.dim() - 2))
+    for site in sites_of(updates):
+        names = [name for name in updates if name.rpartition(".")[0] == site]
+        ours, length = (
+            torch.cat([values[name].flatten(2) for name in names], -1).norm(dim=-1)
+            for values in (updates, gradients)
+        )
+        scale = torch.where(length > 0, ours / length, 0.0)
+        for name in names:
+            missing = gradients[name].dim() - scale.dim()
+            found[name] = -gradients[name] * scale.view(*scale.shape, *[1] * missing)
     return found
+
+
+def sites_of(updates: Mapping[str, Tensor]) -> list[str]:
+    """The sites whose parameters are among these, each once, in order."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in updates))
 
 
 def only(updates: FastWeights, sites: Sequence[str]) -> FastWeights:
     """The updates of these sites; the others keep their weights."""
-    names = {name.rpartition(".")[0] for name in updates}
+    names = sites_of(updates)
     if unknown := [site for site in sites if site not in names]:
         raise ValueError(
-            f"{unknown[0]!r} is not a plastic site of this learner, which has "
-            f"{', '.join(sorted(names))}."
+            f"{unknown[0]!r} is not a plastic site of this learner, which has {', '.join(names)}."
         )
     return {n: update for n, update in updates.items() if n.rpartition(".")[0] in sites}
