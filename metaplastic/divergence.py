@@ -30,7 +30,7 @@ class DivergenceError(RuntimeError):
 
 
 class DivergenceWarning(RuntimeWarning):
-    """A meta-step was skipped: a lifetime or a meta-gradient is not finite."""
+    """A meta-step was skipped: a lifetime or its meta-gradient could not be used."""
 
 
 @dataclass(frozen=True)
