@@ -101,6 +101,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
     words = as_argv(run)
     if folder.config.exists():
         words = ["--runs", str(run.runs), "--name", run.run_name, "--resume"]
+        words += ["--data", str(run.data)] if run.data is not None else []  # it may have moved
     log = _log(run)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     log.parent.mkdir(parents=True, exist_ok=True)
