@@ -76,6 +76,8 @@ def draw_lines(
     drawn = drawn[np.isfinite(drawn)]
     if log_y and drawn.size and 0 < WORTH_A_LOG * drawn.min() < drawn.max():
         axes.set_yscale("log")
+        # An interval may reach down to almost 0, and would have the axis span decades of nothing.
+        axes.set_ylim(bottom=drawn.min() / 2)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     finish(axes, x, y, title)
     if len(curves) > 1:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from experiments import curves, run_folder
+from experiments import curves, plots, run_folder
 from experiments.plots import Curve, draw_lines, draw_statistics, smooth
 from experiments.progress import progress
 from experiments.registry import ConfigError
@@ -179,6 +180,22 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
     }  # fmt: skip
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(PNG if path.suffix == ".png" else b"%PDF")
+
+
+def test_an_interval_that_reaches_0_does_not_stretch_a_logarithmic_axis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    curve = Curve([1, 2], [[90.0, 1.0], [100.0, 1.2], [110.0, 2.079]])
+    low, _ = curve.band() or ([], [])
+    assert 0 < low[1] < 1e-3
+    draw_lines(tmp_path / "lines.png", {"flp": curve}, "x", "y", log_y=True)
+    (axes,) = drawn[0].axes
+    assert axes.get_yscale() == "log"
+    bottom, top = axes.get_ylim()
+    assert bottom == 1.0 / 2
+    assert 110 < top < 1000
 
 
 def test_a_band_is_students_interval_over_runs_or_that_of_a_runs_lifetimes() -> None:
