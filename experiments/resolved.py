@@ -20,9 +20,13 @@ def resolved(config: Train, learner: OnlineLearner, stream: TaskStream) -> dict[
     groups = learner.parameter_groups()
     root = getattr(stream, "root", config.data)
     folder = data_folder(root)
+    test = build_stream(config, "test")
     return {
         "train_stream": _fields(stream),
-        "test_stream": _fields(build_stream(config, "test")),
+        "test_stream": _fields(test),
+        # Only its spec reads the data of a stream, and refuses lifetimes that it cannot supply.
+        "train_spec": dataclasses.asdict(stream.spec),
+        "test_spec": dataclasses.asdict(test.spec),
         "data": None if folder is None else str(folder.absolute()),
         "method": config.method,
         "options": _defaults(config.method) | given_options(config),

@@ -151,6 +151,8 @@ def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tupl
     require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
     if config.resume:
+        # First, because a result without its settings would pass for that of the new ones.
+        folder.result.unlink(missing_ok=True)
         write_json(folder.config, settings)
         folder.complete()
     else:

@@ -15,6 +15,7 @@ import torch
 from metaplastic import checkpoint
 from metaplastic.checkpoint import CheckpointError, CheckpointWarning
 from metaplastic.disk import DiskFullError
+from metaplastic.identity import check_identity
 from metaplastic.sinks import DurableSink, JsonLines, Sink
 from tests.small_runs import small_run
 from tests.test_trainer import require_same_run
@@ -152,3 +153,17 @@ def test_nothing_in_the_house_unpickles() -> None:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).split(".")[-1]
                 assert name not in ("broadcast_object_list", "all_gather_object"), path
+
+
+@pytest.mark.parametrize("kind", ["constant", "multistep", "exponential", "cosine", "linear"])
+@pytest.mark.parametrize("noted", [8, None])
+def test_a_run_may_become_longer_where_its_rates_do_not_depend_on_its_length(
+    kind: str, noted: int | None
+) -> None:
+    before, now = ({"schedule": {"kind": kind, "steps": steps}} for steps in (noted, 20))
+    if kind in ("cosine", "linear"):
+        with pytest.raises(CheckpointError, match=f"schedule.steps was {noted} and is now 20"):
+            check_identity(before, now)
+    else:
+        check_identity(before, now)
+        check_identity(now, before)

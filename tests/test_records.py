@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from experiments import compare, meta_train
+from experiments import compare, meta_train, training
 from experiments.build import build_learner, build_stream
 from experiments.config import Train
 from experiments.registry import method_options
@@ -76,3 +76,33 @@ def test_a_run_of_before_there_was_a_loss_limit_goes_on_and_is_kept(tmp_path: Pa
     finished = folder.result.stat().st_mtime_ns
     compare.main([*TINY, "--methods", "flp", "--seeds", "1", "--runs", str(tmp_path)])
     assert folder.result.stat().st_mtime_ns == finished
+
+
+def test_a_run_that_goes_on_for_longer_has_no_result_until_it_has_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*TINY, *words, "--schedule", "constant"])
+    folder = RunFolder(tmp_path / "run")
+    assert folder.results()["steps"] == 3
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            meta_train.main([*words, "--resume", "--steps", "5"])
+    assert folder.recorded()["steps"] == 5
+    assert not folder.result.exists()
+    meta_train.main([*words, "--resume"])
+    assert folder.results()["steps"] == 5
+
+
+def test_lifetimes_that_the_test_cannot_supply_are_refused_before_any_is_lived(
+    tmp_path: Path,
+) -> None:
+    words = [*TINY, "--task", "glyphs", "--stream", "ways=500", "--runs", str(tmp_path)]
+    with pytest.raises(ValueError, match="ways is 500; this split has 400 classes"):
+        meta_train.main([*words, "--name", "run"])
+    assert not list(tmp_path.iterdir())
