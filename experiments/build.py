@@ -21,6 +21,8 @@ from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
 """The splits that a rule may be judged on."""
+SEEN_WITH = {"background": ("validation",), "paper": ("validation",)}
+"""The splits of `HELD_OUT` that share classes with one that a rule may be meta-trained on."""
 IN_TRAINING = ("split", "overlap", "remember")
 """Options that let meta-training see what a test must not; they never reach one."""
 
@@ -75,6 +77,35 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         if split == "train" or name not in IN_TRAINING:
             chosen[name] = value
     return kind(**chosen)  # type: ignore[no-any-return]
+
+
+def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
+    """The split that a command line names, refusing what would make no test of a rule.
+
+    `config` has the options of that command line alone, `source` is the provenance of the rule.
+    """
+    options = split_options("--stream", config.stream)
+    split, trained = options.pop("split", "test"), trained_on(source)
+    if split not in HELD_OUT or split in (trained, *SEEN_WITH.get(trained, ())):
+        raise ConfigError(
+            f"--stream split={split} may have been meta-trained on: a rule is judged on "
+            f"what it never met, {', '.join(HELD_OUT)}."
+        )
+    for name in IN_TRAINING:
+        if name in options:
+            raise ConfigError(
+                f"--stream {name}= is for meta-training alone: leave it out of a test."
+            )
+    return split
+
+
+def trained_on(source: Mapping[str, Any]) -> str:
+    """The split that a rule was meta-trained on, by its provenance."""
+    settings = source.get("settings", {})
+    options = split_options("--stream", settings.get("stream", ()))
+    own = of_preset(STREAM, settings.get("preset", ""), settings.get("task", ""))
+    # Older rule files lack the split itself; it is what their settings came to.
+    return str(source.get("split") or options.get("split") or own.get("split", "train"))
 
 
 def has_orders(task: str) -> bool:

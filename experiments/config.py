@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from typing_extensions import Doc
 
-from experiments.cli import peek
+from experiments import cli
 from experiments.limits import require_type
 from experiments.presets import TRAIN, of_preset
 from experiments.registry import methods, require
@@ -17,7 +17,7 @@ from experiments.registry import methods, require
 Preset = Literal["laptop", "paper", "tiny"]
 Order = Literal["incremental", "iid"]
 Logger = Literal["tensorboard", "wandb"]
-PRESETS = ("laptop", "paper", "tiny")
+PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ class MetaTraining(Stream):
         Doc("of the rates; published: weights x0.3 at 1500, 2500, 3500"),
     ] = "cosine"
     on_divergence: Annotated[
-        Literal["skip", "stop"], Doc("what to do with a meta-step that is not finite")
+        Literal["skip", "stop"],
+        Doc("what to do with a meta-step that cannot be used (see --loss-limit)"),
     ] = "skip"
     loss_limit: Annotated[
         float | None,
@@ -112,14 +113,30 @@ Config = TypeVar("Config", bound=Stream)
 
 def preset(config: type[Config], argv: Sequence[str]) -> Config:
     """The defaults that a command line's --preset and --task call for."""
-    name, task = peek(argv, "preset", "laptop"), peek(argv, "task", "sines")
+    name, task = cli.peek(argv, "preset", "laptop"), cli.peek(argv, "task", "sines")
     require(name, PRESETS, "a preset")
     known = {field.name for field in fields(config)}
     chosen = {key: value for key, value in of_preset(TRAIN, name, task).items() if key in known}
     if "method" in known:
-        chosen["method"] = peek(argv, "method", "flp")
+        chosen["method"] = cli.peek(argv, "method", "flp")
         require(chosen["method"], methods(), "a method")  # its options are part of --help
     return replace(config(), preset=name, task=task, **chosen)  # type: ignore[arg-type]
+
+
+def over_recorded(
+    config: type[Config], argv: Sequence[str], source: Mapping[str, Any], rule: Path
+) -> Config:
+    """A command line over the stream of the rule file `rule`, unless it names another.
+
+    `source` is the provenance of the rule. Options of the stream go on top of those recorded.
+    """
+    if cli.is_given(argv, "task") or cli.is_given(argv, "preset"):
+        return cli.parse(config, argv, preset(config, argv))
+    recorded = restore(config, source.get("settings", {}), rule)
+    asked = cli.parse(config, argv, recorded)
+    if not cli.is_given(argv, "stream"):
+        return asked
+    return replace(asked, stream=(*recorded.stream, *asked.stream))  # the last of a name counts
 
 
 def record(config: Stream) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
     python -m experiments.interference runs/A/rule runs/B/rule --moments 0 0.5 1
 
-Lives on the test split of the stream that each rule was meta-trained on.
+Lives on the test split of the stream that each rule was meta-trained on, or of another by flags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from typing_extensions import Doc
 from tyro.conf import Positional
 
 from experiments import cli
-from experiments.config import Stream, preset, record, restore
+from experiments.config import Stream, over_recorded, preset, record
 from experiments.registry import ConfigError
 from experiments.run_folder import origin, write_json
 from experiments.tables import as_markdown
@@ -51,32 +51,27 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("no rule was given: name folders that hold a config.json, RUN/rule.")
     if not all(0 <= moment <= 1 for moment in config.moments):
         raise ConfigError(f"--moments {config.moments}: a lifetime goes from 0 to 1.")
-    from metaplastic.artifact import read_config  # torch only loads once there is work to do
+    if len({rule.resolve() for rule in config.rules}) < len(config.rules):
+        raise ConfigError("a rule was given twice: name each folder once.")
+    from experiments.build import asked_split  # torch only loads once there is work to do
+    from metaplastic.artifact import read_config
 
+    sources = {rule: read_config(rule)["provenance"] for rule in config.rules}
+    splits = {rule: asked_split(config, source) for rule, source in sources.items()}
     found: dict[str, list[dict[str, Any]]] = {}
-    for rule in config.rules:
-        source = read_config(rule)["provenance"]
-        settings = source.get("settings", {})
-        own = cli.parse(Interfere, argv, restored(settings, rule, config))
-        found[labelled(source.get("method", rule.name), rule, found)] = measured(own, rule)
+    for rule, source in sources.items():
+        own = over_recorded(Interfere, argv, source, rule)
+        label = labelled(source.get("method", rule.name), rule, found)
+        found[label] = measured(own, rule, splits[rule])
     write(config, found)
 
 
-def restored(settings: Mapping[str, Any], rule: Path, config: Interfere) -> Interfere:
-    """The stream that a rule was meta-trained on, as this command's defaults."""
-    from experiments.config import Train
-
-    trained = restore(Train, settings, rule)
-    shared = Stream.__dataclass_fields__
-    return replace(config, **{name: getattr(trained, name) for name in shared})
-
-
 def labelled(method: str, rule: Path, taken: Mapping[str, Any]) -> str:
-    """The method's name, and the folder's where two rules are of one method."""
-    return f"{method} ({rule.parent.name})" if method in taken else method
+    """The method's name, and the rule's path where one of that method came before."""
+    return f"{method} ({rule})" if method in taken else method
 
 
-def measured(config: Interfere, rule: Path) -> list[dict[str, Any]]:
+def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     """One record for each moment and each kind of update."""
     import torch
 
@@ -89,7 +84,7 @@ def measured(config: Interfere, rule: Path) -> list[dict[str, Any]]:
         torch.set_num_threads(config.threads)
     require_device(config.device)
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
-    stream = build_stream(config, "test")
+    stream = build_stream(config, split)
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     records = []
     for moment in config.moments:
@@ -101,6 +96,7 @@ def measured(config: Interfere, rule: Path) -> list[dict[str, Any]]:
             distance, mean = tried.by_distance()
             records.append(
                 {
+                    "split": getattr(stream, "split", split),
                     "moment": moment, "update": update, **tried.summary(),
                     "distance": distance, "by_distance": mean,
                     "matrix": tried.change.mean(0).tolist(),

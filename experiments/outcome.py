@@ -24,6 +24,7 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     source = provenance(config.seed, stream.spec) | {
         "settings": {name: settings[name] for name in ("preset", "task", "order", "stream")},
         "spec": asdict(stream.spec),
+        "split": getattr(stream, "split", None),  # a preset's is not among the settings
         "method": label,
     }
     save_pretrained(learner, folder.rule, source)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from torch import nn
 
+from experiments.config import Preset
 from experiments.registry import ConfigError
 from metaplastic import StreamSpec
-
-Size = Literal["laptop", "paper", "tiny"]
 
 # Hidden widths of the sine networks. The paper's is the nine-layer net of both FLP and OML.
 SINE_WIDTHS = {
@@ -34,7 +32,7 @@ class Problem:
     """A stream's spec and the size of the network to meet it with."""
 
     spec: StreamSpec
-    size: Size
+    size: Preset
 
     @property
     def classification(self) -> bool:

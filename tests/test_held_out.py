@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments import meta_test, meta_train
-from experiments.build import build_stream
-from experiments.config import Train
+from experiments import interference, meta_test, meta_train
+from experiments.build import HELD_OUT, asked_split, build_stream, trained_on
+from experiments.config import PRESETS, Preset, Stream, Train
 from experiments.registry import ConfigError
-from tasks.omniglot import Omniglot
+from metaplastic.artifact import read_config, save_pretrained
+from tasks.omniglot import Omniglot, _split
 from tasks.sines import Sines
+from tests.small_runs import Clusters, small_learner
 
 
 def omniglot(split: str, *options: str, preset: str = "laptop") -> Omniglot:
@@ -90,3 +92,84 @@ def test_a_rule_is_tested_on_what_it_never_met(tmp_path: Path, lived_on: list[st
     ):
         with pytest.raises(ConfigError, match=sentence):
             splits(name, option)
+
+
+@pytest.mark.parametrize(
+    ("preset", "options"),
+    [("laptop", ["split=background"]), ("paper", []), ("tiny", ["split=paper"])],
+)
+def test_a_split_inside_that_of_meta_training_is_no_test(
+    preset: str, options: list[str], tmp_path: Path
+) -> None:
+    settings = {"preset": preset, "task": "omniglot", "order": "iid", "stream": options}
+    rule = save_pretrained(small_learner(Clusters()), tmp_path / "rule", {"settings": settings})
+    with pytest.raises(ConfigError, match="split=validation may have been meta-trained on"):
+        meta_test.main([str(rule), "--stream", "split=validation"])
+    with pytest.raises(ConfigError, match="split=validation may have been meta-trained on"):
+        interference.main([str(rule), "--stream", "split=validation"])
+
+
+def test_a_rule_file_says_which_split_it_was_meta_trained_on(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*words, "--stream", "split=validation"])
+    assert read_config(tmp_path / "run" / "rule")["provenance"]["split"] == "validation"
+
+
+ALPHABETS = [f"images_background/{alphabet}/1" for alphabet in range(964)]
+CHARACTERS = [f"images_evaluation/{alphabet}/1" for alphabet in range(659)]
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["by its record", "by its settings"])
+@pytest.mark.parametrize("option", [None, "train", "validation", "background", "paper"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_class_is_both_meta_trained_on_and_tested_on(
+    preset: Preset, option: str | None, recorded: bool
+) -> None:
+    stream = () if option is None else (f"split={option}",)
+    trained = omniglot("train", *stream, preset=preset).split
+    source = {"settings": {"preset": preset, "task": "omniglot", "stream": stream}}
+    known = {"split": trained} if recorded else {}
+    assert trained_on({**source, **known}) == trained
+    accepted = []
+    for split in HELD_OUT:
+        asked = Stream(task="omniglot", preset=preset, stream=(f"split={split}",))
+        try:
+            accepted.append(asked_split(asked, {**source, **known}))
+        except ConfigError:
+            continue
+        lived_on = omniglot(accepted[-1], preset=preset).split
+        seen, tested = (set(_split(name, ALPHABETS, CHARACTERS)) for name in (trained, lived_on))
+        assert not seen & tested
+    assert {"test", "paper_test"} <= set(accepted)
+    assert ("validation" in accepted) == (trained == "train")
+
+
+def test_options_of_a_test_go_on_top_of_those_of_meta_training(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--stream"]
+    meta_train.main([*words, "functions=4", "batch=2"])
+    rule = tmp_path / "run" / "rule"
+    options = ["--stream", "split=validation", "batch=3"]
+    meta_test.main([str(rule), "--episodes", "4", *options])
+    result = json.loads((tmp_path / "run" / "test" / "result.json").read_text())
+    assert result["split"] == "validation"
+    assert len(result["final"]) == 4
+    assert result["examples"]["x"][-1] == 4 * 2 * 3
+
+    interference.main([str(rule), "--lifetimes", "1", "--out", str(tmp_path / "out"), *options])
+    records = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"]["flp"]
+    assert {record["split"] for record in records} == {"validation"}
+    assert {len(record["matrix"]) for record in records} == {4 * 2}
+
+
+def test_a_readout_with_more_outputs_than_a_test_has_labels_is_no_misfit(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*words, "--stream", "labels=global"])
+    meta_test.main([str(tmp_path / "run" / "rule"), "--episodes", "4"])
+    recorded, tested = (
+        json.loads((tmp_path / "run" / name / "result.json").read_text()) for name in ("", "test")
+    )
+    assert tested["score"] == recorded["score"]
+    with pytest.raises(ConfigError, match="outputs = 1000, but this stream has 1200"):
+        meta_test.main(
+            [str(tmp_path / "run" / "rule"), "--episodes", "4", "--stream", "outputs=1200"]
+        )

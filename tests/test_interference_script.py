@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
     drawn = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert drawn == {"matrices.png", "distances.png"}
+
+
+def test_rules_of_one_method_keep_their_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    meta_train.main([*TINY, "--runs", "a", "--name", "run"])
+    for other in ("b", "c"):
+        shutil.copytree("a", other)
+    words = ["--lifetimes", "1", "--moments", "0", "--out", "out"]
+    interference.main(["a/run/rule", "b/run/rule", "c/run/rule", *words])
+    rules = json.loads(Path("out/interference.json").read_text())["rules"]
+    assert list(rules) == ["flp", "flp (b/run/rule)", "flp (c/run/rule)"]
+    with pytest.raises(ConfigError, match="twice"):
+        interference.main(["a/run/rule", str(tmp_path / "a" / "run" / "rule"), *words])
 
 
 def test_what_is_missing_is_asked_for() -> None:
