@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -9,12 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import (
+    Backprop,
     CrossEntropy,
+    Delta,
+    Direct,
     Episode,
+    Hebb,
     LearningRule,
     MeanSquaredError,
+    Oja,
     OnlineLearner,
 )
+
+Rule = Callable[[], LearningRule]
+RULES: dict[str, Rule] = {
+    "Oja": lambda: LearningRule(Direct(teaching="error"), Oja(rate=0.05)),
+    "Hebb": lambda: LearningRule(Direct(), Hebb(rate=0.05)),
+    "SGD, second order": lambda: LearningRule(Backprop(), Delta(rate=0.1)),
+    "SGD, first order": lambda: LearningRule(Backprop(second_order=False), Delta(rate=0.1)),
+}
 
 
 def episodes(
@@ -111,3 +125,8 @@ def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
         for tensors in ([one[name] - other[name] for name in one], other.values())
     )
     return float(difference / length)
+
+
+def the_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether not a bit differs."""
+    return all(torch.equal(one[name], other[name]) for name in one)
