@@ -70,6 +70,7 @@ def meta_train(config: Train) -> None:
             found = resolved(config, learner, stream)
             trainer.sinks = start(config, folder, sinks, trainer.step)
             write_json(folder.resolved, found)
+        # Not `fit` after the `restore` above: it would refuse a run that stopped at its first step.
         trainer.resume() if config.resume else trainer.fit()
         if world.main:
             sinks.close()  # the last metrics are on the disk, the bar is off the screen

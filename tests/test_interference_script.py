@@ -52,6 +52,17 @@ def test_rules_of_one_method_keep_their_columns(
         interference.main(["a/run/rule", str(tmp_path / "a" / "run" / "rule"), *words])
 
 
+@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+def test_a_rule_that_diverges_is_tabled_and_drawn_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta_train.main([*TINY, "--runs", str(tmp_path), "--name", "run", "--options", "rate=10"])
+    words = ["--lifetimes", "2", "--out", str(tmp_path / "out")]
+    interference.main([str(tmp_path / "run" / "rule"), *words])
+    assert "| nan " in capsys.readouterr().out
+    assert len(list((tmp_path / "out" / "plots").glob("*.png"))) == 2
+
+
 def test_what_is_missing_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="no rule was given"):
         interference.main([])

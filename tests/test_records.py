@@ -106,3 +106,12 @@ def test_lifetimes_that_the_test_cannot_supply_are_refused_before_any_is_lived(
     with pytest.raises(ValueError, match="ways is 500; this split has 400 classes"):
         meta_train.main([*words, "--name", "run"])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+def test_a_run_that_stopped_at_its_very_first_meta_step_can_go_on(tmp_path: Path) -> None:
+    words = ["--runs", str(tmp_path), "--name", "run"]
+    with pytest.raises(DivergenceError):
+        meta_train.main([*TINY, *words, "--loss-limit", "1e-6", "--on-divergence", "stop"])
+    meta_train.main([*words, "--resume", "--on-divergence", "skip"])
+    assert RunFolder(tmp_path / "run").results()["skipped"] == 3
