@@ -70,7 +70,8 @@ class Interference:
 
     def harmed(self) -> float:
         """Share of pairs from different classes whose loss the update raises."""
-        return float((self.change > 0)[~self._same].double().mean())
+        worse = (self.change > 0).to(self.change.dtype)
+        return _mean_known(worse.where(self.change.isfinite(), torch.nan)[~self._same])
 
     def by_distance(self) -> tuple[list[int], list[float]]:
         """Mean change against how much later in the stream the example came than the update's.
