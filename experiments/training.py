@@ -70,8 +70,10 @@ def meta_train(config: Train) -> None:
             found = resolved(config, learner, stream)
             trainer.sinks = start(config, folder, sinks, trainer.step)
             write_json(folder.resolved, found)
-        # Not `fit` after the `restore` above: it would refuse a run that stopped at its first step.
-        trainer.resume() if config.resume else trainer.fit()
+        if config.resume:  # `fit` would refuse a run that stopped at its first meta-step
+            trainer.resume()
+        else:
+            trainer.fit()
         if world.main:
             sinks.close()  # the last metrics are on the disk, the bar is off the screen
             finish(config, folder, learner, stream)
