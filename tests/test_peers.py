@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:learn2learn"),
 ]
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
-RATE = 0.0625  # exact in float32, so that casting a learner to float64 changes nothing
+RATE = 0.125  # exact in float32, so that casting a learner to float64 changes nothing
 
 
 def installed(name: Literal["higher", "learn2learn"]) -> Any:
@@ -33,12 +33,17 @@ def installed(name: Literal["higher", "learn2learn"]) -> Any:
         pytest.skip(str(reason))
 
 
-def by_higher(
-    network: nn.Module, encoder: nn.Module, lived: Episode, second_order: bool
-) -> list[Tensor]:
+def parts(made: OnlineLearner) -> tuple[nn.Module, nn.Module, float]:
+    """What a peer needs of a learner: its network, its encoder and its inner rate."""
+    assert made.encoder is not None
+    return made.network, made.encoder, made.rule.plasticity.initial
+
+
+def by_higher(made: OnlineLearner, lived: Episode, second_order: bool) -> list[Tensor]:
     """The query loss of each task after SGD by a differentiable optimizer."""
     higher, losses = installed("higher"), []
-    optimizer = torch.optim.SGD(network.parameters(), lr=RATE)
+    network, encoder, rate = parts(made)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate)
     for x, y, qx, qy in zip(*_of_tasks(lived), strict=True):
         with higher.innerloop_ctx(network, optimizer, copy_initial_weights=False) as (fast, inner):
             for step_x, step_y in zip(x, y, strict=True):
@@ -51,11 +56,10 @@ def by_higher(
     return losses
 
 
-def by_learn2learn(
-    network: nn.Module, encoder: nn.Module, lived: Episode, second_order: bool
-) -> list[Tensor]:
+def by_learn2learn(made: OnlineLearner, lived: Episode, second_order: bool) -> list[Tensor]:
     maml, losses = installed("learn2learn"), []
-    outer = maml(network, lr=RATE, first_order=not second_order)
+    network, encoder, rate = parts(made)
+    outer = maml(network, lr=rate, first_order=not second_order)
     for x, y, qx, qy in zip(*_of_tasks(lived), strict=True):
         fast = outer.clone()
         for step_x, step_y in zip(x, y, strict=True):
@@ -75,11 +79,13 @@ def oml(kind: str, dtype: torch.dtype, second_order: bool) -> tuple[OnlineLearne
     """A representation and a prediction part; all weights meta-learned, the rate is not.
 
     The norm has no scale of its own: here it would be frozen in a lifetime, while the peers, to
-    whom every parameter is alike, would let it learn. Four small steps, because float32 must be
-    able to tell: after six of twice the size, either peer is 1e-6 from its own answer in float64.
+    whom every parameter is alike, would let it learn. Six steps, but for convolutions in float32
+    four of half the size: after six, the peers themselves are up to 1.2e-6 from float64.
     """
+    gentle = kind == "convolutional" and dtype == torch.float32
+    steps, rate = (4, RATE / 2) if gentle else (6, RATE)
     rule = LearningRule(
-        Backprop(second_order=second_order), Delta(rate=RATE, per="shared", learn=False)
+        Backprop(second_order=second_order), Delta(rate=rate, per="shared", learn=False)
     )
     if kind == "dense":
         encoder, network, shape = nn.Sequential(nn.Linear(4, 6), nn.ReLU()), dense(6, 5, 3), (4,)
@@ -91,7 +97,7 @@ def oml(kind: str, dtype: torch.dtype, second_order: bool) -> tuple[OnlineLearne
         )  # fmt: skip
         shape = (1, 7, 7)
     made = learner(network, rule, encoder=encoder, dtype=dtype, jitter=False)
-    return made, episodes(outputs=3, shape=shape, tasks=3, steps=4, batch=2, dtype=dtype)
+    return made, episodes(outputs=3, shape=shape, tasks=3, steps=steps, batch=2, dtype=dtype)
 
 
 def meta_gradient_of(losses: list[Tensor], made: OnlineLearner) -> dict[str, Tensor]:
@@ -108,7 +114,7 @@ def test_omls_meta_gradient_is_the_peers(
     judge: str, second_order: bool, kind: str, dtype: torch.dtype
 ) -> None:
     made, lived = oml(kind, dtype, second_order)
-    losses = PEERS[judge](made.network, made.encoder, lived, second_order)
+    losses = PEERS[judge](made, lived, second_order)
     theirs = meta_gradient_of(losses, made)
     meta = made(lived)
     ours = dict(
@@ -126,7 +132,7 @@ def test_first_order_is_another_gradient(kind: str) -> None:
     for second_order in (True, False):
         torch.manual_seed(0)
         made, lived = oml(kind, torch.float64, second_order)
-        losses = by_learn2learn(made.network, made.encoder, lived, second_order)
+        losses = by_learn2learn(made, lived, second_order)
         found.append(meta_gradient_of(losses, made))
         made(lived).loss.backward()
         ours = {name: p.grad for name, p in learned(made).items() if p.grad is not None}
