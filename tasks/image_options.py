@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,10 @@ class FewShotOptions:
     pictures of a class may be learned from and asked about: (0, 15) and (15, 20) are the published
     test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
     k times has number c + k * (classes of the split).
+
+    `distort` moves every picture, learned from or asked about, by a small random affine map of its
+    own, and `elastic` bends it by a smooth random field: 0 leaves it alone, and `tasks.distort`
+    says how far 1 goes. Both are for meta-training, where they stand in for more pictures.
     """
 
     ways: int = 5
@@ -45,6 +50,8 @@ class FewShotOptions:
     support_instances: tuple[int, int] | None = None
     query_instances: tuple[int, int] | None = None
     batch: int = 1
+    distort: float = 0.0
+    elastic: float = 0.0
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("iid", "by_class"))
@@ -52,6 +59,12 @@ class FewShotOptions:
         for name in ("ways", "shots", "queries_per_class", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1.")
+        for name in ("distort", "elastic"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be 0 for none, or a finite "
+                    "strength above that."
+                )
         if self.remember < 0:
             raise ValueError(f"remember is {self.remember!r}; it must be at least 0.")
         if self.labels == "permuted" and self.remember:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from metaplastic.episode import Episode, StreamSpec
 from tasks.data import fingerprint
+from tasks.distort import distorted
 from tasks.image_options import FewShotOptions, check
 
 
@@ -52,6 +53,8 @@ class FewShotImages(FewShotOptions, ABC):
         labels = self.classes if self.labels == "global" else self.slots or self.ways
         drawn_from = (self.rotations, self._support_range, self._query_range)
         first_seen = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
+        # Named only where in use: records of streams without them keep their fingerprint.
+        moved = [(self.distort, self.elastic)] if self.distort or self.elastic else []
         return StreamSpec(
             name=self.name,
             kind="classification",
@@ -61,7 +64,7 @@ class FewShotImages(FewShotOptions, ABC):
             batch=self.batch,
             queries=self.ways * self.queries_per_class + self.remember,
             subtasks=self.ways,
-            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen),
+            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen, *moved),
         )
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
@@ -78,7 +81,7 @@ class FewShotImages(FewShotOptions, ABC):
             shown = torch.rand(shown.shape, generator=generator).argsort(-1)
         subtask = shown // self.shots
         support_class, support_y = classes.gather(1, subtask), labels.gather(1, subtask)
-        support_x = self._look_up(support_class, learned.flatten(1).gather(1, shown))
+        learned = learned.flatten(1).gather(1, shown)
 
         about = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
         about = about.expand(tasks, -1)  # tasks queries
@@ -92,15 +95,19 @@ class FewShotImages(FewShotOptions, ABC):
             query_y = torch.cat([query_y, any_class], 1)
             instance = torch.cat([instance, any_instance], 1)
             about = torch.cat([about, torch.full_like(any_class, self.ways)], 1)
+        seed = torch.randint(2**62, (tasks,), generator=generator)
+
+        # Pictures come last, so that the lifetimes are the same whether or not they are distorted.
+        support_x = self._look_up(support_class, learned, generator)
         steps = (tasks, -1, self.batch)
         return Episode(
             support_x=support_x.reshape(*steps, *support_x.shape[2:]),
             support_y=support_y.reshape(steps),
             support_subtask=subtask.reshape(steps),
-            query_x=self._look_up(query_class, instance),
+            query_x=self._look_up(query_class, instance, generator),
             query_y=query_y,
             query_subtask=about,
-            seed=torch.randint(2**62, (tasks,), generator=generator),
+            seed=seed,
         )
 
     @property
@@ -123,8 +130,13 @@ class FewShotImages(FewShotOptions, ABC):
             keys.scatter_(2, learned, -1.0)  # behind all others
         return learned, keys[..., first:end].topk(self.queries_per_class).indices + first
 
-    def _look_up(self, class_: Tensor, instance: Tensor) -> Tensor:
-        """Pictures in [0, 1] for indices (tasks examples): ... channels height width."""
+    def _look_up(
+        self, class_: Tensor, instance: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Pictures in [0, 1] for indices (tasks examples): ... channels height width.
+
+        They are distorted by `generator`, and without one as they are in the set.
+        """
         classes, instances, *shape = self.images.shape
         row = (class_ % classes) * instances + instance
         pixels = self.images.flatten(0, 1).index_select(0, row.flatten())
@@ -135,6 +147,9 @@ class FewShotImages(FewShotOptions, ABC):
                 pixels[turned] = pixels[turned].rot90(turn, (1, 2))
         pixels = pixels[:, None] if len(shape) == 2 else pixels.movedim(-1, 1)
         x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        if generator is not None and (self.distort or self.elastic):
+            # Before `finish`: around a picture there is paper, whatever number paper becomes.
+            x = distorted(x, self.distort, self.elastic, generator)
         return self.finish(x).reshape(*class_.shape, *x.shape[1:])
 
 

@@ -1,0 +1,69 @@
+"""Pictures moved and bent a little, each in its own way, as they are drawn for a lifetime.
+
+Both kinds of movement, and their sum, are linear in the numbers that are drawn: where a pixel's
+ink comes from is a sum of fixed fields (its own place, a constant, smooth bumps), each times a
+number of that picture. So one matrix product lays out a whole meta-batch, and one pass of
+bilinear interpolation reads it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ANGLE = 0.15  # radians; this and the others are standard deviations at strength 1
+SCALE = 0.1  # of each axis, around 1
+SHEAR = 0.12
+SHIFT = 0.06  # of half the width, as is the next
+BEND = 0.06
+KNOTS = 5  # a side; bends are drawn on so many, and smooth in between
+
+
+def distorted(x: Tensor, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
+    """Pictures (n channels height width), each under a small random map of its own.
+
+    `distort` scales the affine part, `elastic` the bends; what is 0 draws nothing. Around a picture
+    there are zeros.
+    """
+    number, _, height, width = x.shape
+    sources = affine_maps(number, distort, generator)
+    if elastic:
+        sources = torch.cat([sources, bends(number, elastic, generator)], -1)
+    # The maps are in half widths either way, so that a turn is one in pictures of any shape.
+    sources[:, 1] *= width / height
+    fields = _fields(height, width)[: sources.shape[-1]]
+    grid = (sources.flatten(0, 1) @ fields).view(number, 2, height, width)
+    return F.grid_sample(x, grid.permute(0, 2, 3, 1), align_corners=False)
+
+
+def affine_maps(number: int, strength: float, generator: torch.Generator) -> Tensor:
+    """From where a point is seen to where its ink comes from: number 2 3, in half widths."""
+    if not strength:
+        return torch.eye(2, 3).repeat(number, 1, 1)
+    angle, shear, *rest = strength * torch.randn(6, number, generator=generator)
+    turn, slant = ANGLE * angle, SHEAR * shear
+    across, down = 1 + SCALE * rest[0], 1 + SCALE * rest[1]
+    cos, sin = turn.cos(), turn.sin()
+    # A turn after a stretch of both axes and a slant.
+    right = torch.stack([cos * across, cos * slant - sin * down, SHIFT * rest[2]], -1)
+    below = torch.stack([sin * across, sin * slant + cos * down, SHIFT * rest[3]], -1)
+    return torch.stack([right, below], 1)
+
+
+def bends(number: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Displacements of the knots of every picture, row by row: number 2 knots, in half widths."""
+    return strength * BEND * torch.randn(number, 2, KNOTS * KNOTS, generator=generator)
+
+
+@cache
+def _fields(height: int, width: int) -> Tensor:
+    """x, y and 1 in half widths, then each knot's bump: 3 + knots, pixels."""
+    x = (2 * torch.arange(width) + 1) / width - 1
+    y = ((2 * torch.arange(height) + 1) / height - 1) * height / width
+    place = torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)])
+    one_each = torch.eye(KNOTS * KNOTS).view(-1, 1, KNOTS, KNOTS)
+    bumps = F.interpolate(one_each, size=(height, width), mode="bicubic", align_corners=True)
+    return torch.cat([place, torch.ones(1, height, width), bumps[:, 0]]).flatten(1)
