@@ -97,9 +97,15 @@ def check(options: FewShotOptions, images: Tensor) -> None:
     classes, instances, height, width = images.shape[:4]
     if options.rotations and height != width:
         raise ValueError(f"rotations needs square pictures; these are {height} by {width}.")
-    classes *= 4 if options.rotations else 1
+    turned = 4 * classes
+    if options.rotations:
+        classes = turned
     if options.ways > classes:
-        raise ValueError(f"ways is {options.ways!r}; this split has {classes} classes.")
+        more = f", or turn them into {turned} by rotations=True"
+        raise ValueError(
+            f"ways is {options.ways!r}; this split has {classes} classes. Ask for at most that "
+            f"many{more if options.ways <= turned and height == width else ''}."
+        )
     needed = classes if options.labels == "global" else options.slots or options.ways
     if options.outputs is not None and options.outputs < needed:
         raise ValueError(f"outputs is {options.outputs!r}; the labels in use need {needed}.")

@@ -32,7 +32,10 @@ class FewShotImages(FewShotOptions, ABC):
         """The uint8 pictures of this split: classes instances height width, or ... channels."""
 
     def finish(self, x: Tensor) -> Tensor:
-        """What becomes of pictures in [0, 1] (..., channels height width) before they are seen."""
+        """What becomes of pictures in [0, 1] (..., channels height width) before they are seen.
+
+        They are nobody else's, and may be changed in place.
+        """
         return x
 
     @cached_property

@@ -95,7 +95,7 @@ class Omniglot(FewShotImages):
         return every[torch.tensor(chosen)]
 
     def finish(self, x: Tensor) -> Tensor:
-        return x if self.ink == "white" else 1 - x
+        return x if self.ink == "white" else x.neg_().add_(1)
 
 
 def _split(split: str, background: list[str], evaluation: list[str]) -> list[int]:
