@@ -134,6 +134,12 @@ def one_of(option: str, given: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{option} is {given!r}; it must be one of {', '.join(choices)}.")
 
 
+def picture_size(given: object) -> None:
+    """Refuse an `image_size` that no picture has."""
+    if type(given) is not int or given < 1:
+        raise ValueError(f"image_size is {given!r}; it must be 1 pixel or more.")
+
+
 def fingerprint(*parts: object) -> str:
     """sha256 over `parts`: tensors by shape and bytes, files by content, the rest by repr."""
     digest = hashlib.sha256()

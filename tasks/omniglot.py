@@ -37,6 +37,7 @@ from tasks.data import (
     locked,
     missing_folder,
     one_of,
+    picture_size,
     read_picture,
     whole,
 )
@@ -73,8 +74,7 @@ class Omniglot(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, SPLITS)
         one_of("ink", self.ink, ("white", "black"))
-        if type(self.image_size) is not int or self.image_size < 1:
-            raise ValueError(f"image_size is {self.image_size!r}; it must be 1 pixel or more.")
+        picture_size(self.image_size)
 
     def pictures(self) -> Tensor:
         archives = {part: _archive(part, self.root) for part in CLASSES}
