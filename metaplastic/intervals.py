@@ -15,6 +15,7 @@ Kind: TypeAlias = Literal["normal", "bootstrap"]
 
 NORMAL_95 = 1.959963984540054  # the 97.5% point of the standard normal distribution
 RESAMPLES = 2000
+COLUMNS = 1000  # means whose resamples are held at once
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,26 @@ def _normal(values: Array, mean: Array) -> tuple[Array, Array]:
 def _bootstrap(values: Array, seed: int) -> tuple[Array, Array]:
     source = np.random.default_rng(seed)
     picks = source.integers(len(values), size=(RESAMPLES, len(values)))
-    means = np.sort(np.stack([_mean(values[pick]) for pick in picks]), axis=0)  # NaN come last
-    return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
+    drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks]).astype(float)
+    columns = values.reshape(len(values), -1)
+    ends = [round(0.025 * (RESAMPLES - 1)), round(0.975 * (RESAMPLES - 1))]
+    found = np.empty((2, columns.shape[1]))
+    # A long lifetime's matrix has many columns: a few at a time, or all resamples are held at once.
+    for first in range(0, columns.shape[1], COLUMNS):
+        part = columns[:, first : first + COLUMNS]
+        # What is infinite has no interval, and would make nothing of the times it is not drawn.
+        total = drawn @ np.where(np.isfinite(part), part, 0.0)
+        means = total / _or_nan(drawn @ ~np.isnan(part))  # NaN come last
+        found[:, first : first + COLUMNS] = np.partition(means, ends, axis=0)[ends]
+    low, high = found.reshape(2, *values.shape[1:])
+    return low, high
 
 
 def _mean(values: Array) -> Array:
     return np.asarray(np.nansum(values, axis=0) / _or_nan((~np.isnan(values)).sum(0)))
 
 
-def _or_nan(count: NDArray[np.int64]) -> Array:
+def _or_nan(count: NDArray[np.int64] | Array) -> Array:
     return np.where(count > 0, count, np.nan)
 
 

@@ -43,3 +43,19 @@ def test_an_interval_counts_the_values_that_are_known(kind: Kind) -> None:
     assert found.count == 1
     np.testing.assert_array_equal(np.isnan(found.mean), [False, False, False, True])
     np.testing.assert_array_equal(np.isnan(found.low), [False, False, True, True])
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (30, 70)])
+def test_the_bootstrap_resamples_lifetimes_whole(shape: tuple[int, ...]) -> None:
+    """Sorted means of 2000 draws with replacement, one after the other; also of many columns."""
+    source = np.random.default_rng(1)
+    values = source.normal(size=(9, *shape))
+    values[source.random(values.shape) < 0.2] = np.nan
+    found = interval(values, "bootstrap", seed=4)
+    picks = np.random.default_rng(4).integers(9, size=(2000, 9))
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # a draw of none that is known sorts last
+        draws = [np.nansum(values[pick], axis=0) / known[pick].sum(0) for pick in picks]
+    means = np.sort(np.stack(draws), axis=0)
+    np.testing.assert_allclose(found.low, means[50], atol=1e-12)
+    np.testing.assert_allclose(found.high, means[1949], atol=1e-12)
