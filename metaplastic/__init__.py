@@ -12,12 +12,13 @@ from metaplastic.divergence import DivergenceError
 from metaplastic.episode import Episode, StreamSpec, TaskStream
 from metaplastic.evaluate import few_shot, over_lifetime
 from metaplastic.feedback import Backprop, FeedbackPathway
+from metaplastic.few_shot_report import FewShotReport
 from metaplastic.interference import Interference, interference
 from metaplastic.learner import MetaLoss, OnlineLearner
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
-from metaplastic.report import ContinualReport, FewShotReport
+from metaplastic.report import ContinualReport
 from metaplastic.rule import LearningRule
 from metaplastic.sinks import JsonLines
 from metaplastic.site import Site

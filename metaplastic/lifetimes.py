@@ -41,8 +41,8 @@ def evaluating(learner: OnlineLearner, seed: int) -> Iterator[None]:
         learner.train(training)
 
 
-def first_met(subtask: Tensor, subtasks: int) -> Tensor:
-    """The subtasks of each lifetime in the order it meets them, those never met last.
+def when_met(subtask: Tensor, subtasks: int) -> Tensor:
+    """The number of the first example of each subtask; those never met have that of the end.
 
     `tasks steps batch` -> `tasks subtasks`.
     """
@@ -54,4 +54,4 @@ def first_met(subtask: Tensor, subtasks: int) -> Tensor:
         )
     when = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
     never = torch.full((len(flat), subtasks), flat.shape[1], device=flat.device)
-    return torch.argsort(never.scatter_reduce(1, flat, when, "amin"), dim=1, stable=True)
+    return never.scatter_reduce(1, flat, when, "amin")

@@ -1,4 +1,4 @@
-"""The record of many lifetimes: what was known in the end, or of every subtask at every moment.
+"""The record of many lifetimes: what was known of every subtask at every moment.
 
 Everything a continual-learning table shows is derived from one array, the error (and accuracy) of
 each lifetime, after each part of it, on each subtask.
@@ -16,44 +16,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from metaplastic import continual_measures as measures
+from metaplastic.choices import check_choice
+from metaplastic.continual_measures import Mask, mean_where
 from metaplastic.disk import write_atomically
 from metaplastic.intervals import Array, Interval, interval, jsonable
 
-Mask: TypeAlias = NDArray[np.bool_]
 Measure: TypeAlias = Literal["error", "accuracy"]
-
-
-@dataclass(frozen=True)
-class FewShotReport:
-    """Loss and, for classification, accuracy of each episode, in the order they were drawn."""
-
-    losses: Array  # episodes
-    accuracies: Array | None  # episodes
-    seed: int
-
-    @property
-    def diverged(self) -> int:
-        """Episodes whose loss is not finite: it counts as infinite, and its answers as wrong."""
-        return int((~np.isfinite(self.losses)).sum())
-
-    @property
-    def loss(self) -> Interval:
-        """Mean over episodes with the normal 95% interval."""
-        return interval(self.losses)
-
-    @property
-    def accuracy(self) -> Interval | None:
-        """Mean over episodes with the normal 95% interval; None for regression."""
-        return None if self.accuracies is None else interval(self.accuracies)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able summary."""
-        found = {"loss": self.loss.to_dict()}
-        if self.accuracy is not None:
-            found["accuracy"] = self.accuracy.to_dict()
-        count = {"episodes": len(self.losses), "diverged": self.diverged, "seed": self.seed}
-        plain: dict[str, Any] = jsonable(count | found)
-        return plain
+Against: TypeAlias = Literal["first", "best"]
 
 
 @dataclass(frozen=True)
@@ -71,11 +41,30 @@ class ContinualReport:
     examples: NDArray[np.int64]  # snapshots: examples seen by then
     seed: int
     intervals: Literal["normal", "bootstrap"] = "normal"
+    # The same on the very examples that the lifetime was taught, in place of others of their
+    # kind: the training trajectory of Javed & White (2019). It measures forgetting alone.
+    trajectory: ContinualReport | None = None
+
+    def __post_init__(self) -> None:
+        if self.trajectory is not None and self.trajectory.error.shape != self.error.shape:
+            raise ValueError(
+                f"The trajectory's errors have shape {self.trajectory.error.shape}, those of the "
+                f"queries {self.error.shape}; both need axes lifetimes, snapshots, subtasks."
+            )
 
     @property
     def diverged(self) -> int:
         """Lifetimes with an error that is not finite; it counts as infinite in every mean."""
         return int(np.isinf(self.error).any((1, 2)).sum())
+
+    @property
+    def subtasks_seen(self) -> Array:
+        """How many subtasks were met by each snapshot: mean over lifetimes.
+
+        With `on_seen("accuracy")`, the curve of accuracy against number of classes learned.
+        """
+        seen: Array = self.seen.sum(2).mean(0)
+        return seen
 
     def matrix(self, of: Measure = "error") -> Interval:
         """Mean over lifetimes: snapshots subtasks."""
@@ -83,54 +72,71 @@ class ContinualReport:
 
     def on_seen(self, of: Measure = "error") -> Interval:
         """Mean over the subtasks met so far, at each snapshot."""
-        return self._interval(_mean_where(self._values(of), self.seen))
+        return self._interval(mean_where(self._values(of), self.seen))
 
     def on_all(self, of: Measure = "error") -> Interval:
         """Mean over all subtasks, met or not, at each snapshot: the curve over `examples`."""
-        return self._interval(_mean_where(self._values(of), np.ones_like(self.seen)))
+        return self._interval(mean_where(self._values(of), np.ones_like(self.seen)))
 
     def at_birth(self, of: Measure = "error") -> Interval:
         """Mean over all subtasks before the first example."""
-        born = self.error_at_birth if of == "error" else self.accuracy_at_birth
-        if born is None:
-            raise ValueError(_NO_ACCURACY)
-        return self._interval(_mean_where(born, np.ones_like(born, dtype=bool)))
+        born = self._values(of, at_birth=True)
+        return self._interval(mean_where(born, np.ones_like(born, dtype=bool)))
 
     def at_end(self, of: Measure = "error") -> Interval:
         """Of each subtask, at the end of the lifetime."""
         return self._interval(self._values(of)[:, -1])
 
-    def forgetting(self, of: Measure = "error") -> Interval:
-        """By how much a subtask is known worse at the end than at the first snapshot that saw it.
+    def average_over_time(self, of: Measure = "error") -> Interval:
+        """Mean over snapshots of `on_seen`.
 
-        Mean over the subtasks met before the last snapshot; NaN where there is none.
+        Of accuracies, the average incremental accuracy of Rebuffi et al. (2017, iCaRL).
         """
-        values = self._values(of)
-        if values.shape[1] == 1:
-            return self._interval(np.full(len(values), np.nan))
-        learned = self.seen.argmax(1)[:, None]  # lifetimes 1 subtasks
-        then = np.take_along_axis(values, learned, 1)[:, 0]
-        with np.errstate(invalid="ignore"):  # infinite then and infinite now: not known
-            worse = (values[:, -1] - then) * (1 if of == "error" else -1)
-        return self._interval(_mean_where(worse, self.seen[:, -2]))
+        return self._interval(measures.average_over_time(self._values(of), self.seen))
+
+    def forgetting(self, of: Measure = "error", against: Against = "first") -> Interval:
+        """By how much a subtask is known worse at the end than it was: positive is forgotten.
+
+        Against `first`: the first snapshot that saw it. Against `best`: the best one from there
+        on, but for the last (Chaudhry et al. 2018). Mean over the subtasks met before the last
+        snapshot; NaN where there is none.
+        """
+        check_choice("against", against, Against)
+        since = {"first": measures.forgetting_since_first, "best": measures.forgetting_since_best}
+        return self._interval(since[against](self._good(of), self.seen))
+
+    def backward_transfer(self, of: Measure = "error") -> Interval:
+        """By how much a subtask is known better at the end than at the first snapshot that saw it.
+
+        Lopez-Paz & Ranzato (2017, GEM). Positive is good, of errors as well: the error fell. Mean
+        over the subtasks met before the last snapshot; the opposite of `forgetting`.
+        """
+        return self._interval(measures.backward_transfer(self._good(of), self.seen))
+
+    def forward_transfer(self, of: Measure = "error") -> Interval:
+        """By how much a subtask is known better than at birth just before it is first met.
+
+        Lopez-Paz & Ranzato (2017, GEM). Positive is good, of errors as well: the error fell. "Just
+        before" is the snapshot before the first one that saw it. Mean over the subtasks met after
+        the first snapshot; NaN where there is none.
+        """
+        born = self._good(of, at_birth=True)
+        return self._interval(measures.forward_transfer(self._good(of), born, self.seen))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able summary, with the whole matrix of means; NaN becomes None, infinity 'inf'."""
-        kinds: tuple[Measure, ...] = ("error",) if self.accuracy is None else ("error", "accuracy")
         summary: dict[str, Any] = {
             "lifetimes": len(self.error),
             "diverged": self.diverged,
             "seed": self.seed,
             "intervals": self.intervals,
             "examples": self.examples.tolist(),
+            "subtasks_seen": self.subtasks_seen.tolist(),
+            **self._derived(),
         }
-        for of in kinds:
-            derived = {
-                "at_birth": self.at_birth(of), "on_seen": self.on_seen(of),
-                "on_all": self.on_all(of), "at_end": self.at_end(of),
-                "forgetting": self.forgetting(of), "matrix": self.matrix(of),
-            }  # fmt: skip
-            summary[of] = {name: value.to_dict() for name, value in derived.items()}
+        if self.trajectory is not None:
+            told = self.trajectory
+            summary["trajectory"] = {"diverged": told.diverged, **told._derived()}
         plain: dict[str, Any] = jsonable(summary)
         return plain
 
@@ -143,38 +149,57 @@ class ContinualReport:
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """One line for each snapshot and subtask: means with their intervals."""
-        kinds: tuple[Measure, ...] = ("error",) if self.accuracy is None else ("error", "accuracy")
-        columns = {f"{of}{end}": getattr(self.matrix(of), field)
-                   for of in kinds for end, field in
-                   (("", "mean"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
+        columns: dict[str, Array] = {}
+        for prefix, report in (("", self), ("trajectory_", self.trajectory)):
+            if report is not None:
+                for of in report._measures:
+                    found = report.matrix(of)
+                    columns[f"{prefix}{of}"] = found.mean
+                    columns |= {f"{prefix}{of}_low": found.low, f"{prefix}{of}_high": found.high}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["examples", "snapshot", "subtask", "seen", *columns])
+        seen = self.seen.mean(0)
         for snapshot, examples in enumerate(self.examples):
             for subtask in range(self.error.shape[2]):
-                seen = self.seen[:, snapshot, subtask].mean()
                 means = [column[snapshot, subtask] for column in columns.values()]
-                writer.writerow([examples, snapshot, subtask, seen, *means])
+                writer.writerow([examples, snapshot, subtask, seen[snapshot, subtask], *means])
         if path is not None:
             write_atomically(Path(path), text.getvalue().encode())
         return text.getvalue()
 
-    def _values(self, of: Measure) -> Array:
-        values = self.error if of == "error" else self.accuracy
+    @property
+    def _measures(self) -> tuple[Measure, ...]:
+        return ("error",) if self.accuracy is None else ("error", "accuracy")
+
+    def _derived(self) -> dict[str, Any]:
+        summary: dict[str, Any] = {}
+        for of in self._measures:
+            derived = {
+                "at_birth": self.at_birth(of), "on_seen": self.on_seen(of),
+                "on_all": self.on_all(of), "at_end": self.at_end(of),
+                "average_over_time": self.average_over_time(of),
+                "forgetting": self.forgetting(of),
+                "forgetting_from_best": self.forgetting(of, against="best"),
+                "backward_transfer": self.backward_transfer(of),
+                "forward_transfer": self.forward_transfer(of), "matrix": self.matrix(of),
+            }  # fmt: skip
+            summary[of] = {name: value.to_dict() for name, value in derived.items()}
+        return summary
+
+    def _values(self, of: Measure, at_birth: bool = False) -> Array:
+        check_choice("of", of, Measure)
+        values = {
+            "error": self.error_at_birth if at_birth else self.error,
+            "accuracy": self.accuracy_at_birth if at_birth else self.accuracy,
+        }[of]
         if values is None:
-            raise ValueError(_NO_ACCURACY)
+            raise ValueError("A regression stream has no accuracy. Ask for the error.")
         return values
+
+    def _good(self, of: Measure, at_birth: bool = False) -> Array:
+        """The values, the higher the better."""
+        return self._values(of, at_birth) * (1 if of == "accuracy" else -1)
 
     def _interval(self, values: Array) -> Interval:
         return interval(values, self.intervals, self.seed)
-
-
-_NO_ACCURACY = "A regression stream has no accuracy. Ask for the error."
-
-
-def _mean_where(values: Array, mask: Mask) -> Array:
-    """Mean over the last axis of what is masked and not NaN; NaN where there is nothing."""
-    counted = mask & ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = np.where(counted, values, 0.0).sum(-1) / counted.sum(-1)
-    return mean

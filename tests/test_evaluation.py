@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metaplastic import Backprop, Delta, Episode, LearningRule, OnlineLearner, objective_for
-from metaplastic.episode import StreamSpec
 from metaplastic.evaluate import few_shot, over_lifetime
+from metaplastic.few_shot_report import FewShotReport
 from metaplastic.intervals import Kind
 from metaplastic.objective import CrossEntropy, MeanSquaredError
-from metaplastic.report import ContinualReport, FewShotReport
+from metaplastic.report import ContinualReport
 from metaplastic.seeding import seeded
+from tests.recorder import Constants, Recorder
 from tests.small_runs import Clusters, small_learner
 
 
@@ -86,47 +87,6 @@ def test_evaluation_leaves_the_learner_and_the_caller_as_they_were() -> None:
     assert learner.training
     assert all(torch.equal(v, before[k]) for k, v in learner.state_dict().items())
     assert all(p.grad is None for p in learner.parameters())
-
-
-class Recorder(nn.Module):
-    """A learner that knows exactly the last thing it was told, and that about every query."""
-
-    passes, batch_learning = 1, False
-
-    def __init__(self, objective: CrossEntropy | MeanSquaredError) -> None:
-        super().__init__()
-        self.objective = objective
-        self.anything = nn.Parameter(torch.zeros(1))
-        self.longest = 0
-
-    def encode(self, x: Tensor) -> Tensor:
-        return x
-
-    def birth(self, support_y: Tensor, seed: Tensor) -> dict[str, Tensor]:
-        return {"last": torch.zeros(len(seed), 1)}
-
-    def adapt(self, x: Tensor, y: Tensor, fast: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.longest = max(self.longest, x.shape[1])
-        return {"last": y[:, -1, -1]}
-
-    def predict(self, fast: dict[str, Tensor], x: Tensor) -> Tensor:
-        return fast["last"][:, None].expand(-1, x.shape[1], -1)
-
-
-class Constants:
-    """Three constants to learn, 10, 20 and 30, met in this order: the second, third, first."""
-
-    order = (1, 2, 0)
-    values = (10.0, 20.0, 30.0)
-    spec = StreamSpec("constants", "regression", (1,), 1, 6, 2, 6, 3, "by hand")
-
-    def sample(self, tasks: int, generator: torch.Generator) -> Episode:
-        met = torch.tensor(self.order).repeat_interleave(2)[None, :, None].expand(tasks, 6, 2)
-        asked = torch.arange(3).repeat(2).expand(tasks, 6)
-        value = torch.tensor(self.values)
-        x, q = torch.zeros(tasks, 6, 2, 1), torch.zeros(tasks, 6, 1)
-        seed = torch.zeros(tasks, dtype=torch.int64)
-        return Episode(x, value[met][..., None], met, q, value[asked][..., None], asked, seed)
 
 
 def test_the_matrix_worked_by_hand() -> None:

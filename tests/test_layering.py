@@ -12,13 +12,13 @@ OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
 LAYERS = """
 choices disk seeding distributed buffers patches pullback geometry selectivity
-checkpoint describe sinks intervals report trainer_config
+checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack
 feedback direct plasticity
 birth unroll rule compiled
 learner
-lifetimes trials meta_gradient divergence identity run_state optimizer
+lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
 trainer evaluate artifact interference
 """
 ORDER = LAYERS.split()  # each knows only those before it
