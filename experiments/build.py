@@ -9,21 +9,20 @@ from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
 import torch
+from torch import nn
 
 from experiments.config import Stream, Train
 from experiments.presets import STREAM, TEST, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
 from metaplastic import OnlineLearner, TaskStream
-from metaplastic.feedback import FeedbackPathway
-from metaplastic.plasticity import PlasticityRule
 from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
 """The splits that a rule may be judged on."""
 SEEN_WITH = {"background": ("validation",), "paper": ("validation",)}
 """The splits of `HELD_OUT` that share classes with one that a rule may be meta-trained on."""
-IN_TRAINING = ("split", "overlap", "remember")
+IN_TRAINING = ("split", "overlap", "remember", "distort", "elastic")
 """Options that let meta-training see what a test must not; they never reach one."""
 
 
@@ -42,7 +41,9 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     """The stream of a config: its preset, then its own options over that.
 
     `split` is `train` or one of `HELD_OUT`; a preset may know a stream's own name for train and
-    test. Of the options on a command line, those of `IN_TRAINING` are for `train` alone.
+    test, and a method the lifetimes it is meta-trained on. Of the options on a command line, those
+    of `IN_TRAINING` are for `train` alone, as are those that are written `train.name`; `test.name`
+    is for tests alone.
     """
     require(config.task, tasks(), "a task")
     kind = stream_class(config.task)
@@ -58,6 +59,8 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         own = of_preset(table, config.preset, config.task)
         kept = [name for name in own if name in fields and (name != "split" or its == split)]
         chosen |= {name: own[name] for name in kept}
+    if split == "train":
+        chosen |= {name: value for name, value in _lifetimes(config).items() if name in fields}
     if "order" in fields:
         orders = get_args(hints["order"])
         chosen["order"] = "iid" if config.order == "iid" else next(o for o in orders if o != "iid")
@@ -65,7 +68,11 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         raise ConfigError(f"task {config.task!r} has only one order: give --order incremental.")
     if config.data is not None and "root" in fields:
         chosen["root"] = str(config.data)
-    for name, text in split_options("--stream", config.stream).items():
+    for given, text in split_options("--stream", config.stream).items():
+        meant, _, name = given.rpartition(".")
+        require(meant, ("", "train", "test"), "a prefix of stream options")
+        if meant and meant != ("train" if split == "train" else "test"):
+            continue
         require(name, fields, f"an option of task {config.task!r}")
         if name == "order":
             raise ConfigError(f"--stream order={text} would contradict --order: use --order.")
@@ -85,7 +92,8 @@ def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
     `config` has the options of that command line alone, `source` is the provenance of the rule.
     """
     options = split_options("--stream", config.stream)
-    split, trained = options.pop("split", "test"), trained_on(source)
+    split = options.pop("test.split", options.pop("split", "test"))
+    trained = trained_on(source)
     if split not in HELD_OUT or split in (trained, *SEEN_WITH.get(trained, ())):
         raise ConfigError(
             f"--stream split={split} may have been meta-trained on: a rule is judged on "
@@ -105,12 +113,23 @@ def trained_on(source: Mapping[str, Any]) -> str:
     options = split_options("--stream", settings.get("stream", ()))
     own = of_preset(STREAM, settings.get("preset", ""), settings.get("task", ""))
     # Older rule files lack the split itself; it is what their settings came to.
-    return str(source.get("split") or options.get("split") or own.get("split", "train"))
+    asked = options.get("train.split") or options.get("split")
+    return str(source.get("split") or asked or own.get("split", "train"))
 
 
 def has_orders(task: str) -> bool:
     """Whether a task has an order besides its own: shuffled."""
     return "order" in _fields(stream_class(task))
+
+
+def _lifetimes(config: Stream) -> dict[str, Any]:
+    """The options of the stream that a method is meta-trained on, if it has its own."""
+    name = getattr(config, "method", None)
+    if name is None:
+        return {}
+    require(name, methods(), "a method")
+    own = getattr(import_module(f"experiments.methods.{name}"), "stream", None)
+    return {} if own is None else dict(own(config.task, config.preset))
 
 
 def _fields(kind: Any) -> list[str]:
@@ -146,7 +165,7 @@ def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
 
 
 def own_classes(source: Mapping[str, Any]) -> list[type]:
-    """The rules and pathways that the method of a rule file made for itself.
+    """The rules, pathways and encoders that the method of a rule file made for itself.
 
     `source` is the file's provenance. A file may name a method, but only one that stands among
     ours is looked into, so reading a stranger's file runs nothing of the stranger's.
@@ -158,8 +177,8 @@ def own_classes(source: Mapping[str, Any]) -> list[type]:
         value
         for value in vars(import_module(f"experiments.methods.{name}")).values()
         if isinstance(value, type)
-        and issubclass(value, (PlasticityRule, FeedbackPathway))
-        and not value.__module__.startswith("metaplastic.")
+        and issubclass(value, nn.Module)
+        and not value.__module__.startswith(("metaplastic.", "torch."))
     ]
 
 

@@ -31,6 +31,10 @@ class Stream:
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
     episodes: Annotated[int, Doc("lifetimes in an evaluation")] = 500
+    sweep: Annotated[
+        tuple[float, ...],
+        Doc("factors on a gradient learner's rates to choose from by validation lifetimes"),
+    ] = ()
     device: Annotated[str, Doc("cpu, cuda, cuda:1, ...")] = "cpu"
     threads: Annotated[int | None, Doc("torch threads; None: torch decides")] = None
     debug: Annotated[bool, Doc("show where an error came from")] = False
@@ -65,6 +69,9 @@ class MetaTraining(Stream):
         int | None, Doc("only the last so many inner steps are seen by the meta-gradient (biased)")
     ] = None
     compile: Annotated[bool, Doc("compile the inner step")] = False
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Doc("of the encoder while meta-training")
+    ] = "float32"
     log_every: Annotated[int, Doc("meta-steps between two lines of metrics")] = 10
     save_every: Annotated[int, Doc("meta-steps between two checkpoints")] = 200
     runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
@@ -106,14 +113,16 @@ class Compare(MetaTraining):
 
 
 # Settings that older records lack, and what they were for those runs.
-ADDED: dict[str, Any] = {"loss_limit": None, "max_skipped": 10}
+ADDED: dict[str, Any] = {
+    "loss_limit": None, "max_skipped": 10, "sweep": (), "precision": "float32",
+}  # fmt: skip
 
 Config = TypeVar("Config", bound=Stream)
 
 
 def preset(config: type[Config], argv: Sequence[str]) -> Config:
     """The defaults that a command line's --preset and --task call for."""
-    name, task = cli.peek(argv, "preset", "laptop"), cli.peek(argv, "task", "sines")
+    name, task = cli.peek(argv, "preset", "laptop"), cli.peek(argv, "task", config().task)
     require(name, PRESETS, "a preset")
     known = {field.name for field in fields(config)}
     chosen = {key: value for key, value in of_preset(TRAIN, name, task).items() if key in known}

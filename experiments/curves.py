@@ -69,5 +69,30 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
             draw_lines(path, curves, x, score, title, log_y=regression, markers=True)
 
 
+def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+    """The two figures of the field: accuracy against classes learned, of held-out pictures
+    (`classes_test`) and of those that were taught (`classes_taught`)."""
+    for name, curve, title in (
+        ("classes_test", "seen", "held-out pictures of the classes learned so far"),
+        ("classes_taught", "taught", "the pictures that were taught so far"),
+    ):
+        curves = {
+            label: Curve(
+                runs[0][curve]["x"],
+                [_floats(run[curve]["y"]) for run in runs],
+                _floats(runs[0][curve]["low"]),
+                _floats(runs[0][curve]["high"]),
+            )
+            for label, runs in results.items()
+            if curve in runs[0]
+        }
+        if curves:
+            several = any(len(drawn.runs) > 1 for drawn in curves.values())
+            of = f"{title}; bands: 95 % over {'seeds' if several else 'lifetimes'}"
+            draw_lines(
+                folder / f"{name}.png", curves, "classes learned", "accuracy", of, markers=True
+            )
+
+
 def _floats(values: Sequence[Any]) -> list[float]:
     return [float(value) for value in values]

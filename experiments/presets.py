@@ -15,6 +15,10 @@ TRAIN: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"steps": 2000, "tasks": 2},
     # One lifetime a meta-step, no clipping, constant rates: the published scripts restart every
     # 1000 meta-steps, so that the decay they define (--schedule published) never comes about.
+    ("laptop", "split_omniglot"): {
+        "steps": 4000, "tasks": 1, "episodes": 10, "save_every": 500,
+        "sweep": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+    },
     ("paper", "sines"): {
         "steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant", "episodes": 50,
         "checkpoint_every": 20,  # of 400 inner steps: exact
@@ -30,6 +34,10 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "sines"): {"steps_per_function": 5},
     # Twenty classes a lifetime teach an encoder more in a minute than five do; tests have five.
     ("laptop", "images"): {"ways": 20, "slots": 20, "queries_per_class": 3, "rotations": True},
+    ("laptop", "split_omniglot"): {
+        "ways": 40, "slots": 40, "shots": 5, "queries_per_class": 5, "rotations": True,
+        "support_instances": None, "query_instances": None, "distort": 1.0,
+    },
     ("paper", "sines"): {},  # the stream's own defaults are the published ones
     ("paper", "images"): {"image_size": 84, "overlap": True},
     ("paper", "omniglot"): {
@@ -45,6 +53,12 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
 # Where testing differs from meta-training besides its split.
 TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"ways": 5, "queries_per_class": 5, "rotations": False},
+    # 15 pictures of each character are learned from and 5 asked about, as was published.
+    ("laptop", "split_omniglot"): {
+        "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
+        "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0,
+    },
+    ("tiny", "split_omniglot"): {"ways": 3},
     ("paper", "omniglot"): {
         "split": "paper_test", "overlap": False,
         "support_instances": (0, 15), "query_instances": (15, 20),

@@ -6,14 +6,16 @@ within a lifetime, and by which rule.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
 from experiments.config import Preset
 from experiments.registry import ConfigError
 from metaplastic import StreamSpec
+from metaplastic.readouts import CosineReadout, Counted, Gain, NearestMean, UnitLength
 
 # Hidden widths of the sine networks. The paper's is the nine-layer net of both FLP and OML.
 SINE_WIDTHS = {
@@ -21,10 +23,29 @@ SINE_WIDTHS = {
     "paper": (300, 300, 300, 300, 300, 900, 300, 300),
     "tiny": (16, 16),
 }  # fmt: skip
-# Channels and strides of the image encoders, and the width of the plastic hidden layer.
-CHANNELS = {"laptop": 64, "paper": 128, "tiny": 8}
-STRIDES = {"laptop": (2, 2, 2, 2), "paper": (2, 1, 2, 1, 2, 2), "tiny": (2, 2)}
-HIDDEN = {"laptop": 128, "paper": 128, "tiny": 16}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """3x3 convolutions, one a stride; `hidden` is the width of the layer after them."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    hidden: int
+
+
+ENCODERS = {
+    "laptop": Encoder((64,) * 4, (2,) * 4, 128),
+    "paper": Encoder((128,) * 6, (2, 1, 2, 1, 2, 2), 128),
+    "tiny": Encoder((8, 8), (2, 2), 16),
+}
+# Streams of hundreds of classes, for which codes of more numbers are worth their time.
+MANY_CLASSES = ("split_omniglot", "caltech101")
+MANY = {**ENCODERS, "laptop": Encoder((32, 64, 128, 256), (2,) * 4, 256)}
+MAP = 2  # height and width of the map that larger pictures are averaged to there
+GAIN = 16.0  # of cosines before a softmax, at the first meta-step
+
+Head = Literal["linear", "cosine", "mean"]
 
 
 @dataclass(frozen=True)
@@ -43,31 +64,57 @@ class Problem:
         """How many sites at the end learn: the last two; at paper size all of the sine net."""
         return None if self.size == "paper" and not self.classification else 2
 
-    def network(self) -> nn.Sequential:
-        """A fresh network, Kaiming-normal weights and zero biases, as in the reference code."""
-        layers = self._image_layers() if self.classification else self._sine_layers()
+    @property
+    def many_classes(self) -> bool:
+        return self.spec.name in MANY_CLASSES
+
+    @property
+    def encoder(self) -> Encoder:
+        encoder = (MANY if self.many_classes else ENCODERS)[self.size]
+        if self.size == "paper" and self.spec.input_shape[0] == 3:
+            # Photographs have twice the channels there.
+            return replace(encoder, channels=tuple(2 * units for units in encoder.channels))
+        return encoder
+
+    def network(self, head: Head = "linear", hidden: bool = True) -> nn.Sequential:
+        """A fresh network, Kaiming-normal weights and zero biases, as in the reference code.
+
+        `head`: a Linear, or one that compares: by the cosine with features of unit length, or by
+        the distance from the mean of what a class was taught. `hidden=False` leaves out the
+        layer between convolutions and head.
+        """
+        outputs = self.spec.outputs
+        if self.classification:
+            layers, features = self._image_layers(hidden)
+        else:
+            layers, features = self._sine_layers()
+        match head:
+            case "linear":
+                layers.append(nn.Linear(features, outputs))
+            case "cosine":
+                layers += [UnitLength(), CosineReadout(features, outputs), Gain(GAIN)]
+            case "mean":
+                layers += [UnitLength(), Counted(), NearestMean(features + 1, outputs), Gain(GAIN)]
         for layer in layers:
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         return nn.Sequential(*layers)
 
-    def _sine_layers(self) -> list[nn.Module]:
-        widths = (*self.spec.input_shape, *SINE_WIDTHS[self.size], self.spec.outputs)
+    def _sine_layers(self) -> tuple[list[nn.Module], int]:
+        widths = (*self.spec.input_shape, *SINE_WIDTHS[self.size])
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-        return layers[:-1]
+        return layers, widths[-1]
 
-    def _image_layers(self) -> list[nn.Module]:
+    def _image_layers(self, hidden: bool) -> tuple[list[nn.Module], int]:
         channels, height, width = self.spec.input_shape
-        wide = self.size == "paper" and channels == 3  # photographs have twice the channels there
-        units = CHANNELS[self.size] * (2 if wide else 1)
         # The published net pads nothing and normalizes nothing; small ones learn faster with both.
         padding = 0 if self.size == "paper" else 1
         layers: list[nn.Module] = []
-        for stride in STRIDES[self.size]:
+        for units, stride in zip(self.encoder.channels, self.encoder.strides, strict=True):
             layers.append(nn.Conv2d(channels, units, 3, stride, padding))
             if self.size != "paper":
                 layers.append(nn.GroupNorm(8, units))
@@ -79,8 +126,11 @@ class Problem:
                     f"pictures of {self.spec.input_shape[1]} x {self.spec.input_shape[2]} are too "
                     f"small for the {self.size} network: use --preset laptop, or larger pictures."
                 )
-        hidden = HIDDEN[self.size]
-        return [
-            *layers, nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.ReLU(),
-            nn.Linear(hidden, self.spec.outputs),
-        ]  # fmt: skip
+        if self.many_classes and min(height, width) > MAP:
+            layers.append(nn.AdaptiveAvgPool2d(MAP))
+            height = width = MAP
+        layers.append(nn.Flatten())
+        features = channels * height * width
+        if not hidden:
+            return layers, features
+        return [*layers, nn.Linear(features, self.encoder.hidden), nn.ReLU()], self.encoder.hidden

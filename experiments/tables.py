@@ -40,16 +40,16 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
             scores = [float(run["other_order"]["score"]) for run in runs]
             name = OTHER[first["other_order"]["stream"].rpartition(", ")[2]]
             shown[name] = (
-                _over_seeds(scores, "{:.4f}")
+                over_seeds(scores, "{:.4f}")
                 if regression
-                else _over_seeds([100 * score for score in scores], "{:.2f}")
+                else over_seeds([100 * score for score in scores], "{:.2f}")
             )
         if regression:
-            shown["error"] = _over_seeds([float(run["score"]) for run in runs], "{:.4f}")
-            shown["first learned"] = _over_seeds([float(run["final"][0]) for run in runs], "{:.4f}")
-            shown["last learned"] = _over_seeds([float(run["final"][-1]) for run in runs], "{:.4f}")
+            shown["error"] = over_seeds([float(run["score"]) for run in runs], "{:.4f}")
+            shown["first learned"] = over_seeds([float(run["final"][0]) for run in runs], "{:.4f}")
+            shown["last learned"] = over_seeds([float(run["final"][-1]) for run in runs], "{:.4f}")
         else:
-            shown["accuracy %"] = _over_seeds([100 * float(run["score"]) for run in runs], "{:.2f}")
+            shown["accuracy %"] = over_seeds([100 * float(run["score"]) for run in runs], "{:.2f}")
         if "steps" in first:
             shown["meta-steps"] = f"{fmean(run['steps'] for run in runs):.0f}"
             if skipped := sum(run.get("skipped", 0) for run in runs):
@@ -80,7 +80,8 @@ def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
     return table
 
 
-def _over_seeds(values: Sequence[float], form: str) -> str:
+def over_seeds(values: Sequence[float], form: str) -> str:
+    """The mean over seeds and half its interval, each as `form` has it; or how many diverged."""
     if lost := sum(not math.isfinite(value) for value in values):
         return f"{lost} of {len(values)} diverged"
     mean, interval = mean_and_interval(values)

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import Stream
-from metaplastic import OnlineLearner, TaskStream
+from experiments.sweep import moments, paces, swept
+from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate import over_lifetime
-from metaplastic.report import Measure
+from metaplastic.grow import grow
+from metaplastic.report import ContinualReport, Measure
 
 AT_A_TIME = 50  # lifetimes
+MANY = 50  # subtasks: beyond that, not every one is the occasion for asking about all
 
 
 def judge(
@@ -18,19 +21,35 @@ def judge(
 ) -> dict[str, Any]:
     """Live `config.episodes` lifetimes of the stream; write `lifetimes.json` and `.csv`.
 
-    Returns the summary that tables are made of: `score` with its 95 % interval over lifetimes, the
-    same for each subtask at the end (`final`, in the order met), and the curves.
+    A learner of fewer classes than the stream has is grown (`metaplastic.grow`). Returns the
+    summary that tables are made of: `score` with its 95 % interval over lifetimes, the same for
+    each subtask at the end (`final`, in the order met), and the curves. With many classes, all of
+    it is asked at the published counts alone, with bootstrap intervals, of the pictures that were
+    taught as well.
     """
     spec = stream.spec
-    online = learner.passes == 1 and not learner.batch_learning
-    report = over_lifetime(
-        learner,
-        stream,
-        config.episodes,
-        seed=config.seed,
-        snapshots=None if online else 1,
-        tasks_per_batch=min(config.episodes, max(1, AT_A_TIME // _weight(spec.input_shape))),
-    )
+    if spec.kind == "classification" and spec.outputs > learner.objective.outputs:
+        learner = grow(learner, spec.outputs)
+    many = spec.subtasks > MANY
+    factors = paces(learner, stream, config) if many else {}
+
+    def live(pace: float) -> ContinualReport:
+        learner.rule.pace = pace
+        try:
+            return over_lifetime(
+                learner,
+                stream,
+                config.episodes,
+                seed=config.seed,
+                snapshots=moments(spec) if many else None if learner.online else 1,
+                tasks_per_batch=min(config.episodes, at_a_time(spec)),
+                intervals="bootstrap" if many else "normal",
+                trajectory=many,
+            )
+        finally:
+            learner.rule.pace = 1.0
+
+    report, curves = swept(live, factors)
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
     of: Measure = "accuracy" if spec.kind == "classification" else "error"
@@ -50,18 +69,18 @@ def judge(
             "high": [float(born.high), *whole.high.tolist()],
         },
     }
-    if online and config.order == "incremental":
-        met = report.on_seen(of)
-        summary["seen"] = {
-            "x": list(range(1, spec.subtasks + 1)), "y": met.mean.tolist(),
-            "low": met.low.tolist(), "high": met.high.tolist(),
-        }  # fmt: skip
+    if learner.online and config.order == "incremental":
+        summary["seen"] = curves["test"]
+        if many:
+            summary["taught"] = curves["trajectory"]
+            summary["paces"] = {str(count): pace for count, pace in factors.items()}
     return summary
 
 
-def _weight(shape: tuple[int, ...]) -> int:
-    """How many small pictures an input is as large as: memory bounds the lifetimes at a time."""
+def at_a_time(spec: StreamSpec) -> int:
+    """How many lifetimes: their pictures and weights must fit into memory."""
     size = 1
-    for length in shape:
+    for length in spec.input_shape:
         size *= length
-    return 1 + size // 1000
+    numbers = size * (spec.steps * spec.batch + spec.queries)
+    return max(1, min(AT_A_TIME // (1 + size // 1000), 10**8 // numbers))

@@ -84,6 +84,7 @@ def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
     with global_seed(torch.device("cpu"), "learner", config.seed):
         learner = build_learner(config, stream)
     learner.unroll = Unroll(config.checkpoint_every, config.truncate, config.compile)
+    learner.encoder_dtype = torch.bfloat16 if config.precision == "bfloat16" else None
     return learner
 
 

@@ -15,6 +15,7 @@ from metaplastic.site import Site
 from metaplastic.stack import FastWeights
 
 Origin = Literal["learned", "redrawn", "zeroed"]
+ReadoutOrigin = Literal["learned", "redrawn", "zeroed", "rows", "blank"]
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,27 @@ class Birth:
     fresh for each lifetime, so that nothing but the rule and the encoder can be learned.
     `zeroed`: zeros. `rows` (readout only): the meta-learned weights, but the rows of the classes
     that the lifetime will meet are redrawn, as OML does so that no class can be memorized.
+    `blank`: the same with zeros in these rows, for rules that need no symmetry broken.
     """
 
     hidden: Origin = "learned"
-    readout: Origin | Literal["rows"] = "learned"
+    readout: ReadoutOrigin = "learned"
 
     def __post_init__(self) -> None:
         check_choice("hidden", self.hidden, Origin)
-        check_choice("readout", self.readout, Origin | Literal["rows"])
+        check_choice("readout", self.readout, ReadoutOrigin)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the readout's birth depends on the classes to come."""
+        return self.readout in ("rows", "blank")
 
 
 def born(birth: Birth, sites: Sequence[Site], support_y: Tensor, seed: Tensor) -> FastWeights:
     """Plastic weights of `len(seed)` lifetimes. All draws come from each lifetime's own seed.
 
     Args:
-        support_y: `tasks steps batch`, which rows `rows` redraws; unused otherwise.
+        support_y: `tasks steps batch`, which rows `rows` and `blank` replace; unused otherwise.
         seed: `tasks`, int64.
     """
     tasks = seed.shape[0]
@@ -51,11 +58,11 @@ def born(birth: Birth, sites: Sequence[Site], support_y: Tensor, seed: Tensor) -
             shared = learned.expand(tasks, *learned.shape)
             if origin == "learned":
                 weight = shared
-            elif origin == "zeroed" or kind == "bias":
+            elif origin in ("zeroed", "blank") or kind == "bias":
                 weight = torch.zeros_like(shared)
             else:
                 weight = _kaiming(learned, generators)
-            if origin == "rows":
+            if origin in ("rows", "blank"):
                 met = _rows_met(support_y, learned.shape[0])
                 weight = torch.where(
                     met.view(*met.shape, *[1] * (learned.dim() - 1)), weight, shared

@@ -93,7 +93,7 @@ def over_lifetime(
     """
     spec = stream.spec
     moments = _moments(snapshots, spec)
-    if (learner.passes > 1 or learner.batch_learning) and len(moments) > 1:
+    if not learner.online and len(moments) > 1:
         raise ValueError(
             "This learner goes through its stream more than once or all at once, so it has no "
             "state halfway. Use snapshots=1, or an online learner."

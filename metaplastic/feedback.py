@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.readouts import Readout
 from metaplastic.site import Site
 from metaplastic.stack import Stack, Tape
 
@@ -66,6 +67,15 @@ class Backprop(FeedbackPathway):
         super().__init__()
         self.second_order = second_order
         self.options = {"second_order": second_order}
+
+    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+        for site in sites:
+            if isinstance(site.module, Readout):
+                raise ValueError(
+                    f"Site {site.name!r} is a {type(site.module).__name__}, which is not a product "
+                    "of input and weight, so a change along signal and input would not be down the "
+                    "gradient; use a Linear, or teach it by Direct."
+                )
 
     def signals(
         self,

@@ -158,7 +158,7 @@ def interference(
     after = steps if after is None else after
     if not 0 <= after <= steps:
         raise ValueError(f"after is {after}; these lifetimes have 0 to {steps} steps to live.")
-    if learner.passes > 1 or learner.batch_learning:
+    if not learner.online:
         raise ValueError(
             "This learner goes through its stream more than once or all at once, so no update is "
             "that of one example. Use an online learner."

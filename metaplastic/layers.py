@@ -9,6 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from metaplastic.patches import check_unfolds
 from metaplastic.pullback import POINTWISE
+from metaplastic.readouts import Readout
 from metaplastic.site import Site
 
 KEEPS_UNITS = (*POINTWISE, nn.GroupNorm, nn.LayerNorm)
@@ -40,7 +41,8 @@ def check_layer(name: str, layer: nn.Module) -> None:
                 "a rule still has to read; use inplace=False."
             )
     for kind in WRITTEN_OUT:
-        if isinstance(layer, kind) and type(layer).forward is not kind.forward:
+        own = type(layer).forward is not kind.forward
+        if isinstance(layer, kind) and own and not isinstance(layer, Readout):
             raise ValueError(
                 f"Layer {name!r} is a {type(layer).__name__}, a {kind.__name__} with a forward of "
                 "its own, which would not be called; put it into an nn.Module that is not one."

@@ -17,6 +17,7 @@ from metaplastic.birth import Birth, born
 from metaplastic.compiled import ready, steps_at_once
 from metaplastic.episode import Episode
 from metaplastic.objective import CrossEntropy, Objective
+from metaplastic.rows import live_by_row, teaches_rows
 from metaplastic.rule import LearningRule
 from metaplastic.stack import FastWeights, Stack
 from metaplastic.unroll import Given, Unroll, unroll
@@ -45,7 +46,12 @@ class OnlineLearner(nn.Module):
         birth: where a lifetime's plastic weights come from; `birth_at_test` likewise in eval mode.
         passes: how often the stream is gone through (1 is online learning, MAML uses more).
         batch_learning: the whole support set in one step.
+        online_at_test: in eval mode the stream is gone through once, in its own steps.
         unroll: checkpointing, truncation, compilation; may be changed at any time.
+
+    `encoder_dtype`, None at first, may be set to `torch.bfloat16` to run in train mode, by autocast
+    and channels last, all that is frozen within a lifetime: about twice as fast where a processor
+    knows that type. What it returns, what the rule does, and all of eval mode keep their precision.
 
     Raises:
         ValueError: if a layer cannot be run or carried back through, no site of that name exists,
@@ -64,6 +70,7 @@ class OnlineLearner(nn.Module):
         birth_at_test: Birth | None = None,
         passes: int = 1,
         batch_learning: bool = False,
+        online_at_test: bool = False,
         unroll: Unroll | None = None,
     ) -> None:
         super().__init__()
@@ -82,13 +89,21 @@ class OnlineLearner(nn.Module):
             raise ValueError(f"passes is {passes}; a stream is gone through at least once.")
         self.birth_in_training, self.birth_at_test = birth, birth_at_test
         self.passes, self.batch_learning = passes, batch_learning
+        self.online_at_test = online_at_test
         self.unroll = unroll or Unroll()
+        self.encoder_dtype: torch.dtype | None = None
         self.options: dict[str, Any] = {
             "network": network, "rule": rule, "objective": objective, "encoder": encoder,
             "plastic": [site.name for site in self.sites], "birth": birth,
             "birth_at_test": birth_at_test, "passes": passes, "batch_learning": batch_learning,
+            "online_at_test": online_at_test,
         }  # fmt: skip
         self.rule.attach(self.sites, objective.outputs)
+
+    @property
+    def online(self) -> bool:
+        """Whether, at test, each example is met once and in its order."""
+        return self.online_at_test or (self.passes == 1 and not self.batch_learning)
 
     def slow_weights(self) -> dict[str, Tensor]:
         """The sites' weights that a lifetime does not change, without a tasks axis."""
@@ -102,6 +117,15 @@ class OnlineLearner(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """All that is frozen within a lifetime: `n *input` -> `n *features`."""
+        if self.encoder_dtype is None or not self.training:
+            return self._encode(x)
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, self.encoder_dtype):
+            encoded = self._encode(x)
+        return encoded.to(x.dtype)
+
+    def _encode(self, x: Tensor) -> Tensor:
         if self.encoder is not None:
             x = self.encoder(x)
         if self.start == 0:
@@ -111,7 +135,7 @@ class OnlineLearner(nn.Module):
     def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
         """The plastic weights at the start of the lifetimes with these labels and seeds."""
         birth = self.birth_in_training if self.training else self.birth_at_test
-        if birth.readout == "rows":
+        if birth.by_class:
             self._check(support_y)
         return born(birth, self.sites, support_y, seed)
 
@@ -130,13 +154,23 @@ class OnlineLearner(nn.Module):
                 f"Inputs are of tasks, steps and batch {tuple(support_x.shape[:3])}, targets of "
                 f"{tuple(support_y.shape[:3])}; make them the same."
             )
-        if self.batch_learning:
+        as_in_training = self.training or not self.online_at_test
+        passes = self.passes if as_in_training else 1
+        if self.batch_learning and as_in_training:
             support_x, support_y = (
                 support_x.flatten(1, 2)[:, None],
                 support_y.flatten(1, 2)[:, None],
             )
         rule = self.rule
+        if rule.rests_in_training and self.training:
+            return fast
         coefficients = rule.coefficients(self.sites, support_x.shape[2])
+        if teaches_rows(rule, self.sites, self.objective, self.unroll, support_x.shape[2]):
+            readout = self.sites[0]
+            rate = coefficients[readout.name + ".weight"]
+            for _ in range(passes):
+                fast = live_by_row(readout, rule.plasticity, rate, fast, support_x, support_y)
+            return fast
         ahead = rule.feedback.ahead(self.sites, self.objective, support_y, support_x)
         life = {"x": support_x, "target": support_y, **ahead}
         fixed = (
@@ -150,12 +184,12 @@ class OnlineLearner(nn.Module):
         live, at_once = rule.live, None
         if self.unroll.compile:
             at_once = steps_at_once(len(self.sites))
-            live, fast = ready(live, fixed, fast, life, self.unroll, self.passes, at_once)
+            live, fast = ready(live, fixed, fast, life, self.unroll, passes, at_once)
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
             return live(*fixed, weights, given)
 
-        return unroll(onwards, fast, life, self.unroll, passes=self.passes, at_once=at_once)
+        return unroll(onwards, fast, life, self.unroll, passes=passes, at_once=at_once)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""

@@ -48,6 +48,10 @@ class PlasticityRule(nn.Module, ABC):
 
     moves_bias = False  # does the rule change biases as well? FLP's rules do not
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
+    # Does `delta` promise that a row of the change depends on nothing but that row of the weight,
+    # the input and the row's own signal, is zero without a signal, and does not read `post`? Then
+    # one-hot lessons to a readout are learned row by row (`rows`). A new `delta` must say so anew.
+    by_row = False
 
     def __init__(
         self,
@@ -136,6 +140,8 @@ def coincidence(signal: Tensor, pre: Tensor) -> Tensor:
 class Hebb(PlasticityRule):
     """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
+    by_row = True
+
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
@@ -148,6 +154,8 @@ class Oja(PlasticityRule):
     Oja (1982), with the clamped activity p in place of the neuron's own output, as in Lindsey &
     Litwin-Kumar (2020); both terms are summed over rows, as in their code. A rate may be negative.
     """
+
+    by_row = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
@@ -168,6 +176,8 @@ class StableOja(PlasticityRule):
     value is used for forgetting.
     """
 
+    by_row = True
+
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
@@ -184,6 +194,8 @@ class NormalizedHebb(PlasticityRule):
     every scale of activity, so meta-training may start from large rates. The power is of all
     inputs of a neuron: the divisive normalization of a layer, not the business of one synapse.
     """
+
+    by_row = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor

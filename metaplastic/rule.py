@@ -30,6 +30,12 @@ class LearningRule(nn.Module):
         hidden_multiplier: multiplies the change of every plastic site but the last one; the FLP
             code's classifier uses 100.
         reduction: `mean` or `sum` over the examples of a step.
+        rests_in_training: in train mode a lifetime leaves the weights as they were born. What is
+            then learned is a representation for weights that do not change: ordinary pretraining,
+            to which the rule is added at test.
+
+    `pace`, 1 at first, multiplies every rate and may be set at any time: to try a rule's rates at
+    test. It is no part of a rule file.
 
     Raises:
         ValueError: for another reduction, and from `attach` if a learner has this rule already.
@@ -42,15 +48,17 @@ class LearningRule(nn.Module):
         *,
         hidden_multiplier: float = 1.0,
         reduction: Reduction = "mean",
+        rests_in_training: bool = False,
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, Reduction)
         self.feedback, self.plasticity = feedback, plasticity
         self.hidden_multiplier, self.reduction = hidden_multiplier, reduction
-        self.attached = False
+        self.rests_in_training, self.pace, self.attached = rests_in_training, 1.0, False
         self.options: dict[str, Any] = {
             "feedback": feedback, "plasticity": plasticity,
             "hidden_multiplier": hidden_multiplier, "reduction": reduction,
+            "rests_in_training": rests_in_training,
         }  # fmt: skip
 
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
@@ -66,7 +74,7 @@ class LearningRule(nn.Module):
 
     def coefficients(self, sites: Sequence[Site], batch: int) -> dict[str, Tensor]:
         """Rates with every constant factor in them; the same for all steps of a lifetime."""
-        scale = 1 / batch if self.reduction == "mean" else 1.0
+        scale = self.pace / batch if self.reduction == "mean" else self.pace
         found = {}
         for site in sites:
             factor = scale * (self.hidden_multiplier if site is not sites[-1] else 1.0)

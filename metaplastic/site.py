@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaplastic.patches import fold, output_size, padding, unfold
+from metaplastic.readouts import Readout
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,19 @@ class Site:
 
     def pull(self, x: Tensor, signal: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """A signal on its output, at input x, carried back to its input."""
+        if isinstance(self.module, Readout):
+            raise ValueError(
+                f"Site {self.name!r} is a {type(self.module).__name__}, whose answer is not a "
+                "product, so nothing is carried back through it; use a Linear, or another pathway."
+            )
         rows = self.rows_of_units(signal) @ self.matrix(weights[self.name + ".weight"])
         return rows if isinstance(self.module, nn.Linear) else fold(self.module, rows, x)
 
     def _per_task(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         matrix, rows = self.matrix(weight), self.rows(x)
-        if bias is None:
+        if isinstance(self.module, Readout):
+            out = self.module.answer(rows, matrix)
+        elif bias is None:
             out = torch.bmm(rows, matrix.mT)
         else:
             out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
@@ -79,6 +87,8 @@ class Site:
         return out, rows
 
     def _shared(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if isinstance(self.module, Readout):
+            return self.module.answer(x, weight)
         if isinstance(self.module, nn.Linear):
             return F.linear(x, weight, bias)
         conv = self.module

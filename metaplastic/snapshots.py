@@ -71,7 +71,7 @@ def live(
         support = torch.split(whole[:, : moments[-1]], chunk, 1)
         place = places(batch.support_subtask.flatten(1), order)
         asked["trajectory"] = Questions(whole.flatten(1, 2), batch.support_y.flatten(1, 2), place)
-    if learner.passes > 1 or learner.batch_learning:
+    if not learner.online:
         support = [torch.cat(list(support), 1)]  # no part of it can be learned before the rest
 
     found: dict[str, list[Tensor]] = {name: [] for name in asked}

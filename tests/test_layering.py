@@ -11,15 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
 LAYERS = """
-choices disk seeding distributed buffers patches pullback geometry selectivity
+choices disk seeding distributed buffers patches pullback geometry selectivity readouts
 checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack
 feedback direct plasticity
-birth unroll rule compiled
+birth unroll rule rows compiled
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
-trainer evaluate artifact interference
+trainer evaluate artifact grow interference
 """
 ORDER = LAYERS.split()  # each knows only those before it
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from experiments.config import Preset
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
-from experiments.problem import Problem
+from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import OnlineLearner
 
-__all__ = ["build", "rates"]
+__all__ = ["build", "rates", "stream"]
 
 
 def build(problem: Problem) -> OnlineLearner:
     return flp_stable.build(problem, plastic=1)
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """More classes at once than other methods can afford: a lesson costs one row of the readout."""
+    if task not in MANY_CLASSES or size == "tiny":
+        return {}
+    return {"ways": 160, "slots": 160, "shots": 3, "queries_per_class": 2}

@@ -8,7 +8,10 @@ input, which bounds the stable rates once and for all.
 Images. The published pathway, averaged over a step's examples instead of summed, and a small
 hidden rate to start from.
 
-In both, hidden rates start small instead of a hundredfold: a hidden layer that learns in large
+Hundreds of classes. Rows of the readout start at zero and are compared by the cosine; rates are per
+feature, so that they fit any number of classes.
+
+In all, hidden rates start small instead of a hundredfold: a hidden layer that learns in large
 steps takes its readout's ground away before the outer loop can tell it not to.
 
 And rates are log-scaled: a meta-step changes them by a fraction and never turns a stable rule into
@@ -23,6 +26,7 @@ from typing import Literal
 from experiments.problem import Problem
 from metaplastic import (
     Backprop,
+    Birth,
     Direct,
     FeedbackPathway,
     Hebb,
@@ -52,19 +56,24 @@ def build(
     nonlinearity: Literal["linear", "relu"] | None = None,
     gate: Literal["derivative", "none"] | None = None,
     readout: Literal["clamped", "feedback"] = "clamped",
-    per: Literal["synapse", "neuron", "feature", "layer", "shared"] = "synapse",
+    per: Literal["synapse", "neuron", "feature", "layer", "shared"] | None = None,
     scale: Literal["log", "raw"] = "log",
     rate: float | None = None,
+    learn_rate: bool = True,
     hidden: float | None = None,
     plastic: int | None = None,
+    head: Literal["linear", "cosine"] | None = None,
 ) -> OnlineLearner:
     """None is the better choice for the task at hand.
 
     `feedback="gradient"` teaches the same rule by the exact gradient instead: a control.
     `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
-    `plastic` the number of plastic layers at the end.
+    `plastic` the number of plastic layers at the end. `head` compares by the product, or by the
+    cosine with features of unit length.
     """
-    images = problem.classification
+    images, many = problem.classification, problem.many_classes
+    head = head or ("cosine" if many else "linear")
+    plastic = plastic or problem.plastic
     pathway: FeedbackPathway
     if feedback == "gradient":
         pathway = Backprop()
@@ -81,12 +90,20 @@ def build(
     rule = LearningRule(
         pathway,
         RULES[plasticity or ("oja" if images else "normalized_hebb")](
-            rate=(0.2 if images else 0.3) if rate is None else rate, per=per, scale=scale
+            rate=(0.2 if images else 0.3) if rate is None else rate,
+            per=per or ("feature" if many else "synapse"),
+            scale=scale,
+            learn=learn_rate,
         ),
         hidden_multiplier=(1e-3 if images else 0.1) if hidden is None else hidden,
     )
     return OnlineLearner(
-        problem.network(), rule, objective_for(problem.spec), plastic=plastic or problem.plastic
+        # With nothing plastic but the head, a layer before it would be one more of the encoder.
+        problem.network(head, hidden=not (many and plastic == 1)),
+        rule,
+        objective_for(problem.spec),
+        plastic=plastic,
+        birth=Birth(readout="zeroed") if head == "cosine" else None,
     )
 
 

@@ -3,14 +3,17 @@
 Javed & White (2019), with the exact second-order meta-gradient. The rows of the classes to come are
 redrawn before each lifetime, and the whole readout at test, as in the released code. At laptop size
 inner rates are learned per parameter (Meta-SGD), as FLP's are; at paper size they are the published
-constants, and the sine net's last three layers learn.
+constants, and the sine net's last three layers learn. Where there are hundreds of classes, rates
+are per feature, and meta-training is OML's: labels are those of all classes, three of them arrive,
+and the questions are about these and about any others that are remembered.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from experiments.problem import Problem
+from experiments.config import Preset
+from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 
@@ -18,7 +21,7 @@ def build(
     problem: Problem,
     *,
     second_order: bool = True,
-    per: Literal["synapse", "neuron", "feature", "layer", "shared"] = "synapse",
+    per: Literal["synapse", "neuron", "feature", "layer", "shared"] | None = None,
     scale: Literal["log", "raw"] = "log",
     rate: float | None = None,
     learn_rate: bool | None = None,
@@ -38,11 +41,16 @@ def build(
         plastic = 3 if paper and not problem.classification else problem.plastic
     rule = LearningRule(
         Backprop(second_order=second_order),
-        Delta(rate=rate, per=per, scale=scale, learn=learn_rate),
+        Delta(
+            rate=rate,
+            per=per or ("feature" if problem.many_classes else "synapse"),
+            scale=scale,
+            learn=learn_rate,
+        ),
     )
     redraw = redraw and problem.classification
     return OnlineLearner(
-        problem.network(),
+        problem.network(hidden=not (problem.many_classes and plastic == 1)),
         rule,
         objective_for(problem.spec),
         plastic=plastic,
@@ -56,3 +64,11 @@ def rates(problem: Problem) -> dict[str, float]:
     if problem.size == "paper":
         return {"weights": 1e-4, "plasticity": 1e-2}
     return {"weights": 2e-3, "plasticity": 3e-2}
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """Lifetimes of the released code, with as many remembered pictures as ANML's."""
+    if task not in MANY_CLASSES:
+        return {}
+    few = {"labels": "global", "slots": None, "ways": 3, "shots": 5, "queries_per_class": 5}
+    return {**few, "remember": 64} if size != "tiny" else {**few, "ways": 2, "remember": 4}

@@ -7,11 +7,11 @@ shapes later updates. Not an improvement but the published handicap, to see what
 from __future__ import annotations
 
 from experiments.methods import oml
-from experiments.methods.oml import rates
+from experiments.methods.oml import rates, stream
 from experiments.problem import Problem
 from metaplastic import OnlineLearner
 
-__all__ = ["build", "rates"]
+__all__ = ["build", "rates", "stream"]
 
 
 def build(problem: Problem, *, rate: float | None = None) -> OnlineLearner:

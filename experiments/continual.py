@@ -1,0 +1,130 @@
+"""Hundreds of classes, one after another: accuracy against how many were learned, method by method.
+
+    python -m experiments.continual --methods flp_readout oml anml --classes 10,100,600 --minutes 5
+
+Meta-trains every method on the same data for the same time, lets each learn the test classes in one
+pass, and draws the two figures of the field: of held-out pictures, and of those that were taught.
+Runs that are finished are kept and those that were cut short go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.compare import made_at, planned, write_tables
+from experiments.config import Compare, preset
+from experiments.jobs import run_all
+from experiments.registry import ConfigError
+from experiments.run_folder import RunFolder, origin, read_lines
+from experiments.tables import over_seeds
+
+METHODS = (
+    "flp_stable", "flp_readout", "flp_random_feedback", "flp_frozen", "oml", "oml_one_layer",
+    "oml_first_order", "anml", "maml_rep", "pretrained", "pretrained_readout", "scratch",
+    "prototypes", "prototypes_cosine",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continual(Compare):
+    """Meta-train several methods, let each learn hundreds of classes in one pass, draw and tell."""
+
+    task: Annotated[str, Doc("a file in tasks, with classes to come one after another")] = (
+        "split_omniglot"
+    )
+    methods: Annotated[
+        tuple[str, ...], Doc("files in experiments/methods, as METHOD or METHOD,option=value,...")
+    ] = METHODS
+    classes: Annotated[str, Doc("numbers of classes to show in the table, as 10,100,600")] = (
+        "10,100,600"
+    )
+    name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = (
+        "continual"
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Continual, argv, preset(Continual, argv))
+    shown = counts(config.classes)
+    groups = planned(config)
+    run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
+    root = config.runs / config.name
+    results = {
+        label: [RunFolder(run.runs / run.run_name).results() for run in runs]
+        for label, runs in groups.items()
+    }
+    require_asked(shown, results)
+    from experiments.curves import draw_classes, draw_training  # matplotlib, for --help, is slow
+
+    draw_classes(root / "plots", results)
+    lines = {
+        label: [read_lines(RunFolder(run.runs / run.run_name).metrics) for run in runs]
+        for label, runs in groups.items()
+    }
+    draw_training(root / "plots", lines)
+    remark = f"{origin(config.device)}{made_at(groups)}"
+    text = write_tables(root, [rows(results, shown)], remark)
+    print(f"{text}\n\nFigures, rules and records are in {root}.")
+
+
+def counts(text: str) -> list[int]:
+    """`10,100,600` as numbers in rising order."""
+    words = [word for word in text.replace(",", " ").split() if word]
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise ConfigError(f"--classes is {text!r}: write numbers of classes, as in 10,100,600.")
+    return sorted({int(word) for word in words})
+
+
+def require_asked(shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Refuse a number of classes after which nothing was asked."""
+    for label, runs in results.items():
+        for run in runs:
+            if "seen" not in run:
+                raise ConfigError(
+                    f"{label} was not asked while it learned: this script is for learners that "
+                    "live online, on classes in their order (--order incremental)."
+                )
+            if missing := [count for count in shown if count not in run["seen"]["x"]]:
+                asked = ",".join(map(str, run["seen"]["x"]))
+                raise ConfigError(
+                    f"--classes {missing[0]}: {label} was asked after {asked} classes; choose "
+                    "among these."
+                )
+
+
+def rows(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], shown: Sequence[int]
+) -> list[dict[str, str]]:
+    """One row a method: accuracy after so many classes, with its interval over seeds."""
+    table = []
+    for label, runs in results.items():
+        row = {"method": label}
+        for count in shown:
+            row[f"test %, {count}"] = _percent(runs, "seen", count)
+        if all("taught" in run for run in runs):
+            row[f"taught %, {shown[-1]}"] = _percent(runs, "taught", shown[-1])
+        row["forgetting %"] = over_seeds([100 * float(run["forgetting"]) for run in runs], "{:.1f}")
+        if all("other_order" in run for run in runs):
+            scores = [100 * float(run["other_order"]["score"]) for run in runs]
+            row["i.i.d. %"] = over_seeds(scores, "{:.1f}")
+        row["meta-steps"] = f"{round(fmean(run['steps'] for run in runs))}"
+        row["minutes"] = f"{fmean(run['minutes'] for run in runs):.1f}"
+        row["lifetimes"] = f"{runs[0]['episodes']}"
+        row["seeds"] = f"{len(runs)}"
+        table.append(row)
+    return table
+
+
+def _percent(runs: Sequence[Mapping[str, Any]], curve: str, count: int) -> str:
+    values = [100 * float(run[curve]["y"][run[curve]["x"].index(count)]) for run in runs]
+    return over_seeds(values, "{:.1f}")
+
+
+if __name__ == "__main__":
+    cli.run(main, again="the same command goes on.")

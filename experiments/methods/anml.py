@@ -1,0 +1,62 @@
+"""ANML: a second network looks at the picture and gates what the readout sees, and so its learning.
+
+Beaulieu et al. (2020). The gate multiplies each feature by a number between 0 and 1, which scales
+the activity and, with it, the gradient of every synapse that starts there. Here the readout alone
+is plastic in meta-training too, as it is at their test; in theirs all layers of the gated network
+are. Meta-gradients are exact, where the released code's are first order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from experiments.config import Preset
+from experiments.methods.oml import rates
+from experiments.problem import MANY_CLASSES, Problem
+from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+
+__all__ = ["build", "rates", "stream"]
+
+
+class Gated(nn.Module):
+    """`features(x) * sigmoid(gate(x))`."""
+
+    def __init__(self, features: nn.Sequential, gate: nn.Sequential) -> None:
+        super().__init__()
+        self.features, self.gate = features, gate
+        self.options = {"features": features, "gate": gate}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x) * self.gate(x).sigmoid()  # type: ignore[no-any-return]
+
+
+def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> OnlineLearner:
+    """`rate` is the published inner rate, here the first of a learned one."""
+    *features, readout = problem.network(hidden=False)
+    *seen, _ = problem.network(hidden=False)
+    assert isinstance(readout, nn.Linear)
+    gate = [*seen, nn.Linear(readout.in_features, readout.in_features)]
+    return OnlineLearner(
+        nn.Sequential(readout),
+        LearningRule(
+            Backprop(second_order=second_order), Delta(rate=rate, per="feature", scale="log")
+        ),
+        objective_for(problem.spec),
+        encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
+        birth=Birth(readout="rows"),
+        birth_at_test=Birth(readout="redrawn"),
+    )
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """One class arrives; the questions are about it and 64 pictures of any others."""
+    if task not in MANY_CLASSES:
+        return {}
+    one = {"labels": "global", "slots": None, "ways": 1, "queries_per_class": 5}
+    return (
+        {**one, "shots": 15, "remember": 64}
+        if size != "tiny"
+        else {**one, "shots": 2, "remember": 4}
+    )

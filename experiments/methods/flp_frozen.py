@@ -1,0 +1,14 @@
+"""FLP's stable form with all plasticity off: what a lifetime leaves untouched cannot be learned."""
+
+from __future__ import annotations
+
+from experiments.methods import flp_stable
+from experiments.methods.flp_stable import rates
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates"]
+
+
+def build(problem: Problem) -> OnlineLearner:
+    return flp_stable.build(problem, rate=0.0, scale="raw", learn_rate=False)

@@ -1,0 +1,31 @@
+"""MAML-Rep: OML's network and lifetimes, but a few steps on all examples at once in meta-training.
+
+The baseline of Javed & White (2019) that never meets interference while its representation is
+learned: what OML gains is gained by learning online. At test it learns online as OML does.
+"""
+
+from __future__ import annotations
+
+from experiments.methods.oml import rates, stream
+from experiments.problem import Problem
+from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic.plasticity import Granularity
+
+__all__ = ["build", "rates", "stream"]
+
+
+def build(problem: Problem, *, passes: int = 5, rate: float = 0.03) -> OnlineLearner:
+    """`passes` is the number of steps on the whole support, `rate` the first inner rate."""
+    per: Granularity = "feature" if problem.many_classes else "synapse"
+    redraw = problem.classification
+    return OnlineLearner(
+        problem.network(),
+        LearningRule(Backprop(), Delta(rate=rate, per=per, scale="log")),
+        objective_for(problem.spec),
+        plastic=problem.plastic,
+        birth=Birth(readout="rows") if redraw else None,
+        birth_at_test=Birth(readout="redrawn") if redraw else None,
+        passes=passes,
+        batch_learning=True,
+        online_at_test=True,
+    )

@@ -1,0 +1,14 @@
+"""OML with nothing plastic but the readout, as its later code has it, after ANML."""
+
+from __future__ import annotations
+
+from experiments.methods import oml
+from experiments.methods.oml import rates, stream
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates", "stream"]
+
+
+def build(problem: Problem, *, second_order: bool = True) -> OnlineLearner:
+    return oml.build(problem, second_order=second_order, plastic=1)

@@ -1,0 +1,40 @@
+"""Ordinary pretraining, then online SGD of the readout: no meta-learning at all.
+
+An encoder and a readout of all classes that may be trained on learn to classify; at test the
+readout is drawn anew and learns by the gradient. The baseline of OML, ANML and GeMCL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.config import Preset
+from experiments.problem import Problem
+from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+
+
+def build(problem: Problem, *, rate: float = 0.03) -> OnlineLearner:
+    """`rate` is that of the online steps at test."""
+    rule = LearningRule(
+        Backprop(), Delta(rate=rate, per="layer", learn=False), rests_in_training=True
+    )
+    return OnlineLearner(
+        problem.network(hidden=False),
+        rule,
+        objective_for(problem.spec),
+        plastic=1,
+        birth_at_test=Birth(readout="redrawn"),
+    )
+
+
+def rates(problem: Problem) -> dict[str, float]:
+    return {"weights": 1.5e-3}
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """Minibatches of all classes; the one example that a lifetime must show is not learned."""
+    if task == "sines":
+        return {}
+    batch = 256 if size != "tiny" else 8
+    one = {"ways": 1, "shots": 1, "queries_per_class": 1}
+    return {"labels": "global", "slots": None, **one, "remember": batch - 1}

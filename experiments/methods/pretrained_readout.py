@@ -1,0 +1,29 @@
+"""Ordinary pretraining by the cosine, then the local readout: what meta-learning the encoder adds.
+
+The head of `flp_readout` is a classifier of all classes that may be trained on while the rule
+rests; at test its rows start from zero and learn by Oja's rule, at one rate.
+"""
+
+from __future__ import annotations
+
+from experiments.methods.pretrained import rates, stream
+from experiments.problem import Problem
+from metaplastic import Birth, Direct, LearningRule, Oja, OnlineLearner, objective_for
+
+__all__ = ["build", "rates", "stream"]
+
+
+def build(problem: Problem, *, rate: float = 0.05) -> OnlineLearner:
+    """`rate`: after n examples the k-th from the end weighs `(1 - rate) ** k`."""
+    rule = LearningRule(
+        Direct(teaching="label", strength=1.0, learn_strength=False),
+        Oja(rate=rate, per="layer", learn=False),
+        rests_in_training=True,
+    )
+    return OnlineLearner(
+        problem.network("cosine", hidden=False),
+        rule,
+        objective_for(problem.spec),
+        plastic=1,
+        birth_at_test=Birth(readout="zeroed"),
+    )

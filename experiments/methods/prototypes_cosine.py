@@ -1,0 +1,14 @@
+"""Nearest class mean by the cosine: prototypes as directions, all examples of a class alike."""
+
+from __future__ import annotations
+
+from experiments.methods import prototypes
+from experiments.methods.prototypes import rates, stream
+from experiments.problem import Problem
+from metaplastic import OnlineLearner
+
+__all__ = ["build", "rates", "stream"]
+
+
+def build(problem: Problem) -> OnlineLearner:
+    return prototypes.build(problem, head="cosine")

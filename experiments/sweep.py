@@ -1,0 +1,102 @@
+"""The rate of a gradient learner at test, chosen on validation lifetimes and never on the test.
+
+The published protocols of OML and ANML search the rate of online SGD for each number of classes on
+other trajectories than those reported. Here factors on the learner's own rates are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from experiments.config import Stream
+from metaplastic import OnlineLearner, StreamSpec, TaskStream
+from metaplastic.evaluate import over_lifetime
+from metaplastic.feedback import Backprop
+from metaplastic.report import ContinualReport, Measure
+
+LIFETIMES = 2  # of validation, at each factor
+COUNTS = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)  # classes at which others published
+
+
+def moments(spec: StreamSpec) -> list[int]:
+    """Inner steps after which so many classes of an incremental stream have gone by."""
+    counts = [*(count for count in COUNTS if count < spec.subtasks), spec.subtasks]
+    return [count * spec.steps // spec.subtasks for count in counts]
+
+
+def paces(learner: OnlineLearner, stream: TaskStream, config: Stream) -> dict[int, float]:
+    """For each number of classes the best of `config.sweep`; nothing for a learner without rates.
+
+    Rules without a gradient are tested at the rates that meta-training left them.
+    """
+    if not config.sweep or not isinstance(learner.rule.feedback, Backprop) or not learner.online:
+        return {}
+    validation = held_out(stream)
+    if validation is None:
+        return {}
+    spec, found = validation.spec, {}
+    if spec.outputs > learner.objective.outputs:
+        return {}
+    for factor in config.sweep:
+        learner.rule.pace = factor
+        report = over_lifetime(
+            learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
+            tasks_per_batch=LIFETIMES,
+        )  # fmt: skip
+        found[factor] = report.on_seen("accuracy").mean
+    learner.rule.pace = 1.0
+    counts = [moment * spec.subtasks // spec.steps for moment in moments(spec)]
+    table = np.stack(list(found.values()))  # factors counts
+    best = {
+        count: config.sweep[int(column.argmax())]
+        for count, column in zip(counts, table.T, strict=True)
+    }
+    own = [m * stream.spec.subtasks // stream.spec.steps for m in moments(stream.spec)]
+    # A stream longer than any validation lifetime goes at the pace of the longest.
+    return {count: best.get(count, best[counts[-1]]) for count in own}
+
+
+def held_out(stream: TaskStream) -> TaskStream | None:
+    """Lifetimes of the same kind, as long as can be, of classes kept for choices like this one.
+
+    None for a stream that has no such classes. Quarter turns count as classes of their own, so
+    that there are enough.
+    """
+    options: dict[str, Any] = {"split": "validation", "rotations": True}
+    if not all(hasattr(stream, name) for name in (*options, "ways", "classes")):
+        return None
+    few = replace(stream, **options, ways=2, slots=None)  # type: ignore[type-var]
+    ways = min(stream.ways, few.classes)  # type: ignore[attr-defined]
+    return replace(few, ways=ways)  # type: ignore[type-var]
+
+
+def _curve(reports: Sequence[ContinualReport], on: str) -> dict[str, Any]:
+    """Accuracy over the classes met, of each report at its own moment, against their number."""
+    asked = [report if on == "test" else report.trajectory for report in reports]
+    x, (y, low, high) = reports[0].subtasks_seen, np.empty((3, len(reports)))
+    for moment, report in enumerate(asked):
+        assert report is not None
+        of: Measure = "error" if report.accuracy is None else "accuracy"
+        known = report.on_seen(of)
+        y[moment], low[moment], high[moment] = (
+            ends[moment] for ends in (known.mean, known.low, known.high)
+        )
+    return {
+        "x": [int(n) if n == int(n) else float(n) for n in x],
+        "y": y.tolist(), "low": low.tolist(), "high": high.tolist(),
+    }  # fmt: skip
+
+
+def swept(
+    live: Callable[[float], ContinualReport], paces: Mapping[int, float]
+) -> tuple[ContinualReport, dict[str, Any]]:
+    """Live at the pace of every number of classes: the report of the whole, and the curves."""
+    reports = {pace: live(pace) for pace in sorted(set(paces.values())) or [1.0]}
+    report = reports[1.0] if not paces else reports[list(paces.values())[-1]]
+    chosen = [reports[pace] for pace in paces.values()] or [report] * len(report.examples)
+    asked = ("test", "trajectory") if report.trajectory is not None else ("test",)
+    return report, {on: _curve(chosen, on) for on in asked}
