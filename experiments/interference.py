@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from tyro.conf import Positional
 
 from experiments import cli
 from experiments.config import Stream, over_recorded, preset, record
+from experiments.interference_tables import Seeds, averaged, changes, features, geometry
 from experiments.registry import ConfigError
 from experiments.run_folder import origin, write_json
 from experiments.tables import as_markdown
@@ -40,6 +42,12 @@ class Interfere(Stream):
     )  # fmt: skip
     examples: Annotated[int | None, Doc("steps to learn from and ask about; None: all")] = None
     lifetimes: Annotated[int, Doc("to average over")] = 16
+    each_site: Annotated[
+        bool, Doc("also apply the changes of each site alone, to see which of them interferes")
+    ] = False
+    over_seeds: Annotated[
+        bool, Doc("rules of one method are its seeds: one row for all, with 95 % intervals")
+    ] = False
     out: Annotated[Path, Doc("folder of the table, the numbers and the figures")] = Path(
         "runs/interference"
     )
@@ -58,11 +66,12 @@ def main(argv: Sequence[str]) -> None:
 
     sources = {rule: read_config(rule)["provenance"] for rule in config.rules}
     splits = {rule: asked_split(config, source) for rule, source in sources.items()}
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, Seeds] = {}
     for rule, source in sources.items():
         own = over_recorded(Interfere, argv, source, rule)
-        label = labelled(source.get("method", rule.name), rule, found)
-        found[label] = measured(own, rule, splits[rule])
+        method = source.get("method", rule.name)
+        label = method if config.over_seeds else labelled(method, rule, found)
+        found.setdefault(label, []).append(measured(own, rule, splits[rule]))
     write(config, found)
 
 
@@ -72,13 +81,14 @@ def labelled(method: str, rule: Path, taken: Mapping[str, Any]) -> str:
 
 
 def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
-    """One record for each moment and each kind of update."""
+    """One record for each moment, each kind of update and each choice of sites."""
     import torch
 
     from experiments.build import build_stream, own_classes, require_device
     from metaplastic.artifact import from_pretrained, read_config
     from metaplastic.interference import interference
     from metaplastic.lifetimes import lifetimes_of
+    from metaplastic.selectivity import feature_statistics
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -86,63 +96,55 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
+    with torch.no_grad():
+        features = learner.encode(lives.support_x.flatten(0, 2))
+    spoken = feature_statistics(features, lives.support_subtask.flatten()).to_dict()
+    names = [site.name for site in learner.sites]
+    alone = [[name] for name in names] if config.each_site and len(names) > 1 else []
     records = []
-    for moment in config.moments:
-        for update in UPDATES:
-            tried = interference(
-                learner, lives, after=round(moment * stream.spec.steps),
-                examples=config.examples, update=update,
-            )  # fmt: skip
-            distance, mean = tried.by_distance()
-            records.append(
-                {
-                    "split": getattr(stream, "split", split),
-                    "moment": moment, "update": update, **tried.summary(),
-                    "distance": distance, "by_distance": mean,
-                    "matrix": tried.change.mean(0).tolist(),
-                }
-            )  # fmt: skip
+    for moment, update, sites in product(config.moments, UPDATES, [None, *alone]):
+        tried = interference(
+            learner, lives, after=round(moment * stream.spec.steps),
+            examples=config.examples, update=update, sites=sites,
+        )  # fmt: skip
+        distance, mean = tried.by_distance()
+        records.append(
+            {
+                "split": getattr(stream, "split", split), "features": spoken,
+                "moment": moment, "update": update, "applied": "all" if sites is None else sites[0],
+                **tried.summary(),
+                "distance": distance, "by_distance": mean,
+                "matrix": tried.change.mean(0).tolist(),
+            }
+        )  # fmt: skip
     return records
 
 
-def write(config: Interfere, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
     from experiments.interference_plots import draw_distances, draw_matrices
 
-    changes = [
-        {
-            "rule": label, "moment": f"{row['moment']:g}", "update": row["update"],
-            **{
-                name: f"{row[name]:.4f}" for name in ("loss", "own", "within", "across")
-            },
-            "harmed %": f"{100 * row['harmed']:.0f}",
-            "first-order error": f"{row['first_order_error']:.2f}",
-        }
-        for label, rows in found.items()
-        for row in rows
-    ]  # fmt: skip
-    geometry = [
-        {"rule": label, "site": site} | {name: f"{value:.3f}" for name, value in numbers.items()}
-        for label, rows in found.items()
-        for site, numbers in next(r for r in reversed(rows) if r["update"] == "rule")[
-            "sites"
-        ].items()
-    ]
+    last = f"{config.moments[-1]:g}"
     text = "\n\n".join(
         [
             origin(config.device),
-            as_markdown(changes, order=()),
-            f"Geometry of the rule's updates at moment {config.moments[-1]:g}:",
-            as_markdown(geometry, order=()),
+            as_markdown(changes(found), order=()),
+            f"Geometry of the rule's updates at moment {last}:",
+            as_markdown(geometry(found), order=()),
+            "What the encoder hands to the plastic layers, over all examples of the stream:",
+            as_markdown(features(found), order=()),
         ]
     )
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
     settings = record(config) | {"rules": [str(rule) for rule in config.rules]}
-    numbers = {"settings": settings, "rules": {k: list(rows) for k, rows in found.items()}}
-    write_json(config.out / "interference.json", numbers)
-    draw_matrices(config.out / "plots" / "matrices.png", found)
-    draw_distances(config.out / "plots" / "distances.png", found)
+    rules = {
+        label: list(seeds) if config.over_seeds else seeds[0] for label, seeds in found.items()
+    }
+    write_json(config.out / "interference.json", {"settings": settings, "rules": rules})
+    drawn = {label: averaged(seeds) for label, seeds in found.items()}
+    draw_matrices(config.out / "plots" / "matrices.png", drawn)
+    draw_distances(config.out / "plots" / "distances.png", drawn)
     print(f"{text}\n\nFigures and numbers are in {config.out}.")
 
 

@@ -52,6 +52,28 @@ def test_rules_of_one_method_keep_their_columns(
         interference.main(["a/run/rule", str(tmp_path / "a" / "run" / "rule"), *words])
 
 
+def test_seeds_of_one_method_share_a_row_and_each_site_has_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in ("0", "1"):
+        words = ["--runs", str(tmp_path), "--name", seed, "--seed", seed, "--method", "flp_stable"]
+        meta_train.main([*TINY, *words])
+    capsys.readouterr()
+    rules = [str(tmp_path / seed / "rule") for seed in ("0", "1")]
+    out = tmp_path / "out"
+    words = ["--moments", "0.5", "--lifetimes", "2", "--out", str(out)]
+    interference.main([*rules, "--over-seeds", "--each-site", *words])
+    said = capsys.readouterr().out
+    one, other = json.loads((out / "interference.json").read_text())["rules"]["flp_stable"]
+    applied = [record["applied"] for record in one if record["update"] == "rule"]
+    assert applied == ["all", "2", "4"]  # the last two layers are plastic
+    mean = (one[0]["across"] + other[0]["across"]) / 2
+    assert "| 0.5    | rule     | all        |" in said
+    assert f"{mean:.4f} ± " in said
+    assert {"active", "dead", "sparseness", "selectivity"} == set(one[0]["features"])
+    assert "| selectivity " in said
+
+
 @pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
 def test_a_rule_that_diverges_is_tabled_and_drawn_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
