@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from experiments.tables import over_seeds
 
 Record: TypeAlias = Mapping[str, Any]
@@ -65,6 +63,8 @@ def features(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
 
 def averaged(seeds: Seeds) -> list[dict[str, Any]]:
     """The records of the first seed that figures show, with curves and matrices of all seeds."""
+    import numpy as np  # which --help does without
+
     return [
         {
             **same[0],

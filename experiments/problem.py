@@ -84,6 +84,11 @@ class Problem:
         layer between convolutions and head.
         """
         outputs = self.spec.outputs
+        if head != "linear" and not self.classification:
+            raise ConfigError(
+                f"a head that compares ({head}) is for classes, and task {self.spec.name!r} has "
+                "none: use a method with a linear head, such as flp_readout or oml."
+            )
         if self.classification:
             layers, features = self._image_layers(hidden)
         else:

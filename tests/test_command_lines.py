@@ -188,7 +188,7 @@ def test_a_stopped_script_advises_only_what_it_can_do(script: str) -> None:
     done = call("-c", stop)
     assert done.returncode == 130
     assert ("--resume" in done.stderr) == (script == "meta_train")
-    assert ("goes on" in done.stderr) == (script in ("meta_train", "compare", "demo"))
+    assert ("goes on" in done.stderr) == (script in ("meta_train", "compare", "continual", "demo"))
 
 
 def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:

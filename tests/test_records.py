@@ -43,7 +43,7 @@ def test_options_and_rates_on_the_command_line_are_resolved_over_the_defaults() 
     stream = build_stream(config, "train")
     found = resolved(config, build_learner(config, stream), stream)
     assert found["options"] == {
-        "second_order": True, "per": "synapse", "scale": "log", "rate": 0.5, "learn_rate": None,
+        "second_order": True, "per": None, "scale": "log", "rate": 0.5, "learn_rate": None,
         "plastic": None, "redraw": True,
     }  # fmt: skip
     assert found["rates"] == {"weights": 0.25, "plasticity": 0.03}

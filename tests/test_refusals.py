@@ -205,7 +205,7 @@ def test_refused_in_a_sentence(attempt: Callable[[], object], sentence: str) -> 
 def test_the_choices_are_listed_once() -> None:
     for attempt, choices in (
         (lambda: Birth(hidden="lost"), "'learned', 'redrawn', 'zeroed'"),
-        (lambda: Birth(readout="lost"), "'learned', 'redrawn', 'zeroed', 'rows'"),
+        (lambda: Birth(readout="lost"), "'learned', 'redrawn', 'zeroed', 'rows', 'blank'"),
         (lambda: LearningRule(Backprop(), Delta(), reduction="max"), "'mean', 'sum'"),
     ):
         with pytest.raises(ValueError, match=rf"must be one of {choices}\."):

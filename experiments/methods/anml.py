@@ -45,8 +45,8 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
         ),
         objective_for(problem.spec),
         encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
-        birth=Birth(readout="rows"),
-        birth_at_test=Birth(readout="redrawn"),
+        birth=Birth(readout="rows") if problem.classification else None,
+        birth_at_test=Birth(readout="redrawn") if problem.classification else None,
     )
 
 
