@@ -46,6 +46,7 @@ MAP = 2  # height and width of the map that larger pictures are averaged to ther
 GAIN = 16.0  # of cosines before a softmax, at the first meta-step
 
 Head = Literal["linear", "cosine", "mean"]
+Hidden = Literal["relu", "linear", "none"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,12 @@ class Problem:
             return replace(encoder, channels=tuple(2 * units for units in encoder.channels))
         return encoder
 
-    def network(self, head: Head = "linear", hidden: bool = True) -> nn.Sequential:
+    def network(self, head: Head = "linear", hidden: Hidden = "relu") -> nn.Sequential:
         """A fresh network, Kaiming-normal weights and zero biases, as in the reference code.
 
         `head`: a Linear, or one that compares: by the cosine with features of unit length, or by
-        the distance from the mean of what a class was taught. `hidden=False` leaves out the
-        layer between convolutions and head.
+        the distance from the mean of what a class was taught. `hidden`: a rectified layer between
+        convolutions and head; a `linear` one, a code that may take either sign; or `none`.
         """
         outputs = self.spec.outputs
         if head != "linear" and not self.classification:
@@ -114,7 +115,7 @@ class Problem:
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         return layers, widths[-1]
 
-    def _image_layers(self, hidden: bool) -> tuple[list[nn.Module], int]:
+    def _image_layers(self, hidden: Hidden) -> tuple[list[nn.Module], int]:
         channels, height, width = self.spec.input_shape
         # The published net pads nothing and normalizes nothing; small ones learn faster with both.
         padding = 0 if self.size == "paper" else 1
@@ -136,6 +137,9 @@ class Problem:
             height = width = MAP
         layers.append(nn.Flatten())
         features = channels * height * width
-        if not hidden:
+        if hidden == "none":
             return layers, features
-        return [*layers, nn.Linear(features, self.encoder.hidden), nn.ReLU()], self.encoder.hidden
+        layers.append(nn.Linear(features, self.encoder.hidden))
+        if hidden == "relu":
+            layers.append(nn.ReLU())
+        return layers, self.encoder.hidden

@@ -83,8 +83,9 @@ def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
     """The learner before its first meta-step; the same for the same seed."""
     with global_seed(torch.device("cpu"), "learner", config.seed):
         learner = build_learner(config, stream)
-    learner.unroll = Unroll(config.checkpoint_every, config.truncate, config.compile)
-    learner.encoder_dtype = torch.bfloat16 if config.precision == "bfloat16" else None
+    learner.unroll = Unroll(
+        config.checkpoint_every, config.truncate, config.compile, config.precision, config.both_ways
+    )
     return learner
 
 

@@ -14,7 +14,8 @@ from metaplastic.evaluate import few_shot, over_lifetime
 from metaplastic.feedback import Backprop, FeedbackPathway
 from metaplastic.few_shot_report import FewShotReport
 from metaplastic.interference import Interference, interference
-from metaplastic.learner import MetaLoss, OnlineLearner
+from metaplastic.learner import OnlineLearner
+from metaplastic.meta_loss import MetaLoss
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja

@@ -56,7 +56,7 @@ def grow(learner: OnlineLearner, outputs: int, seed: int = 0) -> OnlineLearner:
     grown.load_state_dict(fitted, assign=True)
     for name, parameter in learner.named_parameters():
         grown.get_parameter(name).requires_grad_(parameter.requires_grad)
-    grown.unroll, grown.encoder_dtype = learner.unroll, learner.encoder_dtype
+    grown.unroll = learner.unroll
     grown.train(learner.training)
     return grown  # type: ignore[no-any-return]
 

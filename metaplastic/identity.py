@@ -69,6 +69,12 @@ def identity(
     return plain
 
 
+ADDED = {
+    "unroll.encoder": "float32", "unroll.both_ways": False, "learner.options.online_at_test": False,
+    "learner.options.rule.options.rests_in_training": False,
+}  # fmt: skip
+"""Fields that older checkpoints lack, and what they were for those runs."""
+
 ENDING = ("cosine", "linear")
 """Schedules whose rates depend on the length of the run; others only note it."""
 
@@ -79,7 +85,7 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
     Raises:
         CheckpointError: naming the first field that differs.
     """
-    before, after = flatten(saved), flatten(now)
+    before, after = ADDED | flatten(saved), ADDED | flatten(now)
     for fields in (before, after):
         if fields.get("schedule.kind") not in ENDING:
             fields.pop("schedule.steps", None)

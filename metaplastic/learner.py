@@ -8,7 +8,7 @@ strengths); what one lifetime changes, the fast weights, is passed around as val
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +16,12 @@ from torch import Tensor, nn
 from metaplastic.birth import Birth, born
 from metaplastic.compiled import ready, steps_at_once
 from metaplastic.episode import Episode
+from metaplastic.meta_loss import MetaLoss, exchanged, judged, mean_of
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rows import live_by_row, teaches_rows
 from metaplastic.rule import LearningRule
 from metaplastic.stack import FastWeights, Stack
 from metaplastic.unroll import Given, Unroll, unroll
-
-
-class MetaLoss(NamedTuple):
-    """What a meta-batch of lifetimes comes to. Only `loss` carries a graph."""
-
-    loss: Tensor  # scalar: mean over tasks and queries
-    per_task: Tensor  # tasks
-    accuracy: Tensor | None  # tasks, for classification
-    prediction: Tensor  # tasks queries outputs
 
 
 class OnlineLearner(nn.Module):
@@ -47,11 +39,7 @@ class OnlineLearner(nn.Module):
         passes: how often the stream is gone through (1 is online learning, MAML uses more).
         batch_learning: the whole support set in one step.
         online_at_test: in eval mode the stream is gone through once, in its own steps.
-        unroll: checkpointing, truncation, compilation; may be changed at any time.
-
-    `encoder_dtype`, None at first, may be set to `torch.bfloat16` to run in train mode, by autocast
-    and channels last, all that is frozen within a lifetime: about twice as fast where a processor
-    knows that type. What it returns, what the rule does, and all of eval mode keep their precision.
+        unroll: how lifetimes are run in meta-training; may be changed at any time.
 
     Raises:
         ValueError: if a layer cannot be run or carried back through, no site of that name exists,
@@ -91,7 +79,6 @@ class OnlineLearner(nn.Module):
         self.passes, self.batch_learning = passes, batch_learning
         self.online_at_test = online_at_test
         self.unroll = unroll or Unroll()
-        self.encoder_dtype: torch.dtype | None = None
         self.options: dict[str, Any] = {
             "network": network, "rule": rule, "objective": objective, "encoder": encoder,
             "plastic": [site.name for site in self.sites], "birth": birth,
@@ -117,11 +104,11 @@ class OnlineLearner(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """All that is frozen within a lifetime: `n *input` -> `n *features`."""
-        if self.encoder_dtype is None or not self.training:
+        if self.unroll.encoder == "float32" or not self.training:
             return self._encode(x)
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, self.encoder_dtype):
+        with torch.autocast(x.device.type, torch.bfloat16):
             encoded = self._encode(x)
         return encoded.to(x.dtype)
 
@@ -214,14 +201,14 @@ class OnlineLearner(nn.Module):
         episodes.check()
         self._check(episodes.query_y)
         support, query = self.encode_episodes(episodes)
-        fast = self.birth(episodes.support_y, episodes.seed)
-        fast = self.adapt(support, episodes.support_y, fast)
-        prediction = self.predict(fast, query)
-        per_task = self.objective.loss(prediction, episodes.query_y).mean(1)
-        accuracy = None
-        if isinstance(self.objective, CrossEntropy):
-            accuracy = self.objective.accuracy(prediction.detach(), episodes.query_y).mean(1)
-        return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
+        lives = [(support, episodes.support_y, query, episodes.query_y)]
+        if self.training and self.unroll.both_ways:
+            lives.append(exchanged(*lives[0]))
+        lived = []
+        for x, y, asked, answer in lives:
+            fast = self.adapt(x, y, self.birth(y, episodes.seed))
+            lived.append(judged(self.objective, self.predict(fast, asked), answer))
+        return mean_of(lived)
 
     def _check(self, target: Tensor) -> None:
         # Where targets come in, for a rule would take the label of no output for no label.

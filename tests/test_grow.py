@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Backprop, Birth, Delta, Direct, LearningRule, Oja, OnlineLearner
+from metaplastic import Backprop, Birth, Delta, Direct, LearningRule, Oja, OnlineLearner, Unroll
 from metaplastic.grow import grow
 from metaplastic.objective import MeanSquaredError
 from metaplastic.readouts import CosineReadout, Gain, UnitLength
@@ -72,11 +72,11 @@ def test_fewer_outputs_are_the_first_ones_and_the_original_is_left_alone() -> No
 
 def test_mode_settings_and_what_is_frozen_carry_over() -> None:
     before = classifier(feedback="random").eval()
-    before.encoder_dtype = torch.bfloat16
+    before.unroll = Unroll(encoder="bfloat16")
     before.network[0].weight.requires_grad_(False)
     grown = grow(before, 8)
     assert not grown.training
-    assert grown.encoder_dtype is torch.bfloat16
+    assert grown.unroll == before.unroll
     frozen = {name for name, p in before.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, p in grown.named_parameters() if not p.requires_grad}
 

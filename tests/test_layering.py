@@ -16,7 +16,7 @@ checkpoint describe sinks intervals few_shot_report continual_measures report tr
 episode provenance objective
 site layers stack
 feedback direct plasticity
-birth unroll rule rows compiled
+birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
 trainer evaluate artifact grow interference

@@ -34,10 +34,10 @@ class Gated(nn.Module):
 
 def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> OnlineLearner:
     """`rate` is the published inner rate, here the first of a learned one."""
-    *features, readout = problem.network(hidden=False)
-    *seen, _ = problem.network(hidden=False)
+    *features, readout = problem.network()
+    *seen, _ = problem.network()
     assert isinstance(readout, nn.Linear)
-    gate = [*seen, nn.Linear(readout.in_features, readout.in_features)]
+    gate = seen[:-1]  # without the rectification: a gate may close
     return OnlineLearner(
         nn.Sequential(readout),
         LearningRule(

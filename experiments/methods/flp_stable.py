@@ -98,8 +98,8 @@ def build(
         hidden_multiplier=(1e-3 if images else 0.1) if hidden is None else hidden,
     )
     return OnlineLearner(
-        # With nothing plastic but the head, a layer before it would be one more of the encoder.
-        problem.network(head, hidden=not (many and plastic == 1)),
+        # Where nothing but the head is plastic, what it reads is a code, not a layer of units.
+        problem.network(head, hidden="linear" if many and plastic == 1 else "relu"),
         rule,
         objective_for(problem.spec),
         plastic=plastic,

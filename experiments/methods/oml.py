@@ -50,7 +50,7 @@ def build(
     )
     redraw = redraw and problem.classification
     return OnlineLearner(
-        problem.network(hidden=not (problem.many_classes and plastic == 1)),
+        problem.network(),
         rule,
         objective_for(problem.spec),
         plastic=plastic,

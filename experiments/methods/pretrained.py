@@ -19,7 +19,7 @@ def build(problem: Problem, *, rate: float = 0.03) -> OnlineLearner:
         Backprop(), Delta(rate=rate, per="layer", learn=False), rests_in_training=True
     )
     return OnlineLearner(
-        problem.network(hidden=False),
+        problem.network(),
         rule,
         objective_for(problem.spec),
         plastic=1,

@@ -21,7 +21,7 @@ def build(problem: Problem, *, rate: float = 0.05) -> OnlineLearner:
         rests_in_training=True,
     )
     return OnlineLearner(
-        problem.network("cosine", hidden=False),
+        problem.network("cosine", hidden="linear"),
         rule,
         objective_for(problem.spec),
         plastic=1,

@@ -21,7 +21,7 @@ def build(problem: Problem, *, head: Literal["mean", "cosine"] = "mean") -> Onli
         Hebb(rate=1.0, per="layer", learn=False),
     )
     return OnlineLearner(
-        problem.network(head, hidden=False),
+        problem.network(head, hidden="linear"),
         rule,
         objective_for(problem.spec),
         plastic=1,
