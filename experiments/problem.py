@@ -55,6 +55,7 @@ class Problem:
 
     spec: StreamSpec
     size: Preset
+    channels: tuple[int, ...] | None = None  # of the convolutions, in place of the preset's
 
     @property
     def classification(self) -> bool:
@@ -75,6 +76,13 @@ class Problem:
         if self.size == "paper" and self.spec.input_shape[0] == 3:
             # Photographs have twice the channels there.
             return replace(encoder, channels=tuple(2 * units for units in encoder.channels))
+        if self.channels is not None:
+            if len(self.channels) != len(encoder.strides) or any(n % 8 for n in self.channels):
+                raise ConfigError(
+                    f"channels={','.join(map(str, self.channels))}: the {self.size} network has "
+                    f"{len(encoder.strides)} convolutions; give each a multiple of 8."
+                )
+            encoder = replace(encoder, channels=self.channels)
         return encoder
 
     def network(self, head: Head = "linear", hidden: Hidden = "relu") -> nn.Sequential:

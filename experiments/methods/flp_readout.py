@@ -13,8 +13,11 @@ from metaplastic import OnlineLearner
 __all__ = ["build", "rates", "stream"]
 
 
-def build(problem: Problem) -> OnlineLearner:
-    return flp_stable.build(problem, plastic=1)
+def build(
+    problem: Problem, *, rate: float | None = None, channels: tuple[int, ...] | None = None
+) -> OnlineLearner:
+    """As in `flp_stable`."""
+    return flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
