@@ -32,6 +32,9 @@ class FewShotOptions:
     test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
     k times has number c + k * (classes of the split).
 
+    `neighbors` draws classes in runs of so many consecutive numbers: characters of one alphabet,
+    where numbers go by alphabets, are harder to tell apart than any others.
+
     `distort` moves every picture, learned from or asked about, by a small random affine map of its
     own, and `elastic` bends it by a smooth random field: 0 leaves it alone, and `tasks.distort`
     says how far 1 goes. Both are for meta-training, where they stand in for more pictures.
@@ -52,11 +55,12 @@ class FewShotOptions:
     batch: int = 1
     distort: float = 0.0
     elastic: float = 0.0
+    neighbors: int = 1
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("iid", "by_class"))
         one_of("labels", self.labels, ("permuted", "global"))
-        for name in ("ways", "shots", "queries_per_class", "batch"):
+        for name in ("ways", "shots", "queries_per_class", "batch", "neighbors"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1.")
         for name in ("distort", "elastic"):
@@ -105,6 +109,12 @@ def check(options: FewShotOptions, images: Tensor) -> None:
         raise ValueError(
             f"ways is {options.ways!r}; this split has {classes} classes. Ask for at most that "
             f"many{more if options.ways <= turned and height == width else ''}."
+        )
+    runs, needed_runs = classes // options.neighbors, -(-options.ways // options.neighbors)
+    if needed_runs > runs:
+        raise ValueError(
+            f"{options.ways} ways in runs of {options.neighbors} neighbors are {needed_runs} runs; "
+            f"the {classes} classes of this split make {runs}."
         )
     needed = classes if options.labels == "global" else options.slots or options.ways
     if options.outputs is not None and options.outputs < needed:

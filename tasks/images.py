@@ -58,6 +58,7 @@ class FewShotImages(FewShotOptions, ABC):
         first_seen = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
         # Named only where in use: records of streams without them keep their fingerprint.
         moved = [(self.distort, self.elastic)] if self.distort or self.elastic else []
+        runs = [self.neighbors] if self.neighbors > 1 else []
         return StreamSpec(
             name=self.name,
             kind="classification",
@@ -67,12 +68,12 @@ class FewShotImages(FewShotOptions, ABC):
             batch=self.batch,
             queries=self.ways * self.queries_per_class + self.remember,
             subtasks=self.ways,
-            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen, *moved),
+            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen, *moved, *runs),
         )
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
         """`tasks` lifetimes of `ways` different classes each; subtasks number them by arrival."""
-        classes = torch.rand(tasks, self.classes, generator=generator).topk(self.ways).indices
+        classes = self._draw_classes(tasks, generator)
         labels = classes
         if self.labels == "permuted":
             slots = self.slots or self.ways
@@ -120,6 +121,17 @@ class FewShotImages(FewShotOptions, ABC):
     @property
     def _query_range(self) -> tuple[int, int]:
         return self.query_instances or (0, self.images.shape[1])
+
+    def _draw_classes(self, tasks: int, generator: torch.Generator) -> Tensor:
+        """`tasks ways` different classes: each for itself, or in runs of consecutive numbers."""
+        if self.neighbors == 1:
+            return torch.rand(tasks, self.classes, generator=generator).topk(self.ways).indices
+        # Runs tile the classes from a place that is drawn too, so that none overlap.
+        runs = self.classes // self.neighbors
+        drawn = torch.rand(tasks, runs, generator=generator).topk(-(-self.ways // self.neighbors))
+        first = torch.randint(self.classes, (tasks, 1, 1), generator=generator)
+        run = drawn.indices[..., None] * self.neighbors + torch.arange(self.neighbors)
+        return ((run + first) % self.classes).flatten(1)[:, : self.ways]
 
     def _draw_instances(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Which instances to learn from (tasks ways shots) and to be asked about (... queries)."""

@@ -209,3 +209,17 @@ def test_pictures_of_another_kind_are_refused() -> None:
         _ = ArrayImages(array=torch.zeros(3, 4, 5, 5)).spec
     with pytest.raises(ValueError, match="square"):
         _ = ArrayImages(array=torch.zeros(9, 20, 5, 6, dtype=torch.uint8), rotations=True).spec
+
+
+def test_neighbors_come_in_runs_of_different_consecutive_classes() -> None:
+    made = stream(ways=7, neighbors=3, labels="global", order="by_class", shots=2)
+    classes = made.sample(200, seeded()).support_y[:, ::2, 0]
+    assert all(len(set(row)) == 7 for row in classes.tolist())
+    steps = classes.diff(dim=1) % CLASSES
+    assert (steps[:, torch.arange(1, 7) % 3 != 0] == 1).all()
+    assert set(classes[:, 0].tolist()) == set(range(CLASSES))
+
+
+def test_more_runs_than_there_are_classes_for_are_refused() -> None:
+    with pytest.raises(ValueError, match="runs of 7 neighbors are 2 runs; the 12 classes"):
+        stream(ways=8, neighbors=7).spec  # noqa: B018

@@ -16,6 +16,7 @@ ROWS = {
     "deep_sines": 2,
     "long_life": 1,
     "sampling": 1,
+    "many_classes": 2,
 }
 
 
