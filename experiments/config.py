@@ -72,9 +72,6 @@ class MetaTraining(Stream):
     precision: Annotated[
         Literal["float32", "bfloat16"], Doc("of the encoder while meta-training")
     ] = "float32"
-    both_ways: Annotated[
-        bool, Doc("live each lifetime a second time, from its questions to its lessons")
-    ] = False
     log_every: Annotated[int, Doc("meta-steps between two lines of metrics")] = 10
     save_every: Annotated[int, Doc("meta-steps between two checkpoints")] = 200
     runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
@@ -118,7 +115,6 @@ class Compare(MetaTraining):
 # Settings that older records lack, and what they were for those runs.
 ADDED: dict[str, Any] = {
     "loss_limit": None, "max_skipped": 10, "sweep": (), "precision": "float32",
-    "both_ways": False,
 }  # fmt: skip
 
 Config = TypeVar("Config", bound=Stream)

@@ -36,7 +36,7 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"ways": 20, "slots": 20, "queries_per_class": 3, "rotations": True},
     ("laptop", "split_omniglot"): {
         "ways": 40, "slots": 40, "shots": 5, "queries_per_class": 5, "rotations": True,
-        "support_instances": None, "query_instances": None, "distort": 1.0,
+        "support_instances": None, "query_instances": None, "distort": 1.0, "elastic": 1.0,
     },
     ("paper", "sines"): {},  # the stream's own defaults are the published ones
     ("paper", "images"): {"image_size": 84, "overlap": True},
@@ -56,7 +56,7 @@ TEST: dict[tuple[str, str], dict[str, Any]] = {
     # 15 pictures of each character are learned from and 5 asked about, as was published.
     ("laptop", "split_omniglot"): {
         "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
-        "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0,
+        "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0, "elastic": 0.0,
     },
     ("tiny", "split_omniglot"): {"ways": 3},
     ("paper", "omniglot"): {

@@ -83,9 +83,8 @@ def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
     """The learner before its first meta-step; the same for the same seed."""
     with global_seed(torch.device("cpu"), "learner", config.seed):
         learner = build_learner(config, stream)
-    learner.unroll = Unroll(
-        config.checkpoint_every, config.truncate, config.compile, config.precision, config.both_ways
-    )
+    how = (config.checkpoint_every, config.truncate, config.compile, config.precision)
+    learner.unroll = Unroll(*how, learner.unroll.both_ways)  # which is the method's choice
     return learner
 
 

@@ -38,6 +38,7 @@ from metaplastic import (
     OnlineLearner,
     PlasticityRule,
     StableOja,
+    Unroll,
     objective_for,
 )
 
@@ -66,6 +67,7 @@ def build(
     plastic: int | None = None,
     head: Literal["linear", "cosine"] | None = None,
     channels: tuple[int, ...] | None = None,
+    both_ways: bool | None = None,
 ) -> OnlineLearner:
     """None is the better choice for the task at hand.
 
@@ -73,6 +75,7 @@ def build(
     `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
     `plastic` the number of plastic layers at the end. `head` compares by the product, or by the
     cosine with features of unit length. `channels` are those of the convolutions.
+    `both_ways`: meta-training also lives each lifetime from its questions (`Unroll`).
     """
     problem = replace(problem, channels=channels)
     images, many = problem.classification, problem.many_classes
@@ -108,6 +111,7 @@ def build(
         objective_for(problem.spec),
         plastic=plastic,
         birth=Birth(readout="zeroed") if head == "cosine" else None,
+        unroll=Unroll(both_ways=many and plastic == 1 if both_ways is None else both_ways),
     )
 
 

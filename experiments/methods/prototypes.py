@@ -10,7 +10,7 @@ from typing import Literal
 
 from experiments.methods.flp_readout import stream
 from experiments.problem import Problem
-from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, objective_for
+from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, Unroll, objective_for
 
 __all__ = ["build", "rates", "stream"]
 
@@ -26,6 +26,7 @@ def build(problem: Problem, *, head: Literal["mean", "cosine"] = "mean") -> Onli
         objective_for(problem.spec),
         plastic=1,
         birth=Birth(readout="zeroed"),
+        unroll=Unroll(both_ways=problem.many_classes),
     )
 
 
