@@ -26,6 +26,10 @@ TRAIN: dict[tuple[str, str], dict[str, Any]] = {
     ("paper", "images"): {
         "steps": 40_000, "tasks": 1, "clip": None, "schedule": "constant", "order": "iid",
     },
+    ("paper", "split_omniglot"): {
+        "steps": 20_000, "tasks": 1, "clip": None, "schedule": "constant", "episodes": 50,
+        "sweep": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+    },
     ("tiny", "sines"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
     ("tiny", "images"): {"steps": 3, "tasks": 2, "episodes": 4, "log_every": 1, "save_every": 1},
 }  # fmt: skip
@@ -44,6 +48,10 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
         "split": "paper", "image_size": 84, "ink": "black", "outputs": 1000, "overlap": True,
     },
     ("paper", "miniimagenet"): {"normalize": True, "outputs": 1000, "overlap": True},
+    ("paper", "split_omniglot"): {
+        "protocol": "oml", "ways": 5, "shots": 5, "support_instances": None,
+        "query_instances": None,
+    },
     ("tiny", "sines"): {
         "functions": 3, "steps_per_function": 2, "batch": 4, "queries_per_function": 4,
     },
@@ -57,6 +65,9 @@ TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "split_omniglot"): {
         "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
         "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0, "elastic": 0.0,
+    },
+    ("paper", "split_omniglot"): {
+        "ways": 200, "shots": 15, "support_instances": (0, 15), "query_instances": (15, 20),
     },
     ("tiny", "split_omniglot"): {"ways": 3},
     ("paper", "omniglot"): {

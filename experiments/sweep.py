@@ -45,7 +45,7 @@ def paces(learner: OnlineLearner, stream: TaskStream, config: Stream) -> dict[in
         learner.rule.pace = factor
         report = over_lifetime(
             learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
-            tasks_per_batch=LIFETIMES,
+            tasks_per_batch=1,
         )  # fmt: skip
         found[factor] = report.on_seen("accuracy").mean
     learner.rule.pace = 1.0
@@ -64,8 +64,11 @@ def held_out(stream: TaskStream) -> TaskStream | None:
     """Lifetimes of the same kind, as long as can be, of classes kept for choices like this one.
 
     None for a stream that has no such classes. Quarter turns count as classes of their own, so
-    that there are enough.
+    that there are enough. A published protocol keeps none: there, as published, the choice is made
+    on other draws of lifetimes from the classes of the test.
     """
+    if getattr(stream, "protocol", None) is not None:
+        return stream
     options: dict[str, Any] = {"split": "validation", "rotations": True}
     if not all(hasattr(stream, name) for name in (*options, "ways", "classes")):
         return None

@@ -42,7 +42,7 @@ def judge(
                 config.episodes,
                 seed=config.seed,
                 snapshots=moments(spec) if many else None if learner.online else 1,
-                tasks_per_batch=min(config.episodes, at_a_time(spec)),
+                tasks_per_batch=1 if many else min(config.episodes, at_a_time(spec)),
                 intervals="bootstrap" if many else "normal",
                 trajectory=many,
             )
@@ -78,9 +78,8 @@ def judge(
 
 
 def at_a_time(spec: StreamSpec) -> int:
-    """How many lifetimes: their pictures and weights must fit into memory."""
+    """How many lifetimes: memory bounds them where inputs are large."""
     size = 1
     for length in spec.input_shape:
         size *= length
-    numbers = size * (spec.steps * spec.batch + spec.queries)
-    return max(1, min(AT_A_TIME // (1 + size // 1000), 10**8 // numbers))
+    return max(1, AT_A_TIME // (1 + size // 1000))

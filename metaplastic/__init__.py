@@ -6,6 +6,7 @@ online pass of a local rule and no gradient, then learns. Start from `OnlineLear
 
 from metaplastic.artifact import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.birth import Birth
+from metaplastic.catalog import shipped
 from metaplastic.checkpoint import CheckpointError
 from metaplastic.direct import Direct
 from metaplastic.divergence import DivergenceError
@@ -36,5 +37,5 @@ __all__ = [
     "MetaTrainer", "NormalizedHebb", "Objective", "Oja", "OnlineLearner", "PlasticityRule",
     "RuleFileError", "Site", "StableOja", "Stack", "StreamSpec", "Tape", "TaskStream",
     "TrainerConfig", "Unroll", "few_shot", "from_pretrained", "interference", "make_optimizer",
-    "make_schedule", "objective_for", "over_lifetime", "save_pretrained",
+    "make_schedule", "objective_for", "over_lifetime", "save_pretrained", "shipped",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from metaplastic.catalog import find
 from metaplastic.describe import DescriptionError, build, describe
 from metaplastic.disk import saying_when_full, sync_file, temporary_beside, write_durably
 from metaplastic.learner import OnlineLearner
@@ -36,11 +37,16 @@ class RuleFileError(RuntimeError):
 
 
 def save_pretrained(
-    learner: OnlineLearner, folder: str | Path, provenance: Mapping[str, Any] | None = None
+    learner: OnlineLearner,
+    folder: str | Path,
+    provenance: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Write `learner` to `folder`, replacing a rule file that is there.
 
     Args:
+        half: store float32 numbers as float16, in half the space. They come back as float32, with
+            11 bits of precision; whether that loses anything is to be measured.
         provenance: further facts beside those known here, such as the seed and the fingerprint of
             the data (see `metaplastic.provenance`); JSON-able.
 
@@ -58,6 +64,11 @@ def save_pretrained(
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in learner.state_dict().items()
     }
+    if half:
+        tensors = {
+            name: tensor.half() if tensor.dtype is torch.float32 else tensor
+            for name, tensor in tensors.items()
+        }
     content = safetensors.torch.save(tensors, metadata={"format": FORMAT})
     try:
         description = describe(learner)
@@ -72,6 +83,7 @@ def save_pretrained(
             for name, parameter in learner.named_parameters(remove_duplicate=False)
             if not parameter.requires_grad
         ],
+        "half": half,
         "tensors_sha256": hashlib.sha256(content).hexdigest(),
         "provenance": own_account() | dict(provenance or {}),
     }
@@ -87,12 +99,14 @@ def from_pretrained(
     """The learner in `folder`, in eval mode, as it is used after meta-training.
 
     Args:
+        folder: of a rule file; or the name of a learner that comes with this package (`shipped`),
+            if there is no such folder.
         classes: classes of your own that the rule is made of; nothing else is ever imported.
 
     Raises:
         RuleFileError: if the folder is missing, foreign, damaged, or names a class not handed in.
     """
-    folder = Path(folder)
+    folder = find(folder)
     config = read_config(folder)
     content = _read(folder, TENSORS)
     if hashlib.sha256(content).hexdigest() != config["tensors_sha256"]:
@@ -105,7 +119,13 @@ def from_pretrained(
             learner = build(config["learner"], classes)
         if not isinstance(learner, OnlineLearner):
             raise DescriptionError(f"it describes a {type(learner).__name__}, not a learner.")
-        learner.load_state_dict(safetensors.torch.load(content), assign=True)
+        tensors = safetensors.torch.load(content)
+        if config.get("half"):
+            tensors = {
+                name: tensor.float() if tensor.dtype is torch.float16 else tensor
+                for name, tensor in tensors.items()
+            }
+        learner.load_state_dict(tensors, assign=True)
     except (
         DescriptionError, AttributeError, RuntimeError, TypeError, safetensors.SafetensorError
     ) as error:  # fmt: skip
@@ -118,9 +138,10 @@ def from_pretrained(
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """The config of a rule file, its provenance included, once it is known to be whole."""
-    path = Path(folder) / CONFIG
+    folder = find(folder)
+    path = folder / CONFIG
     try:
-        config = json.loads(_read(Path(folder), CONFIG))
+        config = json.loads(_read(folder, CONFIG))
     except ValueError as error:
         raise RuleFileError(f"{path} is damaged or foreign: it is not JSON ({error}).") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:

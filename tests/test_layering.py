@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
 LAYERS = """
-choices disk seeding distributed buffers patches pullback geometry selectivity readouts
+choices disk catalog seeding distributed buffers patches pullback geometry selectivity readouts
 checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack

@@ -1,0 +1,46 @@
+"""Learners that come with the package: small, found by name, and each with a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from metaplastic import RuleFileError, from_pretrained, save_pretrained, shipped
+from metaplastic.artifact import read_config
+from metaplastic.describe import describe
+from tests.small_runs import Clusters, small_learner
+
+STREAM = Clusters()
+
+
+def test_half_the_space_costs_what_rounding_to_eleven_bits_costs(tmp_path: Path) -> None:
+    made = small_learner(STREAM)
+    for name, half in (("whole", False), ("half", True)):
+        save_pretrained(made, tmp_path / name, half=half)
+    sizes = {n: (tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half")}
+    tensors = sum(tensor.numel() for tensor in made.state_dict().values())
+    assert sizes["whole"] - sizes["half"] == pytest.approx(2 * tensors, abs=200)
+    loaded = from_pretrained(tmp_path / "half").state_dict()
+    for name, tensor in made.state_dict().items():
+        assert loaded[name].dtype is torch.float32
+        assert torch.equal(loaded[name], tensor.half().float())
+
+
+def test_a_shipped_learner_is_loaded_by_its_name_unless_there_is_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, made = tmp_path / "learners", small_learner(STREAM)
+    monkeypatch.setattr("metaplastic.catalog.HOME", home)
+    save_pretrained(made, home / "small")
+    with pytest.raises(RuleFileError, match="small is not a rule file"):
+        from_pretrained("small")  # has no card
+    (home / "small" / "CARD.md").write_text("A small one.")
+    assert shipped() == {"small": "A small one."}
+    assert read_config("small") == read_config(home / "small")
+    assert describe(from_pretrained("small")) == describe(made)
+    monkeypatch.chdir(tmp_path)
+    Path("small").mkdir()
+    with pytest.raises(RuleFileError, match="small is not a rule file"):
+        from_pretrained("small")
