@@ -41,7 +41,7 @@ def judge(
                 stream,
                 config.episodes,
                 seed=config.seed,
-                snapshots=moments(spec) if many else None if learner.online else 1,
+                snapshots=1 if not learner.online else moments(spec) if many else None,
                 tasks_per_batch=1 if many else min(config.episodes, at_a_time(spec)),
                 intervals="bootstrap" if many else "normal",
                 trajectory=many,

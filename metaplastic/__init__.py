@@ -14,6 +14,7 @@ from metaplastic.episode import Episode, StreamSpec, TaskStream
 from metaplastic.evaluate import few_shot, over_lifetime
 from metaplastic.feedback import Backprop, FeedbackPathway
 from metaplastic.few_shot_report import FewShotReport
+from metaplastic.grow import grow
 from metaplastic.interference import Interference, interference
 from metaplastic.learner import OnlineLearner
 from metaplastic.meta_loss import MetaLoss
@@ -36,6 +37,7 @@ __all__ = [
     "Hebb", "Interference", "JsonLines", "LearningRule", "MeanSquaredError", "MetaLoss",
     "MetaTrainer", "NormalizedHebb", "Objective", "Oja", "OnlineLearner", "PlasticityRule",
     "RuleFileError", "Site", "StableOja", "Stack", "StreamSpec", "Tape", "TaskStream",
-    "TrainerConfig", "Unroll", "few_shot", "from_pretrained", "interference", "make_optimizer",
-    "make_schedule", "objective_for", "over_lifetime", "save_pretrained", "shipped",
+    "TrainerConfig", "Unroll", "few_shot", "from_pretrained", "grow", "interference",
+    "make_optimizer", "make_schedule", "objective_for", "over_lifetime", "save_pretrained",
+    "shipped",
 ]  # fmt: skip

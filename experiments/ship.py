@@ -1,0 +1,144 @@
+"""Make a learner of the package of a rule file: half the space, a name, and a card.
+
+    python -m experiments.ship runs/NAME/rule --name omniglot_readout --about "..." --not-for "..."
+
+Judges the rule as it is and as it will be loaded, on the test split of its own stream, and writes
+both scores on the card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+from tyro.conf import Positional
+
+from experiments import cli
+from experiments.config import Stream, over_recorded, preset
+from experiments.registry import ConfigError
+from experiments.run_folder import origin, read_json
+from experiments.tables import as_markdown
+
+LARGEST = 2_000_000  # bytes of a learner in the package
+LOSS = 0.002  # of accuracy, at most, by half precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ship(Stream):
+    """Put a rule file into the package under a name, with a card that says what it scores."""
+
+    rule: Annotated[Positional[Path], Doc("folder with config.json and model.safetensors")] = Path(
+        "rule"
+    )
+    name: Annotated[str, Doc("by which from_pretrained will know it")] = ""
+    about: Annotated[str, Doc("what it is, in a sentence")] = ""
+    not_for: Annotated[str, Doc("what it is not for, in a sentence")] = ""
+    out: Annotated[Path, Doc("folder of all learners of the package")] = Path(
+        "metaplastic/learners"
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Ship, argv, preset(Ship, argv))
+    if not (config.name.isidentifier() and config.about and config.not_for):
+        raise ConfigError(
+            "a shipped learner needs --name, a word without spaces, and --about and --not-for, a "
+            "sentence each."
+        )
+    from experiments.build import asked_split  # torch only loads once there is work to do
+    from metaplastic.artifact import read_config
+
+    source = read_config(config.rule)["provenance"]
+    split = asked_split(config, source)
+    ship(over_recorded(Ship, argv, source, config.rule), source, split)
+
+
+def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
+    """Save in half precision, judge both, write the card."""
+    from experiments.build import build_stream, own_classes
+    from experiments.testing import judge
+    from metaplastic.artifact import from_pretrained, save_pretrained
+    from metaplastic.catalog import CARD
+
+    own = own_classes(source)
+    learner = from_pretrained(config.rule, own)
+    stream = build_stream(config, split)
+    folder = config.out / config.name
+    with TemporaryDirectory() as scratch:
+        half = save_pretrained(learner, Path(scratch) / "half", source, half=True)
+        size = sum(path.stat().st_size for path in half.iterdir())
+        if size > LARGEST:
+            raise ConfigError(
+                f"the learner takes {size:,} bytes in half precision; one of the package may take "
+                f"{LARGEST:,}: make its network smaller."
+            )
+        scores = {
+            name: judge(made, stream, replace(config, sweep=()), Path(scratch))
+            for name, made in (
+                ("as meta-trained", learner), ("as shipped", from_pretrained(half, own)),
+            )
+        }  # fmt: skip
+    lost = scores["as meta-trained"]["score"] - scores["as shipped"]["score"]
+    if lost > LOSS:
+        raise ConfigError(f"half precision costs {100 * lost:.2f} %: this rule is not shipped.")
+    save_pretrained(learner, folder, source, half=True)
+    text = card(config, source, scores, size)
+    (folder / CARD).write_text(text, encoding="utf-8")
+    print(text)
+
+
+def card(
+    config: Ship, source: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]], size: int
+) -> str:
+    """What a user must know before loading it, with the command that measured it."""
+    settings, rows = source["settings"], []
+    for name, found in scores.items():
+        row = {"weights": name}
+        curve = found.get("seen", {"x": [], "y": []})
+        for count, y in zip(curve["x"], curve["y"], strict=True):
+            row[f"{count}"] = f"{100 * y:.1f}"
+        low, high = (100 * end for end in found["interval"])
+        row["at the end, 95 %"] = f"{100 * found['score']:.2f} [{low:.2f}, {high:.2f}]"
+        rows.append(row)
+    lived = next(iter(scores.values()))
+    meta = " ".join(settings["stream"]) or "the options of the preset"
+    return f"""# {config.name}
+
+{config.about}
+
+**Not for**: {config.not_for}
+
+- Made by method `{source["method"]}`, seed {source.get("seed")}, on task `{settings["task"]}`,
+  split `{source.get("split")}`, preset `{settings["preset"]}`, {meta}{spent(config.rule)}.
+- {size:,} bytes, float16; loaded as float32.
+
+```python
+from metaplastic import from_pretrained, grow
+
+learner = grow(from_pretrained("{config.name}"), 100)  # as many classes as there may come
+```
+
+Accuracy in percent over the classes learned so far, of held-out examples, after so many classes
+({lived["episodes"]} lifetimes of `{lived["stream"]}`):
+
+{as_markdown(rows, order=())}
+
+{origin(config.device)}
+"""
+
+
+def spent(rule: Path) -> str:
+    """What the run that left this rule took, if it is still there."""
+    path = rule.parent / "result.json"
+    if not path.is_file():
+        return ""
+    run = read_json(path, "")
+    return f"; {run['steps']} meta-steps, {run['minutes']:.0f} minutes"
+
+
+if __name__ == "__main__":
+    cli.run(main)

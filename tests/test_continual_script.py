@@ -1,0 +1,108 @@
+"""Hundreds of classes from the command line: the curves, the sweep, the table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import continual
+from experiments.build import build_stream
+from experiments.config import Train
+from experiments.registry import ConfigError
+from experiments.sweep import held_out, moments, paces
+from metaplastic import OnlineLearner, StreamSpec
+from metaplastic.evaluate import over_lifetime
+from tasks.glyphs import Glyphs
+
+MANY = ("train.ways=3", "train.slots=3", "test.ways=60", "test.shots=1", "test.queries_per_class=1")
+TINY = ("--preset", "tiny", "--threads", "1", "--task", "glyphs", "--stream", *MANY)
+
+
+def test_two_methods_become_two_figures_and_one_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--methods", "flp_readout", "oml", "--seeds", "1", "--episodes", "2", "--jobs", "2"]
+    sweep = ["--sweep", "0.1", "1", "--classes", "10,60", "--runs", str(tmp_path)]
+    continual.main([*TINY, *words, *sweep])
+    said = capsys.readouterr().out
+    root = tmp_path / "continual"
+    for column in ("test %, 10", "test %, 60", "taught %, 60", "forgetting %", "i.i.d. %"):
+        assert f"| {column} " in said
+    assert {path.stem for path in (root / "plots").glob("classes_*.png")} == {
+        "classes_test", "classes_taught",
+    }  # fmt: skip
+    for method, chosen in (("flp_readout", {}), ("oml", {"10": 0.1, "50": 0.1, "60": 0.1})):
+        found = json.loads((root / f"{method}-seed0" / "result.json").read_text())
+        assert found["seen"]["x"] == found["taught"]["x"] == [10, 50, 60]
+        assert found["seen"]["y"][-1] == pytest.approx(found["score"])
+        assert found["paces"].keys() == chosen.keys()
+        assert set(found["paces"].values()) <= {0.1, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--classes", "ten"], "write numbers of classes, as in 10,100,600"),
+        (["--classes", "7", "--methods", "flp_readout"], "was asked after 10,50,60 classes"),
+        (["--methods", "maml"], "for learners that live online"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(words: list[str], sentence: str, tmp_path: Path) -> None:
+    common = ["--seeds", "1", "--episodes", "1", "--runs", str(tmp_path)]
+    with pytest.raises(ConfigError, match=sentence):
+        continual.main([*TINY, *common, *words])
+
+
+def test_moments_are_those_at_which_others_published() -> None:
+    spec = StreamSpec("", "classification", (1,), 600, 9000, 1, 3000, 600, "")
+    counts = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)
+    assert moments(spec) == [15 * count for count in counts]
+    assert moments(replace(spec, subtasks=80, steps=160)) == [20, 100, 150, 160]
+
+
+def stream(split: str) -> Glyphs:
+    config = Train(preset="tiny", task="glyphs", stream=MANY)
+    built = build_stream(config, split)
+    assert isinstance(built, Glyphs)
+    return built
+
+
+def test_rates_are_chosen_on_classes_of_neither_training_nor_test() -> None:
+    test = stream("test")
+    chosen = held_out(test)
+    assert isinstance(chosen, Glyphs)
+    assert (chosen.split, chosen.ways, chosen.shots) == ("validation", test.ways, test.shots)
+
+
+def test_options_for_training_alone_and_for_tests_alone_stay_apart() -> None:
+    assert (stream("train").ways, stream("test").ways) == (3, 60)
+    assert (stream("train").shots, stream("test").shots) == (2, 1)
+    wrong = Train(preset="tiny", task="glyphs", stream=("tset.ways=3",))
+    with pytest.raises(ConfigError, match="did you mean 'test'"):
+        build_stream(wrong, "test")
+
+
+def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from experiments.build import build_learner
+
+    config = Train(preset="tiny", task="glyphs", method="oml", stream=MANY, sweep=(0.1, 1.0))
+    learner = build_learner(replace(config, stream=(*MANY, "train.outputs=60")), stream("train"))
+    asked: list[float] = []
+
+    def recording(made: OnlineLearner, *given: object, **options: object) -> object:
+        asked.append(made.rule.pace)
+        return over_lifetime(made, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("experiments.sweep.over_lifetime", recording)
+    from metaplastic.grow import grow
+
+    grown = grow(learner, 60)
+    chosen = paces(grown, stream("test"), config)
+    assert list(chosen) == [10, 50, 60]
+    assert asked == [0.1, 1.0]
+    assert grown.rule.pace == 1.0
