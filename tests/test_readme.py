@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import cli, compare, demo, meta_test, meta_train
+from experiments import cli, compare, continual, demo, meta_test, meta_train
 from experiments.config import Compare, Train, preset
 from experiments.registry import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "interference.md").read_text(encoding="utf-8")
-CONFIGS = {"meta_train": Train, "compare": Compare, "meta_test": meta_test.Test}
+CONTINUAL = (ROOT / "docs" / "continual.md").read_text(encoding="utf-8")
+CONFIGS = {
+    "meta_train": Train, "compare": Compare, "meta_test": meta_test.Test,
+    "continual": continual.Continual,
+}  # fmt: skip
 
 
 def blocks(language: str) -> list[str]:
@@ -59,6 +63,14 @@ def test_the_python_of_the_guide_to_interference_runs(
     (block,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     known = run(block, rule)
     assert known["halfway"].change.shape == (8, 50, 50)
+    assert capsys.readouterr().out
+
+
+def test_the_python_of_the_guide_to_many_classes_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", CONTINUAL, re.DOTALL)
+    known: dict[str, Any] = {}
+    exec(block, known)
+    assert known["report"].subtasks_seen.tolist() == [10, 30, 60]
     assert capsys.readouterr().out
 
 
