@@ -106,3 +106,12 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     assert list(chosen) == [10, 50, 60]
     assert asked == [0.1, 1.0]
     assert grown.rule.pace == 1.0
+
+
+@pytest.mark.data
+def test_characters_arrive_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--methods", "prototypes", "anml", "--seeds", "1", "--jobs", "2", "--classes", "3"]
+    continual.main(["--preset", "tiny", *words, "--threads", "1", "--runs", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "| prototypes |" in said
+    assert "| anml       |" in said
