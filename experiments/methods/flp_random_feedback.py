@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from experiments.methods import flp_stable
-from experiments.methods.flp_stable import rates
+from experiments.methods.flp_stable import rates, stream
 from experiments.problem import Problem
 from metaplastic import OnlineLearner
 
-__all__ = ["build", "rates"]
+__all__ = ["build", "rates", "stream"]
 
 
 def build(problem: Problem) -> OnlineLearner:

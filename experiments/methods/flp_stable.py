@@ -23,9 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from experiments.problem import Problem
+from experiments.config import Preset
+from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import (
     Backprop,
     Birth,
@@ -120,3 +121,14 @@ def rates(problem: Problem) -> dict[str, float]:
     if problem.many_classes:
         return {"weights": 1.5e-3, "feedback": 1.5e-3, "plasticity": 3e-3, "strength": 1e-3}
     return {"weights": 2e-3, "feedback": 2e-3, "plasticity": 3e-2, "strength": 1e-3}
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """Two pictures of a class to learn from and two to be asked about: few steps, many lifetimes.
+
+    Eight classes at a time are from one alphabet, because strangers are easily told apart.
+    """
+    if task not in MANY_CLASSES or size == "tiny":
+        return {}
+    few = {"ways": 32, "slots": 32, "shots": 2, "queries_per_class": 2}
+    return {**few, "neighbors": 8}
