@@ -15,7 +15,8 @@ from experiments.config import Stream, Train
 from experiments.presets import STREAM, TEST, of_preset
 from experiments.problem import Problem
 from experiments.registry import ConfigError, methods, require, split_options, tasks, typed
-from metaplastic import OnlineLearner, TaskStream
+from metaplastic import OnlineLearner, StreamSpec, TaskStream
+from metaplastic.grow import grow
 from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
@@ -161,6 +162,13 @@ def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
             f"build of method {config.method!r} returned a {type(learner).__name__}: it must "
             "return an OnlineLearner."
         )
+    return learner
+
+
+def fitted(learner: OnlineLearner, spec: StreamSpec) -> OnlineLearner:
+    """The learner itself or, for a stream of more classes than it has outputs, it grown."""
+    if spec.kind == "classification" and spec.outputs > learner.objective.outputs:
+        return grow(learner, spec.outputs)
     return learner
 
 

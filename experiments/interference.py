@@ -84,7 +84,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     """One record for each moment, each kind of update and each choice of sites."""
     import torch
 
-    from experiments.build import build_stream, own_classes, require_device
+    from experiments.build import build_stream, fitted, own_classes, require_device
     from metaplastic.artifact import from_pretrained, read_config
     from metaplastic.interference import interference
     from metaplastic.lifetimes import lifetimes_of
@@ -95,6 +95,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     require_device(config.device)
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
+    learner = fitted(learner, stream.spec)
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
         features = learner.encode(lives.support_x.flatten(0, 2))

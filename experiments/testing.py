@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.build import fitted
 from experiments.config import Stream
 from experiments.sweep import moments, paces, swept
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate import over_lifetime
-from metaplastic.grow import grow
 from metaplastic.report import ContinualReport, Measure
 
 AT_A_TIME = 50  # lifetimes
@@ -28,8 +28,7 @@ def judge(
     taught as well.
     """
     spec = stream.spec
-    if spec.kind == "classification" and spec.outputs > learner.objective.outputs:
-        learner = grow(learner, spec.outputs)
+    learner = fitted(learner, spec)
     many = spec.subtasks > MANY
     factors = paces(learner, stream, config) if many else {}
 

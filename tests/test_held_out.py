@@ -169,7 +169,16 @@ def test_a_readout_with_more_outputs_than_a_test_has_labels_is_no_misfit(tmp_pat
         json.loads((tmp_path / "run" / name / "result.json").read_text()) for name in ("", "test")
     )
     assert tested["score"] == recorded["score"]
-    with pytest.raises(ConfigError, match="outputs = 1000, but this stream has 1200"):
-        meta_test.main(
-            [str(tmp_path / "run" / "rule"), "--episodes", "4", "--stream", "outputs=1200"]
-        )
+
+
+def test_a_rule_is_grown_for_more_classes_than_it_was_meta_trained_for(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*words, "--method", "flp_stable"])
+    more = ["--stream", "ways=7"]
+    meta_test.main([str(tmp_path / "run" / "rule"), "--episodes", "4", *more])
+    result = json.loads((tmp_path / "run" / "test" / "result.json").read_text())
+    assert len(result["final"]) == 7
+    out = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / "out")]
+    interference.main([str(tmp_path / "run" / "rule"), *out, *more])
+    (records,) = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"].values()
+    assert len(records[0]["matrix"]) == 7 * 2
