@@ -125,12 +125,11 @@ def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
     from experiments.interference_plots import draw_distances, draw_matrices
 
-    last = f"{config.moments[-1]:g}"
     text = "\n\n".join(
         [
             origin(config.device),
             as_markdown(changes(found), order=()),
-            f"Geometry of the rule's updates at moment {last}:",
+            "Geometry of the rule's updates:",
             as_markdown(geometry(found), order=()),
             "What the encoder hands to the plastic layers, over all examples of the stream:",
             as_markdown(features(found), order=()),

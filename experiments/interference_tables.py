@@ -32,18 +32,17 @@ def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
 
 
 def geometry(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
-    """The rule's own updates at every site, at the last moment measured."""
+    """The rule's own updates at every site, along the lifetime."""
     rows = []
     for label, seeds in found.items():
-        whole = [
-            [r for r in records if r["update"] == "rule" and r["applied"] == "all"][-1]
-            for records in seeds
-        ]
-        for site, numbers in whole[0]["sites"].items():
-            row = {"rule": label, "site": site}
-            for name in numbers:
-                row[name] = _over(whole, lambda r, s=site, n=name: r["sites"][s][n], "{:.3f}")
-            rows.append(row)
+        for same in zip(*seeds, strict=True):
+            if same[0]["update"] != "rule" or same[0]["applied"] != "all":
+                continue
+            for site, numbers in same[0]["sites"].items():
+                row = {"rule": label, "site": site, "moment": f"{same[0]['moment']:g}"}
+                for name in numbers:
+                    row[name] = _over(same, lambda r, s=site, n=name: r["sites"][s][n], "{:.3f}")
+                rows.append(row)
     return rows
 
 
