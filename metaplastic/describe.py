@@ -133,6 +133,16 @@ def known(classes: tuple[type, ...] = ()) -> dict[str, type]:
     return kinds
 
 
+def own_classes(module: nn.Module) -> set[type]:
+    """The classes of a module's parts that are neither torch's nor this package's."""
+    ours = known().values()
+    return {
+        type(part)
+        for part in module.modules()
+        if type(part) not in ours and not type(part).__module__.startswith("torch.")
+    }
+
+
 @cache
 def _of_this_package() -> dict[str, type]:
     package = importlib.import_module(__name__.partition(".")[0])

@@ -9,13 +9,12 @@ taken over as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaplastic.describe import build, describe, known
+from metaplastic.describe import build, describe, own_classes
 from metaplastic.learner import OnlineLearner
 from metaplastic.seeding import global_seed, seeded
 
@@ -45,7 +44,7 @@ def grow(learner: OnlineLearner, outputs: int, seed: int = 0) -> OnlineLearner:
     options["objective"]["options"]["outputs"] = outputs
     _widen(options["network"], learner.sites[-1].name.split("."), outputs)
     with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
-        grown = build(description, _own_classes(learner))
+        grown = build(description, own_classes(learner))
     pool = torch.randint(before, (max(outputs - before, 0),), generator=seeded(seed, "grow"))
     slots = torch.cat([torch.arange(min(before, outputs)), pool])
     learned = learner.state_dict()
@@ -74,13 +73,3 @@ def _fit(learned: Tensor, made: Tensor, slots: Tensor) -> Tensor:
         if before != now:
             learned = learned.index_select(axis, slots)
     return learned.clone()
-
-
-def _own_classes(learner: OnlineLearner) -> Iterable[type]:
-    """The classes of a learner's modules that are neither torch's nor this package's."""
-    ours = known().values()
-    return {
-        type(module)
-        for module in learner.modules()
-        if type(module) not in ours and not type(module).__module__.startswith("torch.")
-    }

@@ -19,7 +19,7 @@ feedback direct plasticity
 birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
-trainer evaluate artifact grow interference
+trainer evaluate artifact grow glances interference
 """
 ORDER = LAYERS.split()  # each knows only those before it
 

@@ -9,15 +9,21 @@ from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
 from experiments.problem import Problem
 from metaplastic import OnlineLearner
+from metaplastic.glances import glancing
 
 __all__ = ["build", "rates", "stream"]
 
 
 def build(
-    problem: Problem, *, rate: float | None = None, channels: tuple[int, ...] | None = None
+    problem: Problem,
+    *,
+    rate: float | None = None,
+    channels: tuple[int, ...] | None = None,
+    glances: int = 0,
 ) -> OnlineLearner:
-    """As in `flp_stable`."""
-    return flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
+    """As in `flp_stable`. `glances`: at test, codes are means over moves by so many pixels."""
+    learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
+    return glancing(learner, glances) if glances else learner
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
