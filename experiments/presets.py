@@ -42,6 +42,10 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
         "ways": 40, "slots": 40, "shots": 5, "queries_per_class": 5, "rotations": True,
         "support_instances": None, "query_instances": None, "distort": 1.0, "elastic": 1.0,
     },
+    ("laptop", "caltech101"): {
+        "ways": 20, "slots": 20, "shots": 5, "queries_per_class": 5, "rotations": True,
+        "distort": 1.0,
+    },
     ("paper", "sines"): {},  # the stream's own defaults are the published ones
     ("paper", "images"): {"image_size": 84, "overlap": True},
     ("paper", "omniglot"): {
@@ -65,6 +69,10 @@ TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "split_omniglot"): {
         "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
         "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0, "elastic": 0.0,
+    },
+    ("laptop", "caltech101"): {
+        "ways": 25, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
+        "distort": 0.0,
     },
     ("paper", "split_omniglot"): {
         "ways": 200, "shots": 15, "support_instances": (0, 15), "query_instances": (15, 20),
