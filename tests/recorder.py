@@ -13,7 +13,7 @@ from metaplastic.objective import CrossEntropy, MeanSquaredError
 class Recorder(nn.Module):
     """A learner that knows exactly the last thing it was told, and that about every query."""
 
-    passes, batch_learning = 1, False
+    online = True
 
     def __init__(self, objective: CrossEntropy | MeanSquaredError) -> None:
         super().__init__()
