@@ -16,6 +16,7 @@ from experiments.sweep import held_out, moments, paces
 from metaplastic import OnlineLearner, StreamSpec
 from metaplastic.evaluate import over_lifetime
 from tasks.glyphs import Glyphs
+from tests.real_data import needs
 
 MANY = ("train.ways=3", "train.slots=3", "test.ways=60", "test.shots=1", "test.queries_per_class=1")
 TINY = ("--preset", "tiny", "--threads", "1", "--task", "glyphs", "--stream", *MANY)
@@ -109,6 +110,7 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
 
 
 @pytest.mark.data
+@needs("omniglot")
 def test_characters_arrive_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--methods", "prototypes", "anml", "--seeds", "1", "--jobs", "2", "--classes", "3"]
     continual.main(["--preset", "tiny", *words, "--threads", "1", "--runs", str(tmp_path)])

@@ -20,6 +20,7 @@ from PIL import Image
 from tasks import omniglot
 from tasks.data import DataError
 from tasks.omniglot import Omniglot
+from tests.real_data import needs
 
 MADE = {"images_background": 6, "images_evaluation": 3}
 
@@ -175,10 +176,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.data
 @pytest.mark.usefixtures("kept")
-@pytest.mark.skipif(
-    not (Path(os.environ.get("METAPLASTIC_DATA") or "nowhere") / "omniglot").is_dir(),
-    reason="METAPLASTIC_DATA names no folder that contains omniglot",
-)
+@needs("omniglot")
 class TestRealOmniglot:
     def test_background_and_evaluation_have_the_official_sizes(self) -> None:
         sizes = {s: Omniglot(split=s).images.shape[0] for s in omniglot.SPLITS}  # type: ignore[arg-type]

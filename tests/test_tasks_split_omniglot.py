@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -16,6 +14,7 @@ from experiments.registry import typed
 from tasks import build
 from tasks.omniglot import Omniglot, _split
 from tasks.split_omniglot import PROTOCOLS, SplitOmniglot
+from tests.real_data import needs
 
 BACKGROUND = [f"images_background/{number // 32:02d}/{number:03d}" for number in range(964)]
 EVALUATION = [f"images_evaluation/{number // 33:02d}/{number:03d}" for number in range(659)]
@@ -163,10 +162,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.data
 @pytest.mark.usefixtures("kept")
-@pytest.mark.skipif(
-    not (Path(os.environ.get("METAPLASTIC_DATA") or "nowhere") / "omniglot").is_dir(),
-    reason="METAPLASTIC_DATA names no folder that contains omniglot",
-)
+@needs("omniglot")
 def test_600_real_characters_are_met() -> None:
     stream = SplitOmniglot(split="test", protocol="anml")
     episode = stream.sample(1, seeded())
