@@ -62,12 +62,16 @@ def main(argv: Sequence[str]) -> None:
 
 def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     """Save in half precision, judge both, write the card."""
+    import torch
+
     from experiments.build import build_stream, own_classes
     from experiments.testing import judge
     from metaplastic.artifact import from_pretrained, save_pretrained
     from metaplastic.catalog import CARD
     from metaplastic.glances import glancing
 
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     own = own_classes(source)
     learner = trained = from_pretrained(config.rule, own)
     if config.glances:
