@@ -137,11 +137,16 @@ def over_recorded(
 ) -> Config:
     """A command line over the stream of the rule file `rule`, unless it names another.
 
-    `source` is the provenance of the rule. Options of the stream go on top of those recorded.
+    `source` is the provenance of the rule. Options of the stream go on top of those recorded, and
+    what a rule does not record, such as the number of lifetimes, is that of its preset.
     """
     if cli.is_given(argv, "task") or cli.is_given(argv, "preset"):
         return cli.parse(config, argv, preset(config, argv))
-    recorded = restore(config, source.get("settings", {}), rule)
+    settings = source.get("settings", {})
+    recorded = restore(config, settings, rule)
+    own = {field.name for field in fields(config)} - set(settings)
+    unsaid = of_preset(TRAIN, recorded.preset, recorded.task)
+    recorded = replace(recorded, **{key: value for key, value in unsaid.items() if key in own})
     asked = cli.parse(config, argv, recorded)
     if not cli.is_given(argv, "stream"):
         return asked

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from experiments.config import Preset
+from experiments.methods import flp_stable
 from experiments.methods.oml import rates
 from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
@@ -51,9 +52,12 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """One class arrives; the questions are about it and 64 pictures of any others."""
-    if task not in MANY_CLASSES:
-        return {}
+    """One class arrives; the questions are about it and 64 pictures of any others.
+
+    At laptop size as `oml`, for the same reason.
+    """
+    if task not in MANY_CLASSES or size == "laptop":
+        return flp_stable.stream(task, size)
     one = {"labels": "global", "slots": None, "ways": 1, "queries_per_class": 5}
     return (
         {**one, "shots": 15, "remember": 64}
