@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from functools import reduce
+from itertools import product
 from typing import Any
 
 import torch
@@ -21,10 +23,11 @@ from metaplastic.seeding import global_seed
 
 
 class Glances(nn.Module):
-    """In eval mode the mean of `seen` over a picture and itself moved by 1 to `reach` pixels.
+    """In eval mode the mean of `seen` over a picture moved by up to `reach` pixels each way.
 
-    `n channels height width`; up, down, left and right: `1 + 4 reach` glances at as many times the
-    cost. What moves in is what stood at the edge. In train mode one glance: chance moves pictures.
+    `n channels height width`; up or down and left or right: `(1 + 2 reach) ** 2` glances, at as
+    many times the cost. What moves in is what stood at the edge. In train mode one glance: chance
+    moves pictures.
     """
 
     def __init__(self, seen: nn.Sequential, reach: int = 1) -> None:
@@ -35,16 +38,16 @@ class Glances(nn.Module):
         self.options: dict[str, Any] = {"seen": seen, "reach": reach}
 
     def forward(self, x: Tensor) -> Tensor:
-        code: Tensor = self.seen(x)
         if self.training:
+            code: Tensor = self.seen(x)
             return code
         height, width = x.shape[-2:]
         wide = F.pad(x, [self.reach] * 4, mode="replicate")
-        for step in range(1, self.reach + 1):
-            for down, right in ((step, 0), (-step, 0), (0, step), (0, -step)):
-                top, left = self.reach + down, self.reach + right
-                code = code + self.seen(wide[..., top : top + height, left : left + width])
-        return code / (1 + 4 * self.reach)
+        moves = list(product(range(1 + 2 * self.reach), repeat=2))
+        codes = (
+            self.seen(wide[..., top : top + height, left : left + width]) for top, left in moves
+        )
+        return reduce(torch.add, codes) / len(moves)
 
 
 def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:

@@ -23,12 +23,15 @@ def made(nested: bool = False) -> OnlineLearner:
     return OnlineLearner(network, rule, CrossEntropy(3), plastic=1)
 
 
-def test_a_code_is_the_mean_over_the_picture_and_its_four_neighbors() -> None:
+def test_a_code_is_the_mean_over_the_picture_and_its_eight_neighbors() -> None:
     seen = nn.Sequential(nn.Flatten(), nn.Linear(25, 4), nn.Tanh())
     glances, x = Glances(seen).eval(), torch.randn(3, 1, 5, 5)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    moves = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
-    codes = [seen(padded[..., down : down + 5, right : right + 5]) for down, right in moves]
+    codes = [
+        seen(padded[..., down : down + 5, right : right + 5])
+        for down in range(3)
+        for right in range(3)
+    ]
     assert torch.allclose(glances(x), torch.stack(codes).mean(0), atol=1e-6)
     assert torch.equal(glances.train()(x), seen(x))
 
