@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -43,11 +42,9 @@ class Glances(nn.Module):
             return code
         height, width = x.shape[-2:]
         wide = F.pad(x, [self.reach] * 4, mode="replicate")
-        moves = list(product(range(1 + 2 * self.reach), repeat=2))
-        codes = (
-            self.seen(wide[..., top : top + height, left : left + width]) for top, left in moves
-        )
-        return reduce(torch.add, codes) / len(moves)
+        moves = product(range(1 + 2 * self.reach), repeat=2)
+        views = (wide[..., top : top + height, left : left + width] for top, left in moves)
+        return torch.stack([self.seen(view) for view in views]).mean(0)
 
 
 def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
