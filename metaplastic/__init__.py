@@ -8,6 +8,10 @@ from metaplastic.artifact import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.birth import Birth
 from metaplastic.catalog import shipped
 from metaplastic.checkpoint import CheckpointError
+from metaplastic.credit_angles import angles
+from metaplastic.credit_assignment import Credit, credit
+from metaplastic.credit_exact import gradients
+from metaplastic.credit_rule import CreditRule
 from metaplastic.direct import Direct
 from metaplastic.divergence import DivergenceError
 from metaplastic.episode import Episode, StreamSpec, TaskStream
@@ -23,6 +27,7 @@ from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.report import ContinualReport
 from metaplastic.rule import LearningRule
+from metaplastic.rules import cite, rules
 from metaplastic.sinks import JsonLines
 from metaplastic.site import Site
 from metaplastic.stack import FastWeights, Stack, Tape
@@ -32,12 +37,12 @@ from metaplastic.unroll import Unroll
 
 __version__ = "0.1.0"
 __all__ = [
-    "Backprop", "Birth", "CheckpointError", "ContinualReport", "CrossEntropy", "Delta",
-    "Direct", "DivergenceError", "Episode", "FastWeights", "FeedbackPathway", "FewShotReport",
-    "Hebb", "Interference", "JsonLines", "LearningRule", "MeanSquaredError", "MetaLoss",
-    "MetaTrainer", "NormalizedHebb", "Objective", "Oja", "OnlineLearner", "PlasticityRule",
-    "RuleFileError", "Site", "StableOja", "Stack", "StreamSpec", "Tape", "TaskStream",
-    "TrainerConfig", "Unroll", "few_shot", "from_pretrained", "grow", "interference",
-    "make_optimizer", "make_schedule", "objective_for", "over_lifetime", "save_pretrained",
-    "shipped",
+    "Backprop", "Birth", "CheckpointError", "ContinualReport", "Credit", "CreditRule",
+    "CrossEntropy", "Delta", "Direct", "DivergenceError", "Episode", "FastWeights",
+    "FeedbackPathway", "FewShotReport", "Hebb", "Interference", "JsonLines", "LearningRule",
+    "MeanSquaredError", "MetaLoss", "MetaTrainer", "NormalizedHebb", "Objective", "Oja",
+    "OnlineLearner", "PlasticityRule", "RuleFileError", "Site", "StableOja", "Stack",
+    "StreamSpec", "Tape", "TaskStream", "TrainerConfig", "Unroll", "angles", "cite", "credit",
+    "few_shot", "from_pretrained", "gradients", "grow", "interference", "make_optimizer",
+    "make_schedule", "objective_for", "over_lifetime", "rules", "save_pretrained", "shipped",
 ]  # fmt: skip

@@ -1,0 +1,33 @@
+"""Activation alignment: feedback is to say of each input what the forward weights say."""
+
+from __future__ import annotations
+
+from metaplastic.alignment import Aligned, Coefficient, Inputs
+
+
+class ActivationAlignment(Aligned):
+    """Kunin et al. (2020). With W held, B goes to `amp / (2 sparse) W` where C can be inverted."""
+
+    alias = ("aa",)
+    formula = "dB = -rate (2 sparse B C - amp W C), C = E x x^T"
+    local = "no: projections of W and B are compared"
+    cost = "as backprop, and two forward passes and a weight gradient"
+    use = "deep networks; aligns in the directions that occur"
+    bibtex = """@inproceedings{kunin2020two,
+  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
+  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
+            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
+  booktitle = {International Conference on Machine Learning}, year = {2020},
+}"""
+
+    def __init__(
+        self,
+        *,
+        sparse: Coefficient = 0.5,
+        amp: Coefficient = 1.0,
+        rate: Coefficient = 0.01,
+        inputs: Inputs = "activity",
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(sparse=sparse, amp=amp, rate=rate, inputs=inputs, scale=scale, noise=noise)

@@ -1,0 +1,33 @@
+"""Batchwise random-magnitude sign-symmetric feedback: sizes are drawn anew each minibatch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from metaplastic.credit_rule import Site, fans
+from metaplastic.signs import SignSymmetric
+
+
+class BatchwiseRandomSign(SignSymmetric):
+    """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetric` says what they leave open."""
+
+    alias = ("brsf",)
+    formula = "|M| * sign(W), M drawn each minibatch"
+    local = "the signs of the synapses above it"
+    cost = "as backprop"
+    use = "to show that signs alone suffice"
+    bibtex = """@article{moskovitz2018feedback,
+  title = {Feedback alignment in deep convolutional networks},
+  author = {Moskovitz, Theodore H. and Litwin-Kumar, Ashok and Abbott, L. F.},
+  journal = {arXiv:1812.06488}, year = {2018},
+}"""
+
+    follows = True
+
+    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+        fan_in, fan_out = fans(site.weight)
+        drawn = torch.randn_like(feedback) * self.scale * math.sqrt(2 / (fan_in + fan_out))
+        return drawn.abs() - feedback

@@ -1,0 +1,36 @@
+"""Information alignment: feedback learns to rebuild the input, as a linear auto-encoder does."""
+
+from __future__ import annotations
+
+from metaplastic.alignment import Aligned, Coefficient, Inputs
+
+
+class InformationAlignment(Aligned):
+    """Kunin et al. (2020). With W held, B goes to `amp (2 decay I + 2 null W C W^T)^-1 W C`."""
+
+    alias = ("ia",)
+    formula = "dB = rate (amp W C - 2 null W C W^T B - 2 decay B)"
+    local = "yes"
+    cost = "as backprop, a forward pass, a pass back and two weight gradients"
+    use = "local, without the weight mirror's knife-edge"
+    bibtex = """@inproceedings{kunin2020two,
+  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
+  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
+            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
+  booktitle = {International Conference on Machine Learning}, year = {2020},
+}"""
+
+    def __init__(
+        self,
+        *,
+        amp: Coefficient = 1.0,
+        null: Coefficient = 0.5,
+        decay: Coefficient = 0.05,
+        rate: Coefficient = 0.01,
+        inputs: Inputs = "activity",
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(
+            amp=amp, null=null, decay=decay, rate=rate, inputs=inputs, scale=scale, noise=noise
+        )

@@ -1,0 +1,40 @@
+"""Kolen-Pollack: feedback is changed as the forward weights are, and both decay."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metaplastic.credit_rule import CreditRule, Site
+
+
+class KolenPollack(CreditRule):
+    """Kolen & Pollack (1994), as brought to deep networks by Akrout et al. (2019).
+
+    If the optimizer gives both the same change and both decay by `decay` a step, then the change
+    of the feedback is that of the weight plus `decay (W - B)`, and `W - B` shrinks by `1 - decay` a
+    step, with whatever optimizer. The weight's change is read off the weight, so its decay is the
+    optimizer's: `weight_decay = decay / lr` for plain SGD.
+    """
+
+    alias = ("kp",)
+    formula = "dB = dW + decay (W - B)"
+    local = "yes, by a reciprocal circuit"
+    cost = "as backprop, and a copy of the weights"
+    use = "deep networks; needs exact copies of every change"
+    follows = True
+    sees_change = True
+    bibtex = """@inproceedings{akrout2019deep,
+  title = {Deep Learning without Weight Transport},
+  author = {Akrout, Mohamed and Wilson, Collin and Humphreys, Peter C. and Lillicrap, Timothy
+            and Tweed, Douglas},
+  booktitle = {Advances in Neural Information Processing Systems}, year = {2019},
+}"""
+
+    def __init__(self, *, decay: float = 1e-3, scale: float = 1.0, noise: float = 0.0) -> None:
+        super().__init__(scale=scale, noise=noise)
+        if not 0 <= decay <= 1:
+            raise ValueError(f"decay is {decay}; it is the share lost a step, from 0 to 1.")
+        self.decay = decay
+
+    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+        return site.change + self.decay * (site.before - feedback)

@@ -1,0 +1,33 @@
+"""The weight mirror as a regularizer, a sum of two primitives."""
+
+from __future__ import annotations
+
+from metaplastic.alignment import Aligned, Coefficient, Inputs
+
+
+class MirrorRegularizer(Aligned):
+    """Kunin et al. (2020). With W held, B goes to `amp / (2 decay) W C`: for white x, a mirror."""
+
+    alias = ("wm_kunin",)
+    formula = "dB = rate (amp W C - 2 decay B)"
+    local = "yes"
+    cost = "as backprop, a forward pass and a weight gradient"
+    use = "white noise inputs; on activities it is a knife-edge"
+    bibtex = """@inproceedings{kunin2020two,
+  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
+  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
+            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
+  booktitle = {International Conference on Machine Learning}, year = {2020},
+}"""
+
+    def __init__(
+        self,
+        *,
+        decay: Coefficient = 0.5,
+        amp: Coefficient = 1.0,
+        rate: Coefficient = 0.01,
+        inputs: Inputs = "noise",
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(decay=decay, amp=amp, rate=rate, inputs=inputs, scale=scale, noise=noise)

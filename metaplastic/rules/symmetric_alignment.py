@@ -1,0 +1,32 @@
+"""Symmetric alignment: feedback is drawn straight to the forward weights."""
+
+from __future__ import annotations
+
+from metaplastic.alignment import Aligned, Coefficient
+
+
+class SymmetricAlignment(Aligned):
+    """Kunin et al. (2020). With W held, B goes to `self / (2 decay) W`."""
+
+    alias = ("sa",)
+    formula = "dB = -rate (2 decay B - self W)"
+    local = "no: B sees W"
+    cost = "as backprop, and one pass over the weights"
+    use = "deep networks, noisy feedback: the robust choice where W may be seen"
+    bibtex = """@inproceedings{kunin2020two,
+  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
+  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
+            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
+  booktitle = {International Conference on Machine Learning}, year = {2020},
+}"""
+
+    def __init__(
+        self,
+        *,
+        decay: Coefficient = 0.5,
+        self_: Coefficient = 1.0,
+        rate: Coefficient = 0.1,
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(decay=decay, self_=self_, rate=rate, scale=scale, noise=noise)

@@ -1,0 +1,56 @@
+"""The weight mirror: noise is sent forward, and feedback learns what comes of it by Hebb's rule."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metaplastic.credit_rule import CreditRule, Site
+
+
+class WeightMirror(CreditRule):
+    """Akrout et al. (2019), with the mean over examples and positions in place of their sum.
+
+    With W held, B goes to `rate deviation^2 / decay W`. Noise is drawn at each site by itself and
+    has the shape of its input.
+
+    Args:
+        examples: of noise, each minibatch; None for as many as the minibatch has.
+    """
+
+    alias = ("wm",)
+    formula = "dB = rate y x^T - decay B, x white noise, y = W x"
+    local = "yes"
+    cost = "as backprop, a forward pass and a weight gradient"
+    use = "where layers may be driven by noise between lessons"
+    follows = True
+    sees_inputs = True
+    bibtex = """@inproceedings{akrout2019deep,
+  title = {Deep Learning without Weight Transport},
+  author = {Akrout, Mohamed and Wilson, Collin and Humphreys, Peter C. and Lillicrap, Timothy
+            and Tweed, Douglas},
+  booktitle = {Advances in Neural Information Processing Systems}, year = {2019},
+}"""
+
+    def __init__(
+        self,
+        *,
+        rate: float = 0.01,
+        decay: float = 0.01,
+        deviation: float = 1.0,
+        examples: int | None = None,
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(scale=scale, noise=noise)
+        self.rate, self.decay, self.deviation, self.examples = rate, decay, deviation, examples
+
+    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+        change = -self.decay * feedback
+        for real in site.inputs:
+            shape = (self.examples or len(real), *real.shape[1:])
+            x = self.deviation * torch.randn(shape, device=feedback.device, dtype=feedback.dtype)
+            y = site.meeting.run(x, site.weight)
+            meetings = y.numel() // len(site.weight)  # examples x positions
+            change = change + self.rate / meetings * site.meeting.outer(y, x, feedback)
+        return change
