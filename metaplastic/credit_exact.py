@@ -58,7 +58,12 @@ def gradients(
     inputs = x if isinstance(x, tuple) else (x,)
     chance = torch.get_rng_state()
     met: list[tuple[Tensor, Tensor]] = []
-    with _sites(model, credit, lambda name, meeting, x, out: met.append((x, out)) or out):  # type: ignore[func-returns-value]
+
+    def remember(name: str, meeting: Meeting, x: Tensor, out: Tensor) -> Tensor:
+        met.append((x, out))
+        return out
+
+    with _sites(model, credit, remember):
         output = functional_call(model, {**at, **_statistics(model)}, inputs)
     loss = loss_fn(output, y)
     errors: Tensor | None = None
@@ -68,20 +73,18 @@ def gradients(
     waiting, extra = iter(met), []
 
     def answer(name: str, meeting: Meeting, x: Tensor, out: Tensor) -> Tensor:
-        then, z = next(waiting)
-        weight, bias = at[name + ".weight"], moved.get(name + ".bias")
-        out = z + meeting.run(then, moved[name + ".weight"])
+        (then, z), owner = next(waiting), credit.sites[name]
+        out = z + meeting.run(then, moved[_of(owner, "weight")])
+        bias = moved.get(_of(name, "bias"))
         if bias is not None:
-            out = (
-                out + bias.view(-1, *[1] * (out.dim() - 2))
-                if out.dim() > 2 and not isinstance(meeting.module, nn.Linear)
-                else out + bias
-            )
+            positions = 0 if isinstance(meeting.module, nn.Linear) else out.dim() - 2
+            out = out + bias.view(-1, *[1] * positions)
         if errors is not None:
-            sent = credit.shapes.send(name, errors, given[name], then)
+            sent = credit.shapes.send(owner, errors, given[owner], then)
             extra.append((sent * (x - then)).sum())
             return out
-        back = credit.rule.through(weight, given[name]) if given else weight
+        weight = at[_of(owner, "weight")]
+        back = credit.rule.through(weight, given[owner]) if given else weight
         return out + meeting.run(x - then, back)
 
     torch.set_rng_state(chance)
@@ -93,8 +96,14 @@ def gradients(
     signs = dict(zip(moved, found, strict=True))
     table = {n: torch.zeros_like(at[n]) if g is None else g for n, g in signs.items()}
     for name in set(credit.sites.values()):
-        table[name + ".weight"] = credit.rule.finish(table[name + ".weight"])
+        weight = _of(name, "weight")
+        table[weight] = credit.rule.finish(table[weight])
     return loss, table
+
+
+def _of(site: str, kind: str) -> str:
+    """The name of a site's parameter; a site alone has no name."""
+    return f"{site}.{kind}" if site else kind
 
 
 def _statistics(model: nn.Module) -> dict[str, Tensor]:
@@ -115,7 +124,7 @@ def _sites(model: nn.Module, credit: Credit, answer: Any) -> Iterator[None]:
             module: nn.Module,
             given: Any,
             out: Tensor,
-            name: str = owner,
+            name: str = name,
             meeting: Meeting = meeting,
         ) -> Tensor:
             changed: Tensor = answer(name, meeting, meeting.padded(given[0]), out)

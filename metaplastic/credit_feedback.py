@@ -81,7 +81,8 @@ class Feedback(nn.Module):
         module, feedback = bare(model).get_submodule(name), self.of(name)
         assert isinstance(module, Synapses)
         site = Site(Meeting(module), module.weight.detach(), change, before, tuple(met))
-        moved = self.rule.follow(feedback, site)
+        with torch.autocast(feedback.device.type, enabled=False):
+            moved = self.rule.follow(feedback, site)
         if moved is not None:
             if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
                 dist.all_reduce(moved)  # every process has seen its own part of the minibatch

@@ -130,7 +130,9 @@ def find(model: nn.Module, leave: Collection[str] = ()) -> dict[str, str]:
                 raise ValueError(
                     f"Site {name!r} is lazy and has no weight yet; run the model once first."
                 )
-            sites[name] = owner.setdefault(id(module.weight), name)
+            # A weight that is computed anew at every access has no identity of its own.
+            weight = module._parameters.get("weight")
+            sites[name] = owner.setdefault(id(module if weight is None else weight), name)
     if not sites:
         raise ValueError(
             f"This {type(model).__name__} has no Linear, Conv1d or Conv2d module"
