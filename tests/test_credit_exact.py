@@ -1,4 +1,4 @@
-"""Meta-learning through a pathway: the gradient of training by a rule, against finite differences."""
+"""Meta-learning through a pathway: gradients of training by a rule, and finite differences."""
 
 from __future__ import annotations
 
