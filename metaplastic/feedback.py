@@ -11,12 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.pullback import POINTWISE
 from metaplastic.readouts import Readout
 from metaplastic.site import Site
-from metaplastic.stack import Stack, Tape
+from metaplastic.stack import FastWeights, Stack, Tape
+
+KEEPS_ORDER = (*POINTWISE, nn.Flatten)  # layers whose outputs are their inputs', one to one
 
 
 class FeedbackPathway(nn.Module, ABC):
@@ -49,6 +53,27 @@ class FeedbackPathway(nn.Module, ABC):
         """
         return {}
 
+    def born(self, sites: Sequence[Site], seed: Tensor) -> FastWeights:
+        """What each lifetime draws for itself by its `seed` (`tasks`), under names of its own.
+
+        It is kept among the fast weights, unchanged, and comes back in `weights`.
+        """
+        return {}
+
+    def presynaptic(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        signals: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """What the inputs of each site hear, `tasks rows pre`; for rules that are `two_sided`."""
+        raise ValueError(
+            f"A {type(self).__name__} delivers nothing to the presynaptic side of a site, which "
+            "this plasticity rule reads; use Backprop or RandomFeedback, or a rule without it."
+        )
+
     def feedback_parameters(self) -> list[nn.Parameter]:
         return []
 
@@ -56,17 +81,12 @@ class FeedbackPathway(nn.Module, ABC):
         return []
 
 
-class Backprop(FeedbackPathway):
-    """The exact negative gradient of the loss at every site: MAML, OML and the gradient control.
+class CarriedBack(FeedbackPathway):
+    """The error carried back layer by layer, through weights of the shape of the forward ones."""
 
-    `second_order=False` treats each inner gradient as a constant, as the released OML, ANML and
-    FLP baselines do: the meta-gradient is then biased (Finn et al. 2017, section 5.2).
-    """
-
-    def __init__(self, *, second_order: bool = True) -> None:
-        super().__init__()
-        self.second_order = second_order
-        self.options = {"second_order": second_order}
+    @abstractmethod
+    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The weights that carry it, by the names of the forward ones, out of all `weights`."""
 
     def attach(self, sites: Sequence[Site], outputs: int) -> None:
         for site in sites:
@@ -86,11 +106,52 @@ class Backprop(FeedbackPathway):
         objective: Objective,
         given: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        target = given["target"]
-        signal, above = objective.negative_gradient(tape.output, target), len(stack.layers)
-        found = {}
+        carriers = self.carriers(weights)
+        signal = objective.negative_gradient(tape.output, given["target"])
+        above, found = len(stack.layers), {}
         for site in reversed(sites):
-            signal = stack.pull(tape, signal, weights, above, site.layer + 1)
+            signal = stack.pull(tape, signal, carriers, above, site.layer + 1)
             above = site.layer + 1
             found[site.name] = site.rows_of_units(signal)
         return found
+
+    def presynaptic(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        signals: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """The signal one site further down, through the nonlinearity that the inputs come from.
+
+        The inputs of the first site have none; for them it is weighted by `1 - exp(-10 |x|)`, so
+        that silent inputs hear nothing (Shervani-Tabar & Rosenbaum 2023, eq. 24).
+        """
+        carriers, found = self.carriers(weights), {}
+        for site in sites:
+            value, below = tape.values[site.layer], site.layer
+            while below > sites[0].layer and isinstance(stack.layers[below - 1], KEEPS_ORDER):
+                below -= 1
+            signal = site.value_of_rows(signals[site.name], tape.values[site.layer + 1])
+            heard = stack.pull(tape, signal, carriers, site.layer + 1, below).reshape_as(value)
+            if site is sites[0]:
+                heard = heard * -torch.expm1(-10 * value.abs())
+            found[site.name] = site.rows(heard)
+        return found
+
+
+class Backprop(CarriedBack):
+    """The exact negative gradient of the loss at every site: MAML, OML and the gradient control.
+
+    `second_order=False` treats each inner gradient as a constant, as the released OML, ANML and
+    FLP baselines do: the meta-gradient is then biased (Finn et al. 2017, section 5.2).
+    """
+
+    def __init__(self, *, second_order: bool = True) -> None:
+        super().__init__()
+        self.second_order = second_order
+        self.options = {"second_order": second_order}
+
+    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return weights

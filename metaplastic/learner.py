@@ -124,7 +124,8 @@ class OnlineLearner(nn.Module):
         birth = self.birth_in_training if self.training else self.birth_at_test
         if birth.by_class:
             self._check(support_y)
-        return born(birth, self.sites, support_y, seed)
+        drawn = self.rule.feedback.born(self.sites, seed)
+        return {**born(birth, self.sites, support_y, seed), **drawn}
 
     def adapt(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:
         """The inner loop: from `fast`, through encoded `tasks steps batch *features`, in order.
@@ -208,7 +209,10 @@ class OnlineLearner(nn.Module):
         for x, y, asked, answer in lives:
             fast = self.adapt(x, y, self.birth(y, episodes.seed))
             lived.append(judged(self.objective, self.predict(fast, asked), answer))
-        return mean_of(lived)
+        result = mean_of(lived)
+        if self.training and (penalty := self.rule.plasticity.penalty()) is not None:
+            return result._replace(loss=result.loss + penalty)
+        return result
 
     def _check(self, target: Tensor) -> None:
         # Where targets come in, for a rule would take the label of no output for no label.

@@ -52,6 +52,8 @@ class PlasticityRule(nn.Module, ABC):
     # the input and the row's own signal, is zero without a signal, and does not read `post`? Then
     # one-hot lessons to a readout are learned row by row (`rows`). A new `delta` must say so anew.
     by_row = False
+    two_sided = False  # does the change depend on what the presynaptic units hear, too?
+    reads_answer = False  # is the readout's `post` its answer (a softmax), not its logits?
 
     def __init__(
         self,
@@ -128,6 +130,19 @@ class PlasticityRule(nn.Module, ABC):
             signal: `tasks rows post`, what the feedback pathway delivers.
             rate: broadcastable to `post pre`.
         """
+
+    def two_sided_delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, back: Tensor, rate: Tensor
+    ) -> Tensor:
+        """As `delta`, and asked in its place of a rule that is `two_sided`.
+
+        `back` is what the presynaptic units hear, `tasks rows pre`.
+        """
+        return self.delta(weight, pre, post, signal, rate)
+
+    def penalty(self) -> Tensor | None:
+        """What meta-training adds to the loss: a price on the rule itself. By default nothing."""
+        return None
 
 
 def coincidence(signal: Tensor, pre: Tensor) -> Tensor:

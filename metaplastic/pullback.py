@@ -38,6 +38,8 @@ def pull_layer(layer: nn.Module, x: Tensor, out: Tensor, signal: Tensor) -> Tens
             return signal * (1 - out.square())
         case nn.Sigmoid():
             return signal * out * (1 - out)
+        case nn.Softplus():
+            return signal * torch.sigmoid(layer.beta * x)
         case nn.Identity():
             return signal
         case nn.Flatten():

@@ -125,6 +125,9 @@ class LearningRule(nn.Module):
         weights = {**slow, **fast}
         tape = stack.run(given["x"], weights, start)
         signals = self.feedback.signals(stack, tape, weights, sites, objective, given)
+        heard: Mapping[str, Tensor] = {}
+        if self.plasticity.two_sided:
+            heard = self.feedback.presynaptic(stack, tape, weights, sites, signals)
         changed = dict(fast)
         for site in sites:
             name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
@@ -135,7 +138,15 @@ class LearningRule(nn.Module):
             if self.plasticity.averages_positions and (rows := tape.positions(site)) > 1:
                 rates = {kind: rate / rows for kind, rate in rates.items()}
             post = site.rows_of_units(tape.values[site.activity])
-            change = self.plasticity.delta(site.matrix(weight), pre, post, signal, rates[name])
+            if self.plasticity.reads_answer and site.activity == len(stack.layers):
+                target = given["target"]
+                post = objective.label(post, target) - objective.error(post, target)
+            matrix, rate = site.matrix(weight), rates[name]
+            if self.plasticity.two_sided:
+                back = heard[site.name] if self.feedback.second_order else heard[site.name].detach()
+                change = self.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
+            else:
+                change = self.plasticity.delta(matrix, pre, post, signal, rate)
             changed[name] = weight + change.view_as(weight)
             if bias in rates:
                 changed[bias] = weights[bias] + rates[bias] * signal.sum(1)

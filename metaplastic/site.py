@@ -55,6 +55,13 @@ class Site:
         """The postsynaptic side: `tasks batch post (height width)` -> `tasks rows post`."""
         return value.flatten(3).mT.flatten(1, 2) if value.dim() == 5 else value
 
+    def value_of_rows(self, rows: Tensor, like: Tensor) -> Tensor:
+        """The inverse of `rows_of_units`, for a value of the shape of `like`."""
+        if like.dim() != 5:
+            return rows
+        by_example = rows.reshape(*like.shape[:2], -1, rows.shape[-1])
+        return by_example.mT.reshape_as(like)
+
     def run(self, x: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """Its output on x and, if its weights are the tasks' own, the rows that met them."""
         self._check_fit(x)

@@ -15,7 +15,7 @@ choices disk catalog seeding distributed buffers patches pullback geometry selec
 checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack
-feedback direct plasticity
+feedback direct sequential plasticity polynomial
 birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
