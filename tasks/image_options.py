@@ -38,6 +38,9 @@ class FewShotOptions:
     `distort` moves every picture, learned from or asked about, by a small random affine map of its
     own, and `elastic` bends it by a smooth random field: 0 leaves it alone, and `tasks.distort`
     says how far 1 goes. Both are for meta-training, where they stand in for more pictures.
+
+    `repeats` shows every picture that is learned from so many times: all showings shuffled, or
+    class by class, each class in so many rounds. It makes a long stream of few pictures.
     """
 
     ways: int = 5
@@ -56,11 +59,12 @@ class FewShotOptions:
     distort: float = 0.0
     elastic: float = 0.0
     neighbors: int = 1
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("iid", "by_class"))
         one_of("labels", self.labels, ("permuted", "global"))
-        for name in ("ways", "shots", "queries_per_class", "batch", "neighbors"):
+        for name in ("ways", "shots", "queries_per_class", "batch", "neighbors", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1.")
         for name in ("distort", "elastic"):
@@ -83,7 +87,7 @@ class FewShotOptions:
             )
         if self.slots is not None and self.slots < self.ways:
             raise ValueError(f"slots is {self.slots!r}; {self.ways} ways need at least as many.")
-        whole = self.shots if self.order == "by_class" else self.ways * self.shots
+        whole = self.shots * self.repeats * (1 if self.order == "by_class" else self.ways)
         if whole % self.batch:
             raise ValueError(
                 f"batch is {self.batch!r}; it must divide the {whole} pictures of a "

@@ -59,12 +59,13 @@ class FewShotImages(FewShotOptions, ABC):
         # Named only where in use: records of streams without them keep their fingerprint.
         moved = [(self.distort, self.elastic)] if self.distort or self.elastic else []
         runs = [self.neighbors] if self.neighbors > 1 else []
+        runs += [("repeats", self.repeats)] if self.repeats > 1 else []
         return StreamSpec(
             name=self.name,
             kind="classification",
             input_shape=(channels[0] if channels else 1, height, width),
             outputs=self.outputs or labels,
-            steps=self.ways * self.shots // self.batch,
+            steps=self.ways * self.shots * self.repeats // self.batch,
             batch=self.batch,
             queries=self.ways * self.queries_per_class + self.remember,
             subtasks=self.ways,
@@ -80,9 +81,13 @@ class FewShotImages(FewShotOptions, ABC):
             labels = torch.rand(tasks, slots, generator=generator).topk(self.ways).indices
         learned, asked = self._draw_instances(tasks, generator)
 
-        shown = torch.arange(self.ways * self.shots).expand(tasks, -1)  # tasks examples
+        shown = torch.arange(self.ways * self.shots)
+        if self.repeats > 1:  # of a class one after the other: subtasks stay in their order
+            shown = shown.view(self.ways, 1, self.shots).expand(-1, self.repeats, -1).flatten()
+        shown = shown.expand(tasks, -1)  # tasks examples
         if self.order == "iid":
-            shown = torch.rand(shown.shape, generator=generator).argsort(-1)
+            order = torch.rand(shown.shape, generator=generator).argsort(-1)
+            shown = shown.gather(1, order)
         subtask = shown // self.shots
         support_class, support_y = classes.gather(1, subtask), labels.gather(1, subtask)
         learned = learned.flatten(1).gather(1, shown)

@@ -223,3 +223,20 @@ def test_neighbors_come_in_runs_of_different_consecutive_classes() -> None:
 def test_more_runs_than_there_are_classes_for_are_refused() -> None:
     with pytest.raises(ValueError, match="runs of 7 neighbors are 2 runs; the 12 classes"):
         stream(ways=8, neighbors=7).spec  # noqa: B018
+
+
+@pytest.mark.parametrize("order", ["iid", "by_class"])
+def test_repeats_show_every_picture_so_many_times(order: str) -> None:
+    often = stream(ways=3, shots=4, repeats=5, order=order, batch=2)
+    assert often.spec.steps == 3 * 4 * 5 // 2
+    assert often.spec.fingerprint != stream(ways=3, shots=4, order=order, batch=2).spec.fingerprint
+    episode = often.sample(20, seeded())
+    shown = number(episode.support_x).flatten(1)
+    for task in range(20):
+        pictures, times = torch.unique(shown[task], return_counts=True)
+        assert len(pictures) == 12
+        assert set(times.tolist()) == {5}
+        assert not set(pictures.tolist()) & set(number(episode.query_x)[task].tolist())
+    subtask = episode.support_subtask.flatten(1)
+    ordered = subtask.equal(subtask.sort(1).values)
+    assert ordered == (order == "by_class")
