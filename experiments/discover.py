@@ -1,0 +1,194 @@
+"""Discover a plasticity rule: meta-learn a few numbers, print them as an equation, compare.
+
+    python -m experiments.discover --task omniglot --minutes 10
+
+Every lifetime has fresh weights and fresh random feedback, so nothing but the rule can be learned.
+Leaves the run folder of `meta_train`, in it the rule file, and `pruned`, the same rule without its
+small terms. Both then live validation lifetimes beside feedback alignment and backprop, whose rates
+are the best for these very lifetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.config import Order, Train, preset
+from experiments.meta_train import resumed
+from experiments.run_folder import RunFolder, origin, write_json
+from experiments.tables import as_markdown
+
+if TYPE_CHECKING:
+    from metaplastic import OnlineLearner, TaskStream
+    from metaplastic.report import ContinualReport
+
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the fixed rules; the best is shown
+PARTS = 10  # of a lifetime, at whose ends all is asked
+AT_A_TIME = 25  # lifetimes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discover(Train):
+    """Meta-learn a plasticity rule of a few numbers, print it, and compare it with fixed rules."""
+
+    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
+    stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = (
+        "ways=5", "slots=5", "shots=10", "repeats=5", "queries_per_class=10",
+    )  # fmt: skip
+    method: Annotated[str, Doc("a file in experiments/methods with terms and feedback")] = (
+        "polynomial"
+    )
+    threshold: Annotated[float, Doc("terms whose coefficient is smaller are pruned")] = 1e-3
+    lifetimes: Annotated[int, Doc("of validation, in the comparison")] = 100
+
+
+def main(argv: Sequence[str]) -> None:
+    own = Discover()
+    default = replace(
+        preset(Discover, argv), method=cli.peek(argv, "method", own.method),
+        order=own.order, stream=own.stream,
+    )  # fmt: skip
+    config = cli.parse(Discover, argv, default)
+    run = Train(**{field.name: getattr(config, field.name) for field in fields(Train)})
+    if run.resume:
+        run = resumed(run, without(argv, ("--threshold", "--lifetimes")))
+    from experiments.training import meta_train  # torch only loads once there is work to do
+
+    meta_train(run)
+    discovered(config, run)
+
+
+def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """A command line without these flags and their values."""
+    return [
+        word
+        for before, word in zip(["", *argv], argv, strict=False)
+        if word.partition("=")[0] not in flags and before not in flags
+    ]
+
+
+def discovered(config: Discover, run: Train) -> None:
+    """Print the equation, save the pruned rule, and compare on validation lifetimes."""
+    from experiments.build import build_stream, own_classes
+    from metaplastic.artifact import from_pretrained, read_config, save_pretrained
+
+    folder = RunFolder(run.runs / run.run_name)
+    source = read_config(folder.rule)["provenance"]
+    learner = from_pretrained(folder.rule, own_classes(source), config.device)
+    rule = plasticity_of(learner)
+    print(f"Discovered: {rule.equation()}")
+    largest = max(map(abs, rule.values().values()))
+    small = with_plasticity(learner, rule.pruned(min(config.threshold, largest)))
+    save_pretrained(small, folder.root / "pruned", source)
+    print(f"Pruned:     {plasticity_of(small).equation()}\n")
+
+    stream = build_stream(replace(config, method=run.method), "validation")
+    curves = {
+        "discovered": seen(learner, stream, config),
+        "discovered, pruned": seen(small, stream, config),
+    }
+    for label, feedback in (("feedback alignment", "redrawn"), ("backprop", "gradient")):
+        rate, report = best(fixed(run, stream, feedback).to(config.device), stream, config)
+        curves[f"{label}, rate {rate:g}"] = report
+    finish(folder, curves, learner, small, config)
+
+
+def plasticity_of(learner: OnlineLearner) -> Any:
+    """The learner's polynomial, or a sentence where it has none."""
+    from experiments.registry import ConfigError
+    from metaplastic.polynomial import Polynomial
+
+    plasticity = learner.rule.plasticity
+    if not isinstance(plasticity, Polynomial):
+        raise ConfigError(
+            f"the rule is a {type(plasticity).__name__}, which has no equation: use a method "
+            "whose plasticity is a Polynomial."
+        )
+    return plasticity
+
+
+def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
+    """A copy of the learner by another rule that needs nothing made for its sites."""
+    from copy import deepcopy
+
+    copy = deepcopy(learner)
+    copy.rule.plasticity = copy.rule.options["plasticity"] = plasticity
+    copy.options["rule"] = copy.rule
+    return copy
+
+
+def fixed(run: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
+    """The same network taught by one term of rate 1: feedback alignment, or backprop."""
+    from experiments.training import fresh_learner
+
+    kept = tuple(o for o in run.options if o.partition("=")[0] not in ("terms", "rate", "feedback"))
+    options = (*kept, "terms=signal_pre", "rate=1", f"feedback={feedback}")
+    return fresh_learner(replace(run, options=options), stream)
+
+
+def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
+    """The lifetimes that every learner lives, asked about all classes as examples go by."""
+    from metaplastic.evaluate import over_lifetime
+
+    parts = min(PARTS, stream.spec.steps)
+    return over_lifetime(
+        learner, stream, config.lifetimes, seed=config.seed, snapshots=parts,
+        tasks_per_batch=AT_A_TIME,
+    )  # fmt: skip
+
+
+def best(
+    learner: OnlineLearner, stream: TaskStream, config: Discover
+) -> tuple[float, ContinualReport]:
+    """The rate that is best at the end of these very lifetimes, and how they went."""
+    found = {}
+    for rate in RATES:
+        learner.rule.pace = rate
+        found[rate] = seen(learner, stream, config)
+    rate = max(found, key=lambda one: float(found[one].on_all("accuracy").mean[-1]))
+    return rate, found[rate]
+
+
+def finish(
+    folder: RunFolder,
+    reports: Mapping[str, ContinualReport],
+    learner: OnlineLearner,
+    small: OnlineLearner,
+    config: Discover,
+) -> None:
+    """Keep and print the table, draw the figure."""
+    from experiments.plots import Curve, draw_lines
+
+    rows, curves = [], {}
+    for label, report in reports.items():
+        born, whole = report.at_birth("accuracy"), report.on_all("accuracy")
+        x = [0, *report.examples.tolist()]
+        y, low, high = (
+            [float(getattr(born, end)), *getattr(whole, end).tolist()]
+            for end in ("mean", "low", "high")
+        )
+        curves[label] = Curve(x, [y], low, high)
+        row = {"accuracy % after examples": label}
+        row |= {str(n): f"{100 * value:.1f}" for n, value in zip(x, y, strict=True)}
+        rows.append(row | {"95 %": f"{100 * low[-1]:.1f} to {100 * high[-1]:.1f}"})
+    title = f"{config.lifetimes} lifetimes of validation; bands: 95 % over lifetimes"
+    draw_lines(folder.plots / "discover.png", curves, "examples seen", "accuracy", title)
+    write_json(folder.root / "discover.json", {
+        "equation": plasticity_of(learner).equation(),
+        "coefficients": plasticity_of(learner).values(),
+        "pruned": plasticity_of(small).equation(),
+        "lifetimes": config.lifetimes,
+        "table": rows,
+    })  # fmt: skip
+    text = f"{origin(config.device)}\n\n{as_markdown(rows, order=())}"
+    (folder.root / "discover.md").write_text(text + "\n", encoding="utf-8")
+    print(f"{text}\n\nThe rule files are {folder.rule} and {folder.root / 'pruned'}.")
+
+
+if __name__ == "__main__":
+    cli.run(main, again="the same command with --resume goes on.")

@@ -1,0 +1,68 @@
+"""A rule of a few shared numbers: fresh weights and random feedback in every lifetime.
+
+Shervani-Tabar & Rosenbaum (2023). Neither the weights nor the feedback outlive a lifetime, so
+nothing but the coefficients of the rule can be learned. The network is theirs in kind: fully
+connected, softplus(10 z) / 10, no biases, weights of the paper's widths at paper size; it has as
+many outputs as the stream where theirs has 47, and weights are drawn Kaiming-normal, not Xavier.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+from typing import Any, Literal
+
+from torch import nn
+
+from experiments.config import Preset
+from experiments.problem import Problem
+from metaplastic import Backprop, Birth, FeedbackPathway, LearningRule, OnlineLearner, objective_for
+from metaplastic.polynomial import POOL, Polynomial
+from metaplastic.sequential import RandomFeedback
+
+WIDTHS = {"laptop": (100, 80, 60, 40), "paper": (170, 130, 100, 70), "tiny": (12, 8)}
+SHARPNESS = 10.0  # of softplus
+
+
+def build(
+    problem: Problem,
+    *,
+    terms: tuple[str, ...] = POOL,
+    rate: float = 1e-3,
+    l1: float = 1e-3,
+    feedback: Literal["redrawn", "fixed", "learned", "gradient"] = "redrawn",
+    widths: tuple[int, ...] | None = None,
+) -> OnlineLearner:
+    """`terms` are those of `metaplastic.polynomial`; `rate` is the first value of `signal_pre`, or
+    of the first term where that is not among them. `l1` is the price on coefficients. `feedback`:
+    random weights that are redrawn in each lifetime, drawn once, or learned; `gradient` carries
+    errors back exactly. `widths` are those of the hidden layers, in place of the preset's.
+    """
+    started = "signal_pre" if "signal_pre" in terms else terms[0]
+    pathway: FeedbackPathway
+    pathway = Backprop() if feedback == "gradient" else RandomFeedback(weights=feedback)
+    return OnlineLearner(
+        network(problem, widths or WIDTHS[problem.size]),
+        LearningRule(pathway, Polynomial(terms, first={started: rate}, l1=l1)),
+        objective_for(problem.spec),
+        birth=Birth(hidden="redrawn", readout="redrawn"),
+    )
+
+
+def network(problem: Problem, widths: tuple[int, ...]) -> nn.Sequential:
+    """Fully connected layers of these hidden widths, without biases."""
+    spec = problem.spec
+    layers: list[nn.Module] = [nn.Flatten()]
+    for fan_in, fan_out in pairwise((prod(spec.input_shape), *widths, spec.outputs)):
+        layers += [nn.Linear(fan_in, fan_out, bias=False), nn.Softplus(SHARPNESS)]
+    return nn.Sequential(*layers[:-1])
+
+
+def rates(problem: Problem) -> dict[str, float]:
+    """The published rate of coefficients. Every lifetime has weights of its own."""
+    return {"weights": 0.0, "feedback": 1e-3, "plasticity": 1e-3}
+
+
+def stream(task: str, size: Preset) -> dict[str, Any]:
+    """Five classes, as there will be at test: more would need another rule than these do."""
+    return {"ways": 5, "slots": 5} if size != "tiny" and task != "sines" else {}
