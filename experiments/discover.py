@@ -57,10 +57,11 @@ def main(argv: Sequence[str]) -> None:
     run = Train(**{field.name: getattr(config, field.name) for field in fields(Train)})
     if run.resume:
         run = resumed(run, without(argv, ("--threshold", "--lifetimes")))
+        config = replace(config, **vars(run))
     from experiments.training import meta_train  # torch only loads once there is work to do
 
     meta_train(run)
-    discovered(config, run)
+    discovered(config)
 
 
 def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
@@ -72,12 +73,12 @@ def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     ]
 
 
-def discovered(config: Discover, run: Train) -> None:
+def discovered(config: Discover) -> None:
     """Print the equation, save the pruned rule, and compare on validation lifetimes."""
     from experiments.build import build_stream, own_classes
     from metaplastic.artifact import from_pretrained, read_config, save_pretrained
 
-    folder = RunFolder(run.runs / run.run_name)
+    folder = RunFolder(config.runs / config.run_name)
     source = read_config(folder.rule)["provenance"]
     learner = from_pretrained(folder.rule, own_classes(source), config.device)
     rule = plasticity_of(learner)
@@ -87,13 +88,13 @@ def discovered(config: Discover, run: Train) -> None:
     save_pretrained(small, folder.root / "pruned", source)
     print(f"Pruned:     {plasticity_of(small).equation()}\n")
 
-    stream = build_stream(replace(config, method=run.method), "validation")
+    stream = build_stream(config, "validation")
     curves = {
         "discovered": seen(learner, stream, config),
         "discovered, pruned": seen(small, stream, config),
     }
     for label, feedback in (("feedback alignment", "redrawn"), ("backprop", "gradient")):
-        rate, report = best(fixed(run, stream, feedback).to(config.device), stream, config)
+        rate, report = best(fixed(config, stream, feedback).to(config.device), stream, config)
         curves[f"{label}, rate {rate:g}"] = report
     finish(folder, curves, learner, small, config)
 
@@ -122,13 +123,15 @@ def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
     return copy
 
 
-def fixed(run: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
+def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
     """The same network taught by one term of rate 1: feedback alignment, or backprop."""
     from experiments.training import fresh_learner
 
-    kept = tuple(o for o in run.options if o.partition("=")[0] not in ("terms", "rate", "feedback"))
+    kept = tuple(
+        o for o in config.options if o.partition("=")[0] not in ("terms", "rate", "feedback")
+    )
     options = (*kept, "terms=signal_pre", "rate=1", f"feedback={feedback}")
-    return fresh_learner(replace(run, options=options), stream)
+    return fresh_learner(replace(config, options=options), stream)
 
 
 def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
