@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.choices import check_choice
-from metaplastic.credit_rule import CreditRule, Site
+from metaplastic.credit_rule import AtSite, CreditRule
 
 Coefficient = float | Callable[[int], float]  # a schedule is given the number of minibatches so far
 Inputs = Literal["activity", "noise"]
@@ -60,7 +60,7 @@ class Aligned(CreditRule):
     def now(self, coefficient: Coefficient) -> float:
         return coefficient(self.steps) if callable(coefficient) else coefficient
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         decay, self_, rate = self.now(self.decay), self.now(self.self_), self.now(self.rate)
         gradient = 2 * decay * feedback if decay else torch.zeros_like(feedback)
         if self_:
@@ -69,7 +69,7 @@ class Aligned(CreditRule):
             gradient = gradient + self.driven(feedback, site, x)
         return -rate * gradient
 
-    def driven(self, feedback: Tensor, site: Site, x: Tensor) -> Tensor:
+    def driven(self, feedback: Tensor, site: AtSite, x: Tensor) -> Tensor:
         """The share of the primitives that look at an input."""
         amp, null, sparse = (self.now(c) for c in (self.amp, self.null, self.sparse))
         x = x.to(feedback)

@@ -9,18 +9,19 @@ opt.step()
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from metaplastic.credit_feedback import Feedback, weight_of
 from metaplastic.credit_rule import CreditRule
 from metaplastic.credit_shapes import Shapes, trace
 from metaplastic.credit_sites import Meeting, bare, find
-from metaplastic.reroute import rerouted
+from metaplastic.reroute import Carry, rerouted
 from metaplastic.rules import find_rule
 
 Loss = Callable[[Tensor, Any], Tensor]
@@ -93,20 +94,35 @@ class Credit(nn.Module):
         Not for direct rules, which must know the output's error. The feedback follows only in
         `backward`.
         """
-        weights = {name: self.through(name, model).detach() for name in self.sites.values()}
-
-        def carry(name: str, meeting: Meeting, signal: Tensor, like: Tensor) -> Tensor:
-            if self.rule.route == "direct":
-                return self._direct(name, like)
-            return meeting.carry(signal, weights[name].to(signal.dtype), like)
 
         def watch(name: str, x: Tensor, out: Tensor) -> None:
             if seen is not None:
                 seen.setdefault(name, []).append(x.detach())
 
-        plain = self.held is None
-        with rerouted(model, self.sites, None if plain else carry, None if seen is None else watch):
+        with rerouted(model, self.sites, self.carrier(model), None if seen is None else watch):
             yield
+
+    def carrier(self, model: nn.Module) -> Carry | None:
+        """What sends a signal from a site's output to its input; None where backprop does."""
+        if self.held is None:
+            return None
+        if self.rule.route == "direct":
+            return lambda name, meeting, signal, like: self._direct(name, like)
+        weights = {name: self.through(name, model).detach() for name in self.sites.values()}
+
+        def carry(name: str, meeting: Meeting, signal: Tensor, like: Tensor) -> Tensor:
+            return meeting.carry(signal, weights[name].to(signal.dtype), like)
+
+        return carry
+
+    def signals(
+        self, output: Tensor, errors: Tensor, at: Sequence[GradientEdge]
+    ) -> tuple[Tensor, ...]:
+        """What arrives at these places of a pass that ran through `carrier`."""
+        self._errors = errors
+        found = torch.autograd.grad(output, at, errors)
+        self._errors = None
+        return found
 
     def detach(self) -> None:
         """Let go of everything kept of the model; it never carried anything of this."""

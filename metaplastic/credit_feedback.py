@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from metaplastic.credit_rule import CreditRule, Site
+from metaplastic.credit_rule import AtSite, CreditRule
 from metaplastic.credit_shapes import Shapes
 from metaplastic.credit_sites import Meeting, Synapses, bare
 
@@ -80,7 +80,7 @@ class Feedback(nn.Module):
     ) -> None:
         module, feedback = bare(model).get_submodule(name), self.of(name)
         assert isinstance(module, Synapses)
-        site = Site(Meeting(module), module.weight.detach(), change, before, tuple(met))
+        site = AtSite(Meeting(module), module.weight.detach(), change, before, tuple(met))
         with torch.autocast(feedback.device.type, enabled=False):
             moved = self.rule.follow(feedback, site)
         if moved is not None:

@@ -25,7 +25,7 @@ def fans(weight: Tensor) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Site:
+class AtSite:
     """What a rule may see of a site when it follows: one call's share of a minibatch."""
 
     meeting: Meeting
@@ -75,7 +75,7 @@ class CreditRule:
         """The matrix or kernel that carries errors back, of the shape of the weight."""
         return feedback
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         """The change of the feedback after a minibatch, without noise; None for no change."""
         return None
 

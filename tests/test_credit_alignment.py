@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metaplastic import credit
 from metaplastic.alignment import Aligned
-from metaplastic.credit_rule import Site
+from metaplastic.credit_rule import AtSite
 from metaplastic.credit_sites import Meeting
 
 PRIMITIVES = ("decay", "amp", "null", "sparse", "self_")
@@ -42,7 +42,7 @@ def test_a_primitive_is_the_gradient_of_its_regularizer(name: str, kind: str) ->
     b = torch.randn_like(module.weight).requires_grad_()
     meeting, w = Meeting(module), module.weight.detach()
     (gradient,) = torch.autograd.grad(regularizer(name, meeting, w, b, x), b)
-    site = Site(meeting, w, torch.zeros(()), w, (x,))
+    site = AtSite(meeting, w, torch.zeros(()), w, (x,))
     rule = Aligned(rate=1.0, **{name: 1.0})
     with torch.no_grad():
         change = rule.follow(b, site)
@@ -53,7 +53,7 @@ def test_a_primitive_is_the_gradient_of_its_regularizer(name: str, kind: str) ->
 def settle(rule: Aligned, w: Tensor, x: Tensor, steps: int) -> Tensor:
     module = nn.Linear(w.shape[1], w.shape[0], bias=False).double()
     module.weight.data = w
-    b, site = torch.randn_like(w), Site(Meeting(module), w, torch.zeros(()), w, (x,))
+    b, site = torch.randn_like(w), AtSite(Meeting(module), w, torch.zeros(()), w, (x,))
     for _ in range(steps):
         b = b + rule.follow(b, site)  # type: ignore[operator]
     return b
@@ -100,8 +100,8 @@ def test_the_scalar_pair_has_four_regimes(amp: float, null: float, end: float | 
     w = torch.tensor([[0.3]], dtype=torch.float64)
     b = torch.tensor([[0.1]], dtype=torch.float64)
     for _ in range(6000):
-        at_b = rule.follow(b, Site(Meeting(module), w, torch.zeros(()), w, (x,)))
-        at_w = rule.follow(w, Site(Meeting(module), b, torch.zeros(()), b, (x,)))
+        at_b = rule.follow(b, AtSite(Meeting(module), w, torch.zeros(()), w, (x,)))
+        at_w = rule.follow(w, AtSite(Meeting(module), b, torch.zeros(()), b, (x,)))
         w, b = w + at_w, b + at_b  # type: ignore[operator]
         if w.abs() > 1e3:
             break

@@ -15,13 +15,14 @@ choices disk catalog seeding distributed buffers patches pullback geometry selec
 checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack
-feedback direct sequential plasticity polynomial
+feedback direct sequential plasticity polynomial invertible inverse
 birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
 trainer evaluate artifact grow glances interference
 credit_sites reroute credit_rule signs alignment rules
 credit_shapes credit_feedback credit_assignment credit_angles credit_exact
+transplant plug_watch plug
 """
 ORDER = LAYERS.split()  # each knows only those before it
 

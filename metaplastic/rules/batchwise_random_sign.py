@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import Site, fans
+from metaplastic.credit_rule import AtSite, fans
 from metaplastic.signs import SignSymmetric
 
 
@@ -15,7 +15,7 @@ class BatchwiseRandomSign(SignSymmetric):
     """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetric` says what they leave open."""
 
     alias = ("brsf",)
-    formula = "|M| * sign(W), M drawn each minibatch"
+    formula = "abs(M) * sign(W), M drawn each minibatch"
     local = "the signs of the synapses above it"
     cost = "as backprop"
     use = "to show that signs alone suffice"
@@ -27,7 +27,7 @@ class BatchwiseRandomSign(SignSymmetric):
 
     follows = True
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         fan_in, fan_out = fans(site.weight)
         drawn = torch.randn_like(feedback) * self.scale * math.sqrt(2 / (fan_in + fan_out))
         return drawn.abs() - feedback

@@ -9,7 +9,7 @@ class FixedRandomSign(SignSymmetric):
     """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetric` says what they leave open."""
 
     alias = ("frsf",)
-    formula = "|M| * sign(W), M drawn once"
+    formula = "abs(M) * sign(W), M drawn once"
     local = "the signs of the synapses above it"
     cost = "as backprop"
     use = "as uniform_sign, with sizes that know nothing of W"

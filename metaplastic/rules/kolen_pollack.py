@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metaplastic.credit_rule import CreditRule, Site
+from metaplastic.credit_rule import AtSite, CreditRule
 
 
 class KolenPollack(CreditRule):
@@ -36,5 +36,5 @@ class KolenPollack(CreditRule):
             raise ValueError(f"decay is {decay}; it is the share lost a step, from 0 to 1.")
         self.decay = decay
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         return site.change + self.decay * (site.before - feedback)

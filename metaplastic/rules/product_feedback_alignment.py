@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import CreditRule, Site
+from metaplastic.credit_rule import AtSite, CreditRule
 
 
 class ProductFeedbackAlignment(CreditRule):
@@ -62,7 +62,7 @@ class ProductFeedbackAlignment(CreditRule):
         fixed, learned = feedback[:, : len(weight)], feedback[:, len(weight) :]
         return (fixed.mT @ learned).view_as(weight)
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         post = len(site.weight)
         task = site.change + self.decay * site.before  # without the weight's own decay
         change = torch.zeros_like(feedback)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import CreditRule, Site
+from metaplastic.credit_rule import AtSite, CreditRule
 
 
 class WeightMirror(CreditRule):
@@ -45,7 +45,7 @@ class WeightMirror(CreditRule):
         super().__init__(scale=scale, noise=noise)
         self.rate, self.decay, self.deviation, self.examples = rate, decay, deviation, examples
 
-    def follow(self, feedback: Tensor, site: Site) -> Tensor | None:
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         change = -self.decay * feedback
         for real in site.inputs:
             shape = (self.examples or len(real), *real.shape[1:])
