@@ -58,7 +58,7 @@ class FewShotImages(FewShotOptions, ABC):
         first_seen = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
         # Named only where in use: records of streams without them keep their fingerprint.
         moved = [(self.distort, self.elastic)] if self.distort or self.elastic else []
-        runs = [self.neighbors] if self.neighbors > 1 else []
+        runs: list[object] = [self.neighbors] if self.neighbors > 1 else []
         runs += [("repeats", self.repeats)] if self.repeats > 1 else []
         return StreamSpec(
             name=self.name,
