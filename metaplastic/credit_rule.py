@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -86,7 +87,7 @@ class CreditRule:
     @property
     def options(self) -> dict[str, Any]:
         """Its settings, for records."""
-        return {name: value for name, value in vars(self).items() if name != "steps"}
+        return {name: getattr(self, name, None) for name in signature(type(self)).parameters}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"

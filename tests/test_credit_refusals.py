@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaplastic import credit
+from metaplastic import PlasticModule, angles, credit, gradients
+from metaplastic.invertible import narrowing, orthogonal_
 
 
 class Unused(nn.Module):
@@ -48,3 +49,45 @@ def test_names_to_leave_must_exist_and_direct_feedback_keeps_its_size() -> None:
     told = credit("dfa", model, example=x)
     with pytest.raises(ValueError, match="make a new credit"):
         told.backward(model, torch.randn(4, 3, 8, 8), y, F.mse_loss)
+
+
+INVERSE = ("target_propagation", "gait_prop", "rescaled_gait_prop")
+
+
+@pytest.mark.parametrize("name", INVERSE)
+def test_rules_by_inverses_fill_gradients_of_chains_and_of_nothing_else(name: str) -> None:
+    torch.manual_seed(0)
+    chain = orthogonal_(narrowing([6, 6, 6, 3]))
+    x, y = torch.randn(5, 6, dtype=torch.float64), torch.randint(3, (5,))
+    made = credit(name, chain, example=x)
+    loss = made.backward(chain, x, y, F.cross_entropy)
+    assert loss == pytest.approx(F.cross_entropy(chain(x), y).item())
+    found = [p.grad.clone() for p in chain.parameters() if p.grad is not None]
+    chain.zero_grad()
+    F.cross_entropy(chain(x), y).backward()
+    exact = [p.grad for p in chain.parameters() if p.grad is not None]
+    near = [torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(found, exact, strict=True)]
+    assert all(near) is (name != "target_propagation")
+    with pytest.raises(ValueError, match="compare the gradients"):
+        angles(made, chain, x, y, F.cross_entropy)
+    with pytest.raises(ValueError, match="no differentiable form"):
+        gradients(made, chain, x, y, F.cross_entropy)
+    with pytest.raises(ValueError, match="no signals at its sites"):
+        PlasticModule(chain, name, example=x)
+    held = Holder(chain)
+    made = credit(name, held, example=x)
+    with pytest.raises(ValueError, match=r"needs an nn\.Sequential"):
+        made.backward(held, x, y, F.cross_entropy)
+    wide = nn.Sequential(nn.Linear(6, 6), nn.LeakyReLU(0.1), nn.Linear(6, 3)).double()
+    made = credit(name, wide, example=x)
+    with pytest.raises(ValueError, match="square"):
+        made.backward(wide, x, y, F.cross_entropy)
+
+
+class Holder(nn.Module):
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inside(x)  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""GAIT-prop with adaptive rescaling: every layer's nudge has the same size."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from metaplastic.credit_rule import CreditRule
+from metaplastic.inverse import Inverse
+
+
+class RescaledGaitProp(CreditRule):
+    """Dalm et al. (2021): gamma is that of a sample and layer, `gamma sqrt(units) / |t - h|`.
+
+    For chains of square sites in float64 (`metaplastic.invertible`). With orthogonal weights errors
+    are backpropagation's at any depth.
+
+    Args:
+        gamma: root mean square of the nudge, a unit.
+        orthogonality: of a penalty on `W W^T - I`; without `diagonal`, on different rows alone.
+    """
+
+    route = "inverse"
+    has_feedback = False
+    alias = ("rescaled_gait",)
+    formula = "as gait_prop, gamma sqrt(n) / |t - h| for gamma"
+    local = "as local as the inverse of a layer is"
+    cost = "as backprop, and the inverse of every square site"
+    use = "theory: backprop by targets, in deep chains"
+    bibtex = """@article{dalm2021scaling,
+  title = {Scaling up learning with {GAIT}-prop},
+  author = {Dalm, Sander and Ahmad, Nasir and Ambrogioni, Luca and van Gerven, Marcel},
+  journal = {arXiv:2102.11598}, year = {2021},
+}"""
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 1e-7,
+        orthogonality: float = 0.0,
+        diagonal: bool = True,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.how = Inverse(
+            gamma=gamma,
+            adaptive=True,
+            orthogonality=orthogonality,
+            diagonal=diagonal,
+            reduction=reduction,
+        )
