@@ -1,0 +1,130 @@
+"""Are the rules of credit assignment right, and is what was claimed of them so?
+
+    python -m experiments.credit --check all
+    python -m experiments.credit --claims depth signs --seeds 3
+
+Trains small networks by every rule on real pictures, and puts accuracy and angles beside pass lines
+that are known to be met by a right implementation. A claim is an experiment with a figure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.registry import ConfigError, require
+
+if TYPE_CHECKING:
+    from experiments.credit_checks.work import Work
+
+CHECKS = (
+    "fa", "dfa", "usf", "frsf", "brsf", "bp", "kp", "wm", "ia", "sa", "aa", "noise", "gait",
+    "cifar",
+)  # fmt: skip
+CLAIMS = ("depth", "mirror", "noise", "signs", "gait")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credit:
+    """Train by rules of credit assignment; compare with pass lines, or draw a claim."""
+
+    check: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CHECKS)}")] = ()
+    claims: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CLAIMS)}")] = ()
+    tune: Annotated[
+        bool, Doc("each rule with the first weights that validation prefers, beside common ones")
+    ] = False
+    reduced: Annotated[
+        bool, Doc("few examples, and bounds that a sound rule cannot miss: seconds, for CI")
+    ] = False
+    strict: Annotated[bool, Doc("end with status 1 if a pass line is not met")] = False
+    seed: Annotated[int, Doc("the first of the seeds")] = 0
+    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
+    jobs: Annotated[int, Doc("runs at a time, each on one thread")] = 1
+    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
+    out: Annotated[Path, Doc("folder of tables, numbers and figures")] = Path("runs/credit")
+    debug: Annotated[bool, Doc("show where an error came from")] = False
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Credit, argv, Credit())
+    checks = named(config.check, CHECKS, "a check")
+    claims = named(config.claims, CLAIMS, "a claim")
+    if not (checks or claims or config.tune):
+        raise ConfigError("nothing was asked: give --check all, --claims all or --tune.")
+    missed = check(config, checks) if checks else 0
+    if config.tune:
+        from experiments.credit_checks.tuning import tune
+
+        tune(config)
+    for claim in claims:
+        from experiments.credit_checks.claims import show
+
+        show(config, claim)
+    if missed and config.strict:
+        sys.exit(1)
+
+
+def named(asked: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """What was asked for, in the order of `known`."""
+    for name in asked:
+        require(name, ("all", *known), what)
+    return [name for name in known if name in asked or "all" in asked]
+
+
+def check(config: Credit, rules: Sequence[str]) -> int:
+    """Run the checks of some rules and write their tables; how many lines are not met."""
+    from experiments.credit_checks.lines import judged
+    from experiments.credit_checks.report import run_rows, verdict_rows
+    from experiments.credit_checks.rows import CHECKS
+    from experiments.credit_checks.runs import RUNS
+    from experiments.credit_checks.work import measured
+    from experiments.run_folder import origin, write_json
+    from experiments.tables import as_markdown
+
+    chosen = [one for one in CHECKS if one.rule in rules and one.told(reduced=config.reduced)]
+    if not chosen:
+        raise ConfigError("a reduced run cannot tell any of these checks: leave out --reduced.")
+    works = prepared({name: RUNS[name] for one in chosen for name in one.runs}, config)
+    found = measured(works, config.all_seeds, config.jobs, "checks")
+    verdicts = [
+        (one, judged(one.lines, {name: found[name] for name in one.runs}, reduced=config.reduced))
+        for one in chosen
+    ]
+    every = [verdict for _, some in verdicts for verdict in some]
+    missed = sum(not verdict.met for verdict in every)
+    tables = [verdict_rows(verdicts), run_rows(verdicts, found)]
+    said = f"{len(every) - missed} of {len(every)} pass lines are met, {missed} NOT met."
+    text = "\n\n".join([origin(), said, *(as_markdown(table, order=()) for table in tables)])
+    write_json(
+        config.out / "checks.json",
+        {"remark": origin(), "seeds": list(config.all_seeds), "reduced": config.reduced}
+        | {"lines": tables[0], "runs": found, "settings": {n: repr(w) for n, w in works.items()}},
+    )
+    (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    print(f"{text}\n\nTables and numbers are in {config.out}.")
+    return missed
+
+
+def prepared(works: Mapping[str, Work], config: Credit) -> dict[str, Work]:
+    """The works with the data folder of this command, and of the size it asks for."""
+    placed = works
+    if config.data is not None:
+        placed = {
+            name: replace(work, root=str(config.data)) if hasattr(work, "root") else work  # type: ignore[type-var]
+            for name, work in works.items()
+        }
+    return {name: work.reduced() if config.reduced else work for name, work in placed.items()}
+
+
+if __name__ == "__main__":
+    cli.run(main)
