@@ -1,0 +1,28 @@
+"""Learn characters one at a time on a frozen encoder: python examples/learn_online.py"""
+
+import torch
+
+from metaplastic import from_pretrained, grow
+from tasks.data import DataError
+from tasks.glyphs import Glyphs
+from tasks.split_omniglot import SplitOmniglot
+
+CHARACTERS = 20
+shape = {"ways": CHARACTERS, "slots": None, "shots": 15, "queries_per_class": 5}
+held = {"support_instances": (0, 15), "query_instances": (15, 20)}
+try:
+    stream = SplitOmniglot(split="test", **shape, **held)
+except DataError:  # no data folder here: characters that nobody writes
+    stream = Glyphs(split="test", **shape)
+
+learner = grow(from_pretrained("omniglot_readout"), CHARACTERS).eval()
+life = stream.sample(1, torch.Generator().manual_seed(0))
+with torch.no_grad():
+    pictures, questions = learner.encode_episodes(life)
+    fast = learner.birth(life.support_y, life.seed)
+    for start in range(0, pictures.shape[1], 60):  # four characters, one picture a step
+        now = slice(start, start + 60)
+        fast = learner.adapt(pictures[:, now], life.support_y[:, now], fast)
+        known = life.query_subtask < (start + 60) // 15
+        right = learner.predict(fast, questions).argmax(-1) == life.query_y
+        print(f"{(start + 60) // 15} characters learned, {right[known].float().mean():.1%} right")

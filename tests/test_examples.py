@@ -1,0 +1,33 @@
+"""The examples run as they stand, each in under 40 lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ARGUMENTS = {"resnet_by_rule": ["uniform_sign", "40"], "learn_online": [], "own_rule": ["3"]}
+SAYS = {"resnet_by_rule": "accuracy", "learn_online": "20 characters", "own_rule": "ten sines"}
+
+
+def test_every_example_is_run_here() -> None:
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_example_runs_and_is_short(name: str) -> None:
+    path = ROOT / "examples" / f"{name}.py"
+    assert len(path.read_text().splitlines()) < 40
+    done = subprocess.run(
+        [sys.executable, path, *ARGUMENTS[name]],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert SAYS[name] in done.stdout.splitlines()[-1]
