@@ -1,4 +1,4 @@
-"""Train a residual network by a named rule: python examples/resnet_by_rule.py [rule] [steps]"""
+"""Train a residual network by a named rule: python examples/resnet_by_rule.py [rule steps]"""
 
 import sys
 

@@ -41,7 +41,7 @@ class Untrained:
             for weight in chain.parameters():
                 if weight.dim() == 2:
                     noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-                    weight += self.crooked / UNITS**0.5 * noise
+                    weight.add_(noise, alpha=self.crooked / UNITS**0.5)
         found = angles(chain, self.how, x, y)
         return {"delta": found, "seconds": time.perf_counter() - begun}
 

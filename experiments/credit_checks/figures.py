@@ -33,7 +33,10 @@ def draw(path: Path, claim: Claim, found: Found) -> None:
         if panel.log:
             axes.set_yscale("log")
         if claim.log_x:
-            axes.set_xscale("symlog", linthresh=min(x for x in ticks if x > 0))
+            if ticks[0] > 0:
+                axes.set_xscale("log")
+            else:  # the step from 0 to the first is as wide as a decade
+                axes.set_xscale("symlog", linthresh=ticks[1])
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
