@@ -1,0 +1,199 @@
+"""Put a saved rule into networks and data it never saw, and compare it with tuned fixed rules.
+
+    python -m experiments.plug runs/NAME/rule --networks wide deep --task fashion_mnist
+
+Every network is born afresh and learns one example at a time. Feedback alignment, direct feedback
+alignment and backprop, each by the delta rule, have the best rate for that network and task, chosen
+on lifetimes of the validation split; the rule is taken as it was saved, and once more with its pace
+chosen in the same way. All then live the same lifetimes of the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typing_extensions import Doc
+from tyro.conf import Positional
+
+from experiments import cli
+from experiments.config import Order, Stream, preset, record
+from experiments.registry import ConfigError, require, split_options
+from experiments.run_folder import origin, write_json
+from experiments.tables import as_markdown
+
+if TYPE_CHECKING:
+    from experiments.plug_lives import Life
+    from metaplastic import LearningRule, TaskStream
+
+BASE = ("ways=5", "shots=10", "queries_per_class=10")
+EVERY = 25  # examples, all queries are asked
+PACES = (0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plug(Stream):
+    """Put a saved rule into networks and data it never saw, and compare it with fixed rules."""
+
+    rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
+        "rule"
+    )
+    networks: Annotated[
+        tuple[str, ...], Doc("of familiar (as it was found in), wide, deep, conv, residual")
+    ] = ("wide", "deep", "conv", "residual")
+    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
+    stream: Annotated[
+        tuple[str, ...], Doc(f"options of the task, as name=value ..., over {' '.join(BASE)}")
+    ] = ()
+    examples: Annotated[int, Doc("of a lifetime; pictures are shown again where they run out")] = (
+        250
+    )
+    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
+    episodes: Annotated[int, Doc("test lifetimes of each seed and network")] = 4
+    lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 4
+    sweep: Annotated[
+        tuple[float, ...], Doc("rates of the fixed rules; further ones if the best is the last")
+    ] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    out: Annotated[Path, Doc("folder of table, figure and numbers")] = Path("runs/plug")
+
+
+def main(argv: Sequence[str]) -> None:
+    own = Plug()
+    kept = ("order", "stream", "episodes", "sweep")
+    default = replace(preset(Plug, argv), **{name: getattr(own, name) for name in kept})
+    config = cli.parse(Plug, argv, default)
+    import torch  # only loads once there is work to do
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    plugged(config)
+
+
+def plugged(config: Plug) -> None:
+    """Plug in, choose, live; write table, figure and numbers."""
+    from experiments.build import own_classes, require_device
+    from experiments.plug_lives import lives
+    from experiments.plug_report import draw, table
+    from metaplastic.artifact import from_pretrained, read_config
+
+    checked(config)
+    require_device(config.device)
+    source = read_config(config.rule)["provenance"]
+    rule = from_pretrained(config.rule, own_classes(source), config.device).rule
+    streams = {split: stream_of(config, split) for split in ("validation", "test")}
+    steps = (config.examples, config.device)
+    choosing = lives(
+        streams["validation"], config.lifetimes, *steps, config.seed, "plug", "validation"
+    )
+    testing = [
+        lives(streams["test"], config.episodes, *steps, config.seed + seed, "plug", "test")
+        for seed in range(config.seeds)
+    ]
+    outputs = streams["test"].spec.outputs
+    reports = {name: fitted(name, rule, testing[0][0], outputs) for name in config.networks}
+    marks = [*range(0, config.examples, EVERY), config.examples]
+    networks = {}
+    for name in config.networks:
+        print(f"{name}:\n  " + "\n  ".join(f"{s}: {t}" for s, t in reports[name].items()))
+        found = compared(name, rule, choosing, testing, outputs, marks, config.sweep)
+        networks[name] = {"transplant": reports[name], "methods": found}
+    rows = table(networks, marks)
+    known = equation(rule)
+    write_json(config.out / "plug.json", {
+        "remark": origin(config.device),
+        "equation": known,
+        "found_on": source.get("settings", {}).get("task"),
+        "settings": record(config),
+        "examples": marks,
+        "networks": networks,
+        "table": rows,
+    })  # fmt: skip
+    draw(config.out / "plug.png", networks, marks, config.task)
+    text = "\n\n".join(filter(None, [origin(config.device), known, as_markdown(rows, order=())]))
+    (config.out / "plug.md").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\nTable, figure and numbers are in {config.out}.")
+
+
+def checked(config: Plug) -> None:
+    """Refuse what no comparison could be made of, before any data is read."""
+    from experiments.plug_networks import NETWORKS
+
+    for name in config.networks:
+        require(name, NETWORKS, "a network")
+    if not config.networks or not config.sweep:
+        raise ConfigError("--networks and --sweep need at least one value each.")
+    if not all(0 < rate < float("inf") for rate in config.sweep):
+        raise ConfigError(f"--sweep is {config.sweep}: every rate must be above 0 and finite.")
+    for name in split_options("--stream", config.stream):
+        if name.rpartition(".")[2] in ("split", "batch", "repeats"):
+            raise ConfigError(
+                f"--stream {name}= cannot be chosen here: rates are chosen on validation, tests "
+                "are on test, and --examples are met one at a time."
+            )
+
+
+def stream_of(config: Plug, split: str) -> TaskStream:
+    """The stream of a split, with as many rounds of its pictures as the examples need."""
+    from experiments.build import build_stream
+
+    options = split_options("--stream", BASE) | split_options("--stream", config.stream)
+    if "slots" not in split_options("--stream", config.stream):
+        options["slots"] = options["ways"]
+
+    def rounds(number: int) -> TaskStream:
+        words = tuple(f"{name}={value}" for name, value in options.items())
+        return build_stream(replace(config, stream=(*words, f"repeats={number}")), split)
+
+    once = rounds(1)
+    return rounds(-(-config.examples // once.spec.steps))
+
+
+def fitted(name: str, rule: LearningRule, life: Life, outputs: int) -> dict[str, str]:
+    """What of the rule went into a network, site by site, or a sentence on why nothing does."""
+    from experiments.plug_lives import by_rule
+    from experiments.plug_networks import network
+
+    model = network(name, tuple(life.x.shape[1:]), outputs, life.seed).to(life.x.device)
+    return by_rule(rule)(model, life.x[:1], life.seed, 1.0).transplant.report
+
+
+def compared(
+    name: str,
+    rule: LearningRule,
+    choosing: Sequence[Life],
+    testing: Sequence[Sequence[Life]],
+    outputs: int,
+    marks: Sequence[int],
+    rates: Sequence[float],
+) -> dict[str, Any]:
+    """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
+    from experiments.plug_lives import Trial, by_rule, choose, fixed
+
+    plan = {"the rule": (by_rule(rule), ()), "the rule, pace tuned": (by_rule(rule), PACES)}
+    plan |= {label: (plug, tuple(rates)) for label, plug in fixed(rule).items()}
+    found = {}
+    for label, (plug, grid) in plan.items():
+        trial = Trial(name, outputs, plug)
+        rate, tried = 1.0, dict[float, float]()
+        if grid:
+            last = marks[-1:]
+            rate, tried = choose(lambda r: trial.curve(r, choosing, last)[0], grid)  # noqa: B023
+        curves = [trial.curve(rate, drawn, marks) for drawn in testing]
+        validation = {f"{r:.3g}": score for r, score in tried.items()}
+        found[label] = {"rate": rate, "validation": validation, "accuracy": curves}
+        print(f"  {label}, {rate:.3g}: {sum(c[-1] for c in curves) / len(curves):.3f}", flush=True)
+    return found
+
+
+def equation(rule: LearningRule) -> str | None:
+    """The rule in one line, if it has one."""
+    from metaplastic.polynomial import Polynomial
+
+    return rule.plasticity.equation() if isinstance(rule.plasticity, Polynomial) else None
+
+
+if __name__ == "__main__":
+    cli.run(main)
