@@ -26,9 +26,11 @@ from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, obj
 from metaplastic.optimizer import make_optimizer, make_schedule
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.plug import PlasticModule
+from metaplastic.polynomial import Polynomial
 from metaplastic.report import ContinualReport
 from metaplastic.rule import LearningRule
 from metaplastic.rules import cite, rules
+from metaplastic.sequential import RandomFeedback
 from metaplastic.sinks import JsonLines
 from metaplastic.site import Site
 from metaplastic.stack import FastWeights, Stack, Tape
@@ -65,6 +67,8 @@ __all__ = [
     "OnlineLearner",
     "PlasticModule",
     "PlasticityRule",
+    "Polynomial",
+    "RandomFeedback",
     "RuleFileError",
     "Site",
     "StableOja",

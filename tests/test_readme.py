@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "interference.md").read_text(encoding="utf-8")
 CONTINUAL = (ROOT / "docs" / "continual.md").read_text(encoding="utf-8")
+RULES = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
 CONFIGS = {
     "meta_train": Train, "compare": Compare, "meta_test": meta_test.Test,
     "continual": continual.Continual,
@@ -52,9 +53,13 @@ def run(block: str, rule: str) -> dict[str, Any]:
 
 
 def test_the_python_of_the_readme_runs(rule: str) -> None:
-    (block,) = blocks("python")
-    known = run(block, rule)
+    learned, credited = blocks("python")
+    known = run(learned, rule)
     assert known["answers"].shape == known["life"].query_y.shape
+    torch.set_grad_enabled(True)
+    again: dict[str, Any] = {}
+    exec(credited, again)
+    assert again["loss"] > 0
 
 
 def test_the_python_of_the_guide_to_interference_runs(
@@ -72,6 +77,14 @@ def test_the_python_of_the_guide_to_many_classes_runs(capsys: pytest.CaptureFixt
     exec(block, known)
     assert known["report"].subtasks_seen.tolist() == [10, 30, 60]
     assert capsys.readouterr().out
+
+
+def test_the_python_of_the_guide_to_rules_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    known: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", RULES, re.DOTALL):
+        exec(block, known)
+    assert known["net"].transplant.report["0"] == "rates copied, feedback redrawn"
+    assert "SiteAngles" in capsys.readouterr().out
 
 
 def test_the_readme_loads_a_rule_that_the_demo_leaves() -> None:

@@ -22,7 +22,7 @@ class RescaledGaitProp(CreditRule):
     route = "inverse"
     has_feedback = False
     alias = ("rescaled_gait",)
-    formula = "as gait_prop, gamma sqrt(n) / |t - h| for gamma"
+    formula = "as gait_prop, gamma sqrt(n) / norm(t - h) for gamma"
     local = "as local as the inverse of a layer is"
     cost = "as backprop, and the inverse of every square site"
     use = "theory: backprop by targets, in deep chains"
