@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 from tyro.conf import Positional
@@ -22,6 +22,9 @@ from experiments.config import Stream, over_recorded, preset
 from experiments.registry import ConfigError
 from experiments.run_folder import origin, read_json
 from experiments.tables import as_markdown
+
+if TYPE_CHECKING:
+    from metaplastic import OnlineLearner
 
 LARGEST = 2_000_000  # bytes of a learner in the package
 LOSS = 0.002  # of accuracy, at most, by half precision
@@ -97,13 +100,32 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     if lost > LOSS:
         raise ConfigError(f"half precision costs {100 * lost:.2f} %: this rule is not shipped.")
     save_pretrained(learner, folder, source, half=True)
-    text = card(config, source, scores, size)
+    text = card(config, source, scores, size, use(config.name, learner))
     (folder / CARD).write_text(text, encoding="utf-8")
     print(text)
 
 
+def use(name: str, learner: OnlineLearner) -> str:
+    """The lines that a card shows: of a learner, or of a rule that goes into other networks."""
+    from metaplastic.polynomial import Polynomial
+
+    rule = learner.rule.plasticity
+    if not isinstance(rule, Polynomial):
+        return f"""from metaplastic import from_pretrained, grow
+
+learner = grow(from_pretrained("{name}"), 100)  # as many classes as there may come"""
+    return f"""from metaplastic import PlasticModule, from_pretrained
+
+rule = from_pretrained("{name}").rule  # {rule.equation()}
+net = PlasticModule(model, rule, example=x)  # any module of yours; then net(x), net.learn(y)"""
+
+
 def card(
-    config: Ship, source: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]], size: int
+    config: Ship,
+    source: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, Any]],
+    size: int,
+    lines: str,
 ) -> str:
     """What a user must know before loading it, with the command that measured it."""
     settings, rows = source["settings"], []
@@ -128,9 +150,7 @@ def card(
 - {size:,} bytes, float16; loaded as float32.
 
 ```python
-from metaplastic import from_pretrained, grow
-
-learner = grow(from_pretrained("{config.name}"), 100)  # as many classes as there may come
+{lines}
 ```
 
 Accuracy in percent over the classes learned so far, of held-out examples, after so many classes
