@@ -10,7 +10,7 @@ chosen in the same way. All then live the same lifetimes of the test split.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +53,7 @@ class Plug(Stream):
     )
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     episodes: Annotated[int, Doc("test lifetimes of each seed and network")] = 4
-    lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 4
+    lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 6
     sweep: Annotated[
         tuple[float, ...], Doc("rates of the fixed rules; further ones if the best is the last")
     ] = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -76,7 +76,6 @@ def plugged(config: Plug) -> None:
     """Plug in, choose, live; write table, figure and numbers."""
     from experiments.build import own_classes, require_device
     from experiments.plug_lives import lives
-    from experiments.plug_report import draw, table
     from metaplastic.artifact import from_pretrained, read_config
 
     checked(config)
@@ -95,26 +94,40 @@ def plugged(config: Plug) -> None:
     outputs = streams["test"].spec.outputs
     reports = {name: fitted(name, rule, testing[0][0], outputs) for name in config.networks}
     marks = [*range(0, config.examples, EVERY), config.examples]
-    networks = {}
+    networks: dict[str, Any] = {}
+    text = ""
     for name in config.networks:
         print(f"{name}:\n  " + "\n  ".join(f"{s}: {t}" for s, t in reports[name].items()))
         found = compared(name, rule, choosing, testing, outputs, marks, config.sweep)
         networks[name] = {"transplant": reports[name], "methods": found}
-    rows = table(networks, marks)
-    known = equation(rule)
+        text = keep(config, rule, source, networks, marks)  # so far, should the rest be stopped
+    print(f"\n{text}\n\nTable, figure and numbers are in {config.out}.")
+
+
+def keep(
+    config: Plug,
+    rule: LearningRule,
+    source: Mapping[str, Any],
+    networks: Mapping[str, Any],
+    marks: Sequence[int],
+) -> str:
+    """Write table, figure and numbers; the table."""
+    from experiments.plug_report import draw, table
+
+    rows, known = table(networks, marks), equation(rule)
     write_json(config.out / "plug.json", {
         "remark": origin(config.device),
         "equation": known,
         "found_on": source.get("settings", {}).get("task"),
         "settings": record(config),
-        "examples": marks,
-        "networks": networks,
+        "examples": list(marks),
+        "networks": dict(networks),
         "table": rows,
     })  # fmt: skip
     draw(config.out / "plug.png", networks, marks, config.task)
     text = "\n\n".join(filter(None, [origin(config.device), known, as_markdown(rows, order=())]))
     (config.out / "plug.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\nTable, figure and numbers are in {config.out}.")
+    return text
 
 
 def checked(config: Plug) -> None:
