@@ -9,6 +9,7 @@ import torch
 
 from metaplastic import RuleFileError, from_pretrained, save_pretrained, shipped
 from metaplastic.artifact import read_config
+from metaplastic.catalog import HOME
 from metaplastic.describe import describe
 from tests.small_runs import Clusters, small_learner
 
@@ -44,3 +45,13 @@ def test_a_shipped_learner_is_loaded_by_its_name_unless_there_is_a_folder_of_tha
     Path("small").mkdir()
     with pytest.raises(RuleFileError, match="small is not a rule file"):
         from_pretrained("small")
+
+
+def test_every_learner_that_is_shipped_loads_is_small_and_has_a_card() -> None:
+    assert {"omniglot_readout", "omniglot_polynomial"} <= set(shipped())
+    for name, card in shipped().items():
+        learner = from_pretrained(name)
+        assert all(weight.isfinite().all() for weight in learner.state_dict().values())
+        assert sum(path.stat().st_size for path in (HOME / name).iterdir()) < 2_000_000
+        assert "**Not for**" in card
+        assert f'from_pretrained("{name}")' in card
