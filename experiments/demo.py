@@ -3,6 +3,7 @@
     python -m experiments.demo
 
 Meta-trains four learners, two at a time, and leaves their run folders with plots and rule files.
+Then the learner that comes with the package learns a hundred characters, one picture at a time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from experiments.compare import drawn, planned, write_tables
 from experiments.config import Compare, Train, preset
 from experiments.jobs import run_all
 from experiments.tables import as_markdown, rows
+from experiments.watch import Watch, say
 
 METHODS = ("flp_stable", "oml")
 
@@ -53,6 +55,9 @@ def main(argv: Sequence[str]) -> None:
     ]
     write_tables(root, [table], remark)
     print(f"\n{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
+    hundred = Watch(characters=10 if demo.tiny else 100, data=demo.data, seed=demo.seed)
+    print(f"\nAnd the learner of the package, {hundred.characters} characters in one pass:")
+    say(hundred)
 
 
 def comparison(demo: Demo, task: str) -> Compare:

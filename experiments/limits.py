@@ -12,6 +12,7 @@ from experiments.registry import ConfigError
 COUNTS = (
     "episodes", "threads", "steps", "tasks", "micro_batch", "checkpoint_every", "truncate",
     "log_every", "save_every", "max_skipped", "seeds", "jobs", "lifetimes", "examples", "repeat",
+    "characters",
 )  # fmt: skip
 AMOUNTS = ("minutes", "clip", "loss_limit")
 

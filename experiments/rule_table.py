@@ -1,32 +1,15 @@
-"""The table of all rules in docs/rules.md, made of the rule files.
-
-    python -m experiments.rule_table
-"""
+"""The table of all rules in docs/rules.md, made of the rule files."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from experiments import cli
 from experiments.tables import as_markdown
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuleTable:
-    """Print the table of all rules: formula, locality, cost, use."""
-
-
-def main(argv: Sequence[str]) -> None:
-    cli.parse(RuleTable, argv, RuleTable())
-    print(table())
+from metaplastic import rules
 
 
 def table() -> str:
     """One row a rule."""
-    from metaplastic import rules
-
     rows = []
     for name, kind in rules().items():
         options = [
@@ -44,6 +27,3 @@ def table() -> str:
         })  # fmt: skip
     return as_markdown(rows, order=())
 
-
-if __name__ == "__main__":
-    cli.run(main)
