@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from experiments.tables import mean_and_interval
 
+DASHES = ("-", "--", ":")  # of the first as many curves as there are colors, and those after
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#999933")
 MARKERS = "osD^vPX*"
 FEW = 3  # points do not make a line: they are marked
@@ -64,7 +65,8 @@ def draw_lines(
     for index, (label, curve) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
         values = np.asarray(curve.runs, dtype=float)
-        (line,) = axes.plot(curve.x, values.mean(0), color=color, label=label, linewidth=1.6)
+        dash = DASHES[index // len(COLORS) % len(DASHES)]
+        (line,) = axes.plot(curve.x, values.mean(0), dash, color=color, label=label, linewidth=1.6)
         if markers or len(curve.x) < FEW:
             line.set_marker(MARKERS[index % len(MARKERS)])
             line.set_markersize(4)
@@ -80,7 +82,11 @@ def draw_lines(
         axes.set_ylim(bottom=drawn.min() / 2)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     finish(axes, x, y, title)
-    if len(curves) > 1:
+    if y == "accuracy":  # intervals of a few seeds may reach beyond what there is
+        axes.set_ylim(max(axes.get_ylim()[0], -0.02), min(axes.get_ylim()[1], 1.02))
+    if len(curves) > len(COLORS):
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    elif len(curves) > 1:
         axes.legend(frameon=False, fontsize=8)
     save(figure, path)
 

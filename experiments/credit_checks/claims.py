@@ -1,7 +1,7 @@
 """Claims of the papers, each an experiment with a figure: curves over one quantity, and pass lines.
 
-A file `claim_NAME.py` holds one `CLAIM`. Networks, sweeps and bounds were settled on seed 0, some of
-them after a first choice had shown too small an effect; so judge by other seeds (`--seed 10`).
+A file `claim_NAME.py` holds one `CLAIM`. Networks, sweeps and bounds were settled on seed 0, some
+of them after a first choice had shown too small an effect; so judge by other seeds (`--seed 10`).
 """
 
 from __future__ import annotations
