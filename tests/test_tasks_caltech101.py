@@ -19,6 +19,7 @@ from torch import Tensor
 from tasks import caltech101
 from tasks.caltech101 import OFFICIAL, SMALL, Caltech101, in_order
 from tasks.data import DataError
+from tests.real_data import ROOT, needs
 
 MADE_SPLITS = {"validation": 2, "test": 3, "train": 4}
 NAMES = [f"{thing}_{number}" for number, thing in enumerate("abcdefghi")]
@@ -218,15 +219,12 @@ def test_what_there_is_none_of_is_refused(options: dict[str, Any], sentence: str
 
 
 @pytest.mark.data
-@pytest.mark.skipif(
-    not (Path(os.environ.get("METAPLASTIC_DATA") or "nowhere") / "caltech101" / SMALL).is_file(),
-    reason=f"METAPLASTIC_DATA names no folder that contains caltech101/{SMALL}",
-)
+@needs("caltech101")
 def test_real_photographs_are_a_continual_stream_in_every_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METAPLASTIC_CACHE", str(tmp_path))
-    path = Path(os.environ["METAPLASTIC_DATA"]) / "caltech101" / SMALL
+    path = ROOT / "caltech101" / SMALL
     seen = {}
     for split in caltech101.SPLITS:
         lives = Caltech101(split=split)  # type: ignore[arg-type]

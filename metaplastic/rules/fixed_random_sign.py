@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metaplastic.references import MOSKOVITZ_2018
 from metaplastic.signs import SignSymmetric
 
 
@@ -13,8 +14,4 @@ class FixedRandomSign(SignSymmetric):
     local = "the signs of the synapses above it"
     cost = "as backprop"
     use = "as uniform_sign, with sizes that know nothing of W"
-    bibtex = """@article{moskovitz2018feedback,
-  title = {Feedback alignment in deep convolutional networks},
-  author = {Moskovitz, Theodore H. and Litwin-Kumar, Ashok and Abbott, L. F.},
-  journal = {arXiv:1812.06488}, year = {2018},
-}"""
+    bibtex = MOSKOVITZ_2018

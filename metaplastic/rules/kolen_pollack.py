@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from metaplastic.credit_rule import AtSite, CreditRule
+from metaplastic.references import AKROUT_2019
 
 
 class KolenPollack(CreditRule):
@@ -23,12 +24,7 @@ class KolenPollack(CreditRule):
     use = "deep networks; needs exact copies of every change"
     follows = True
     sees_change = True
-    bibtex = """@inproceedings{akrout2019deep,
-  title = {Deep Learning without Weight Transport},
-  author = {Akrout, Mohamed and Wilson, Collin and Humphreys, Peter C. and Lillicrap, Timothy
-            and Tweed, Douglas},
-  booktitle = {Advances in Neural Information Processing Systems}, year = {2019},
-}"""
+    bibtex = AKROUT_2019
 
     def __init__(self, *, decay: float = 1e-3, scale: float = 1.0, noise: float = 0.0) -> None:
         super().__init__(scale=scale, noise=noise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metaplastic.alignment import Aligned, Coefficient, Inputs
+from metaplastic.references import KUNIN_2020
 
 
 class MirrorRegularizer(Aligned):
@@ -13,12 +14,7 @@ class MirrorRegularizer(Aligned):
     local = "yes"
     cost = "as backprop, a forward pass and a weight gradient"
     use = "white noise inputs; on activities it is a knife-edge"
-    bibtex = """@inproceedings{kunin2020two,
-  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
-  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
-            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
-  booktitle = {International Conference on Machine Learning}, year = {2020},
-}"""
+    bibtex = KUNIN_2020
 
     def __init__(
         self,

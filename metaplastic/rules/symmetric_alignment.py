@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metaplastic.alignment import Aligned, Coefficient
+from metaplastic.references import KUNIN_2020
 
 
 class SymmetricAlignment(Aligned):
@@ -13,12 +14,7 @@ class SymmetricAlignment(Aligned):
     local = "no: B sees W"
     cost = "as backprop, and one pass over the weights"
     use = "deep networks, noisy feedback: the robust choice where W may be seen"
-    bibtex = """@inproceedings{kunin2020two,
-  title = {Two Routes to Scalable Credit Assignment without Weight Symmetry},
-  author = {Kunin, Daniel and Nayebi, Aran and Sagastuy-Brena, Javier and Ganguli, Surya
-            and Bloom, Jonathan M. and Yamins, Daniel L. K.},
-  booktitle = {International Conference on Machine Learning}, year = {2020},
-}"""
+    bibtex = KUNIN_2020
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.credit_rule import fans
+from metaplastic.references import MOSKOVITZ_2018
 from metaplastic.signs import SignSymmetric
 
 
@@ -19,11 +20,7 @@ class UniformSign(SignSymmetric):
     local = "the signs of the synapses above it"
     cost = "as backprop"
     use = "deep convolutional networks with norms: close to backprop"
-    bibtex = """@article{moskovitz2018feedback,
-  title = {Feedback alignment in deep convolutional networks},
-  author = {Moskovitz, Theodore H. and Litwin-Kumar, Ashok and Abbott, L. F.},
-  journal = {arXiv:1812.06488}, year = {2018},
-}"""
+    bibtex = MOSKOVITZ_2018
 
     def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         fan_in, fan_out = fans(weight)

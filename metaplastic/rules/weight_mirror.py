@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.credit_rule import AtSite, CreditRule
+from metaplastic.references import AKROUT_2019
 
 
 class WeightMirror(CreditRule):
@@ -25,12 +26,7 @@ class WeightMirror(CreditRule):
     use = "where layers may be driven by noise between lessons"
     follows = True
     sees_inputs = True
-    bibtex = """@inproceedings{akrout2019deep,
-  title = {Deep Learning without Weight Transport},
-  author = {Akrout, Mohamed and Wilson, Collin and Humphreys, Peter C. and Lillicrap, Timothy
-            and Tweed, Douglas},
-  booktitle = {Advances in Neural Information Processing Systems}, year = {2019},
-}"""
+    bibtex = AKROUT_2019
 
     def __init__(
         self,
