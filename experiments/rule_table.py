@@ -26,4 +26,3 @@ def table() -> str:
             "options besides scale and noise": ", ".join(options),
         })  # fmt: skip
     return as_markdown(rows, order=())
-

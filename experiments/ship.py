@@ -116,7 +116,8 @@ def use(name: str, learner: OnlineLearner) -> str:
 learner = grow(from_pretrained("{name}"), 100)  # as many classes as there may come"""
     return f"""from metaplastic import PlasticModule, from_pretrained
 
-rule = from_pretrained("{name}").rule  # {rule.equation()}
+# {rule.equation()}
+rule = from_pretrained("{name}").rule
 net = PlasticModule(model, rule, example=x)  # any module of yours; then net(x), net.learn(y)"""
 
 
