@@ -96,7 +96,7 @@ class Credit(nn.Module):
         """
 
         def watch(name: str, x: Tensor, out: Tensor) -> None:
-            if seen is not None:
+            if seen is not None and x.requires_grad:  # else nothing is carried back from here
                 seen.setdefault(name, []).append(x.detach())
 
         with rerouted(model, self.sites, self.carrier(model), None if seen is None else watch):

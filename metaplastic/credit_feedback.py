@@ -69,6 +69,8 @@ class Feedback(nn.Module):
     def follow(self, model: nn.Module, seen: Mapping[str, list[Tensor]]) -> None:
         """One step after a minibatch in which the sites met these inputs."""
         for name in self.names:
+            if self.rule.sees_inputs and name not in seen:
+                continue  # the first site: its feedback carries nothing back and need not follow
             weight = weight_of(model, name).detach()
             self._add(
                 model, name, torch.zeros((), device=weight.device), weight, seen.get(name, ())
