@@ -53,9 +53,9 @@ class ProductFeedbackAlignment(CreditRule):
         post = len(weight)
         mid = self.expansion * post
         fixed = torch.randn(mid, post, generator=generator, dtype=torch.float64) / mid**0.5
-        shape = torch.empty(mid, *weight.shape[1:])
-        learned = torch.randn(shape.shape, generator=generator, dtype=torch.float64)
-        learned *= super().first(weight.double(), generator).std()
+        learned = torch.randn(mid, *weight.shape[1:], generator=generator, dtype=torch.float64)
+        # Of the size that a plain feedback would have, drawn where the generator is.
+        learned *= super().first(weight.double().cpu(), generator).std()
         return torch.cat([fixed, learned.flatten(1)], 1).to(weight)
 
     def through(self, weight: Tensor, feedback: Tensor) -> Tensor:
