@@ -11,6 +11,7 @@ from metaplastic.checkpoint import CheckpointError
 from metaplastic.credit_angles import angles
 from metaplastic.credit_assignment import Credit, credit
 from metaplastic.credit_exact import gradients
+from metaplastic.credit_log import AngleLog
 from metaplastic.credit_rule import CreditRule
 from metaplastic.direct import Direct
 from metaplastic.divergence import DivergenceError
@@ -40,6 +41,7 @@ from metaplastic.unroll import Unroll
 
 __version__ = "0.1.0"
 __all__ = [
+    "AngleLog",
     "Backprop",
     "Birth",
     "CheckpointError",
