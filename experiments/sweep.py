@@ -19,6 +19,8 @@ from metaplastic.feedback import Backprop
 from metaplastic.report import ContinualReport, Measure
 
 LIFETIMES = 2  # of validation, at each factor
+STEP = 10**0.5  # from the last factor to the next beyond it
+BEYOND = 3  # factors beyond either end of those given, at most
 COUNTS = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)  # classes at which others published
 
 
@@ -31,33 +33,55 @@ def moments(spec: StreamSpec) -> list[int]:
 def paces(learner: OnlineLearner, stream: TaskStream, config: Stream) -> dict[int, float]:
     """For each number of classes the best of `config.sweep`; nothing for a learner without rates.
 
-    Rules without a gradient are tested at the rates that meta-training left them.
+    While any of these is at an end of the range, the next beyond it is tried too, so that a range
+    that was too narrow is no handicap. Rules without a gradient are tested at the rates that
+    meta-training left them.
     """
     if not config.sweep or not isinstance(learner.rule.feedback, Backprop) or not learner.online:
         return {}
     validation = held_out(stream)
     if validation is None:
         return {}
-    spec, found = validation.spec, {}
+    spec = validation.spec
     if spec.outputs > learner.objective.outputs:
         return {}
-    for factor in config.sweep:
+
+    def known(factor: float) -> np.ndarray:
+        """Accuracy over the classes met so far, at each of the counts."""
         learner.rule.pace = factor
-        report = over_lifetime(
-            learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
-            tasks_per_batch=1,
-        )  # fmt: skip
-        found[factor] = report.on_seen("accuracy").mean
-    learner.rule.pace = 1.0
+        try:
+            report = over_lifetime(
+                learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
+                tasks_per_batch=1,
+            )  # fmt: skip
+        finally:
+            learner.rule.pace = 1.0
+        accuracy: np.ndarray = report.on_seen("accuracy").mean
+        return accuracy
+
     counts = [moment * spec.subtasks // spec.steps for moment in moments(spec)]
-    table = np.stack(list(found.values()))  # factors counts
-    best = {
-        count: config.sweep[int(column.argmax())]
-        for count, column in zip(counts, table.T, strict=True)
-    }
+    best = dict(zip(counts, chosen(known, config.sweep), strict=True))
     own = [m * stream.spec.subtasks // stream.spec.steps for m in moments(stream.spec)]
     # A stream longer than any validation lifetime goes at the pace of the longest.
     return {count: best.get(count, best[counts[-1]]) for count in own}
+
+
+def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:
+    """The factor with the highest score, of equal ones the smallest, for each column of `known`."""
+    tried = {factor: known(factor) for factor in sorted(factors)}
+    for step in (1 / STEP, STEP):
+        for _ in range(BEYOND):
+            last, beside, *_ = [*sorted(tried, reverse=step > 1), None]
+            if beside is None:
+                break
+            # Where the range could not tell two factors apart, a further one is no better.
+            ahead = tried[last] > tried[beside]
+            if not (ahead & (tried[last] == np.max(list(tried.values()), axis=0))).any():
+                break
+            tried[last * step] = known(last * step)
+    order = sorted(tried)
+    rows = np.stack([tried[factor] for factor in order])  # factors counts
+    return [order[place] for place in rows.argmax(0)]
 
 
 def held_out(stream: TaskStream) -> TaskStream | None:

@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import continual
 from experiments.build import build_stream
 from experiments.config import Train
 from experiments.registry import ConfigError
-from experiments.sweep import held_out, moments, paces
+from experiments.sweep import chosen, held_out, moments, paces
 from metaplastic import OnlineLearner, StreamSpec
 from metaplastic.evaluate import over_lifetime
 from tasks.glyphs import Glyphs
@@ -35,12 +36,12 @@ def test_two_methods_become_two_figures_and_one_table(
     assert {path.stem for path in (root / "plots").glob("classes_*.png")} == {
         "classes_test", "classes_taught",
     }  # fmt: skip
-    for method, chosen in (("flp_readout", {}), ("oml", {"10": 0.1, "50": 0.1, "60": 0.1})):
+    for method, counts in (("flp_readout", set()), ("oml", {"10", "50", "60"})):
         found = json.loads((root / f"{method}-seed0" / "result.json").read_text())
         assert found["seen"]["x"] == found["taught"]["x"] == [10, 50, 60]
         assert found["seen"]["y"][-1] == pytest.approx(found["score"])
-        assert found["paces"].keys() == chosen.keys()
-        assert set(found["paces"].values()) <= {0.1, 1.0}
+        assert found["paces"].keys() == counts
+        assert all(0.003 < pace < 32 for pace in found["paces"].values())
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,28 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     from metaplastic.grow import grow
 
     grown = grow(learner, 60)
-    chosen = paces(grown, stream("test"), config)
-    assert list(chosen) == [10, 50, 60]
-    assert asked == [0.1, 1.0]
+    found = paces(grown, stream("test"), config)
+    assert list(found) == [10, 50, 60]
+    assert asked[:2] == [0.1, 1.0]
     assert grown.rule.pace == 1.0
+
+
+def test_a_sweep_goes_on_beyond_its_end_while_that_is_better() -> None:
+    asked: list[float] = []
+
+    def known(factor: float) -> np.ndarray:
+        asked.append(factor)
+        return np.array([-abs(np.log10(factor) + 2.0), -abs(np.log10(factor)), 0.5])
+
+    assert chosen(known, (0.1, 1.0)) == pytest.approx([0.01, 1.0, 0.01 / 10**0.5])
+    # Down to the first that is worse; 1 is ahead of all before it in the second column alone.
+    assert asked == pytest.approx([0.1, 1.0, 0.1 / 10**0.5, 0.01, 0.01 / 10**0.5, 10**0.5])
+
+
+def test_a_sweep_stops_somewhere() -> None:
+    assert chosen(lambda factor: np.array([factor]), (0.1, 1.0)) == pytest.approx([10**1.5])
+    assert chosen(lambda factor: np.array([1.0]), (0.1, 1.0)) == [0.1]
+    assert chosen(lambda factor: np.array([factor]), (0.1,)) == [0.1]
 
 
 @pytest.mark.data
