@@ -10,49 +10,11 @@ that are known to be met by a right implementation. A claim is an experiment wit
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from typing_extensions import Doc
+from collections.abc import Sequence
 
 from experiments import cli
+from experiments.credit_checks.config import CHECKS, CLAIMS, Credit
 from experiments.registry import ConfigError, require
-
-if TYPE_CHECKING:
-    from experiments.credit_checks.work import Work
-
-CHECKS = (
-    "fa", "dfa", "usf", "frsf", "brsf", "bp", "kp", "wm", "ia", "sa", "aa", "noise", "gait",
-    "cifar",
-)  # fmt: skip
-CLAIMS = ("depth", "mirror", "noise", "signs", "gait")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credit:
-    """Train by rules of credit assignment; compare with pass lines, or draw a claim."""
-
-    check: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CHECKS)}")] = ()
-    claims: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CLAIMS)}")] = ()
-    tune: Annotated[
-        bool, Doc("each rule with the first weights that validation prefers, beside common ones")
-    ] = False
-    reduced: Annotated[
-        bool, Doc("few examples, and bounds that a sound rule cannot miss: seconds, for CI")
-    ] = False
-    strict: Annotated[bool, Doc("end with status 1 if a pass line is not met")] = False
-    seed: Annotated[int, Doc("the first of the seeds")] = 0
-    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
-    jobs: Annotated[int, Doc("runs at a time, each on one thread")] = 1
-    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
-    out: Annotated[Path, Doc("folder of tables, numbers and figures")] = Path("runs/credit")
-    debug: Annotated[bool, Doc("show where an error came from")] = False
-
-    @property
-    def all_seeds(self) -> range:
-        return range(self.seed, self.seed + self.seeds)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -85,13 +47,13 @@ def check(config: Credit, rules: Sequence[str]) -> int:
     """Run the checks of some rules and write their tables; how many lines are not met."""
     from experiments.credit_checks.lines import judged
     from experiments.credit_checks.report import run_rows, verdict_rows
-    from experiments.credit_checks.rows import CHECKS
+    from experiments.credit_checks.rows import CHECKS as ALL
     from experiments.credit_checks.runs import RUNS
-    from experiments.credit_checks.work import measured
+    from experiments.credit_checks.work import measured, prepared
     from experiments.run_folder import origin, write_json
     from experiments.tables import as_markdown
 
-    chosen = [one for one in CHECKS if one.rule in rules and one.told(reduced=config.reduced)]
+    chosen = [one for one in ALL if one.rule in rules and one.told(reduced=config.reduced)]
     if not chosen:
         raise ConfigError("a reduced run cannot tell any of these checks: leave out --reduced.")
     works = prepared({name: RUNS[name] for one in chosen for name in one.runs}, config)
@@ -113,17 +75,6 @@ def check(config: Credit, rules: Sequence[str]) -> int:
     (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"{text}\n\nTables and numbers are in {config.out}.")
     return missed
-
-
-def prepared(works: Mapping[str, Work], config: Credit) -> dict[str, Work]:
-    """The works with the data folder of this command, and of the size it asks for."""
-    placed = works
-    if config.data is not None:
-        placed = {
-            name: replace(work, root=str(config.data)) if hasattr(work, "root") else work  # type: ignore[type-var]
-            for name, work in works.items()
-        }
-    return {name: work.reduced() if config.reduced else work for name, work in placed.items()}
 
 
 if __name__ == "__main__":

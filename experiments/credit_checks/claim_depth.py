@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.credit_checks.claims import Claim, Panel, accuracy, first_delta, point
+from experiments.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
 from experiments.credit_checks.lines import Line, below
 from experiments.credit_checks.training import Options, Training, options
 

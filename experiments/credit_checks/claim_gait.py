@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from experiments.credit_checks.claims import Claim, Panel, first_delta, point
+from experiments.credit_checks.claim import Claim, Panel, first_delta, point
 from experiments.credit_checks.lines import Line
 from experiments.credit_checks.targets import angles, squares
 from experiments.credit_checks.work import Measured

@@ -6,7 +6,7 @@ amp says. Information alignment's null term, here half as strong as its amp, sto
 
 from __future__ import annotations
 
-from experiments.credit_checks.claims import Claim, Panel, accuracy, mean_ratio, point
+from experiments.credit_checks.claim import Claim, Panel, accuracy, mean_ratio, point
 from experiments.credit_checks.lines import Line, Runs
 from experiments.credit_checks.training import Options, Training, options
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from experiments.credit_checks.claims import Claim, Panel, accuracy, first_delta, point
+from experiments.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
 from experiments.credit_checks.lines import Line, below
 from experiments.credit_checks.training import Training, options
 from metaplastic.credit_rule import CreditRule

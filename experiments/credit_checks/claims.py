@@ -7,74 +7,16 @@ of them after a first choice had shown too small an effect; so judge by other se
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
 
-from experiments.credit_checks.lines import Line, Runs, judged
+from experiments.credit_checks.claim import Claim, Panel, at
+from experiments.credit_checks.config import Credit
+from experiments.credit_checks.figures import draw
+from experiments.credit_checks.lines import judged
 from experiments.credit_checks.report import over, spoken
-from experiments.credit_checks.work import Found, Measured, Work, measured
+from experiments.credit_checks.work import Found, measured, prepared
 from experiments.run_folder import origin, write_json
 from experiments.tables import as_markdown
-
-if TYPE_CHECKING:
-    from experiments.credit import Credit
-
-Value = Callable[[Measured], float]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One view of the runs: a number of each, and how its axis is to be drawn."""
-
-    y: str
-    value: Value
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence, and what has to be run to see it.
-
-    Args:
-        curves: by label, the work at each place of the horizontal axis.
-        lines: pass lines, whose runs are named by `at`.
-    """
-
-    sentence: str
-    x: str
-    curves: Mapping[str, Mapping[float, Work]]
-    panels: tuple[Panel, ...]
-    lines: tuple[Line, ...]
-    log_x: bool = False
-
-
-def at(label: str, x: float) -> str:
-    """The name of one run."""
-    return f"{label} at {x:g}"
-
-
-def point(label: str, x: float, value: Value) -> Callable[[Runs], float]:
-    """For a pass line: a number of one run."""
-    return lambda runs: value(dict(runs[at(label, x)]))
-
-
-def accuracy(run: Mapping[str, Any]) -> float:
-    return float(run["accuracy"])
-
-
-def first_delta(run: Mapping[str, Any]) -> float:
-    """At the site that is farthest from the output."""
-    return float(run["delta"][0])
-
-
-def top_weight(run: Mapping[str, Any]) -> float:
-    return float(run["weight"][-1])
-
-
-def mean_ratio(run: Mapping[str, Any]) -> float:
-    return fmean(map(float, run["ratio"]))
 
 
 def claim(name: str) -> Claim:
@@ -84,9 +26,6 @@ def claim(name: str) -> Claim:
 
 def show(config: Credit, name: str) -> int:
     """Run a claim, write its figure, table and numbers; how many of its lines are not met."""
-    from experiments.credit import prepared
-    from experiments.credit_checks.figures import draw
-
     asked = claim(name)
     works = {at(label, x): work for label, row in asked.curves.items() for x, work in row.items()}
     works = prepared(works, config)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from experiments.credit_checks.claims import Claim, at
+from experiments.credit_checks.claim import Claim, at
 from experiments.credit_checks.work import Found
 from experiments.plots import COLORS, MARKERS, finish, save
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+from experiments.credit_checks.config import Credit
 from experiments.credit_checks.report import over, spoken
 from experiments.credit_checks.runs import RUNS
 from experiments.credit_checks.training import Training
-from experiments.credit_checks.work import Found, Work, measured
+from experiments.credit_checks.work import Found, Work, measured, prepared
 from experiments.run_folder import origin, write_json
 from experiments.tables import as_markdown
-
-if TYPE_CHECKING:
-    from experiments.credit import Credit
 
 RULES = ("bp", "fa", "dfa", "usf", "frsf", "brsf", "kp", "wm", "ia", "sa", "aa")
 COMMON = 1.0
@@ -28,8 +25,6 @@ HELD_OUT = 0.2  # of the training pictures, to choose by
 
 def tune(config: Credit) -> None:
     """Choose by the mean over seeds on held-out pictures, then train on all and test."""
-    from experiments.credit import prepared
-
     trials = prepared({f"{rule} x {g:g}": _base(rule, g) for rule in RULES for g in GAINS}, config)
     tried = measured(_held_out(trials), config.all_seeds, config.jobs, "tuning")
     chosen = {rule: best(rule, tried) for rule in RULES}

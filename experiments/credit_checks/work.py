@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 
+from experiments.credit_checks.config import Credit
 from experiments.progress import progress
 
 Measured = dict[str, Any]  # of one seed: JSON-able
@@ -23,6 +25,17 @@ class Work(Protocol):
     def reduced(self) -> Work:
         """The same in a few seconds, on less data."""
         ...
+
+
+def prepared(works: Mapping[str, Work], config: Credit) -> dict[str, Work]:
+    """The works with the data folder of this command, and of the size it asks for."""
+    placed = works
+    if config.data is not None:
+        placed = {
+            name: replace(work, root=str(config.data)) if hasattr(work, "root") else work  # type: ignore[type-var]
+            for name, work in works.items()
+        }
+    return {name: work.reduced() if config.reduced else work for name, work in placed.items()}
 
 
 def measured(works: Mapping[str, Work], seeds: Sequence[int], jobs: int, title: str) -> Found:
