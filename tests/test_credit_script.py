@@ -14,8 +14,11 @@ import torch
 
 from experiments import credit
 from experiments.credit_checks import claims as claim_module
+from experiments.credit_checks import tuning
+from experiments.credit_checks.claim import at
 from experiments.credit_checks.claim_gait import CLAIM as GAIT
 from experiments.credit_checks.claim_signs import PartlyCopied, PartlySigned
+from experiments.credit_checks.config import CLAIMS
 from experiments.credit_checks.data import pictures
 from experiments.credit_checks.figures import draw
 from experiments.credit_checks.linear import LinearTeacher
@@ -59,9 +62,9 @@ class Told:
 
 
 def test_every_check_names_runs_that_there_are_and_every_rule_is_in_the_help() -> None:
-    assert NAMES == credit.CHECKS
+    assert NAMES == CHECK_NAMES
     assert {name for check in CHECKS for name in check.runs} <= set(RUNS)
-    assert all(claim_module.claim(name).curves for name in credit.CLAIMS)
+    assert all(claim_module.claim(name).curves for name in CLAIMS)
 
 
 def test_equal_work_is_done_once_and_every_name_gets_it() -> None:
@@ -162,9 +165,31 @@ def test_a_claim_is_drawn_and_told(tmp_path: Path, capsys: pytest.CaptureFixture
     }  # fmt: skip
 
 
+def test_each_rule_is_tested_at_common_weights_and_at_those_that_held_out_pictures_prefer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "RULES", ("bp", "fa"))
+    for name in tuning.RULES:
+        work = RUNS[name]
+        assert isinstance(work, Training)
+        monkeypatch.setitem(RUNS, name, replace(work, examples=200, hidden=(16,), epochs=2))
+    data = write_set(tmp_path / "data" / "fashion_mnist")
+    credit.main(["--tune", "--seeds", "2", "--data", str(data), "--out", str(tmp_path / "out")])
+    assert "| backprop " in capsys.readouterr().out
+    kept = json.loads((tmp_path / "out" / "tuned.json").read_text())
+    assert [row["rule"] for row in kept["table"]] == ["backprop", "feedback_alignment"]
+    for short, row in zip(tuning.RULES, kept["table"], strict=True):
+        held = {g: tuning._mean(kept["validation"], f"{short} x {g:g}") for g in tuning.GAINS}
+        own = row["chosen"].removeprefix("x ")
+        assert held[float(own)] == max(held.values())
+        for title, gain in (("test %, chosen", own), ("test %, common x 1", "1")):
+            runs = kept["test"][f"{short} x {gain}"]
+            assert row[title].startswith(f"{sum(run['accuracy'] for run in runs) / 2:.1f}")
+
+
 def test_a_figure_has_a_panel_for_each_view_and_a_line_for_each_curve(tmp_path: Path) -> None:
     found = {
-        claim_module.at(label, x): [{"delta": [x]}, {"delta": [2 * x]}]
+        at(label, x): [{"delta": [x]}, {"delta": [2 * x]}]
         for label, row in GAIT.curves.items()
         for x in row
     }

@@ -57,6 +57,10 @@ class Training:
     epochs: int = 5
     mirror: int = 0
 
+    @property
+    def rule_name(self) -> str:
+        return self.rule if isinstance(self.rule, str) else self.rule.__name__
+
     def reduced(self) -> Training:
         few = min(self.examples or 2500, 2500)
         return replace(self, examples=few, epochs=1 if self.network == "lenet" else 2)

@@ -32,7 +32,7 @@ def tune(config: Credit) -> None:
     tested = measured({n: trials[n] for n in finals}, config.all_seeds, config.jobs, "testing")
     table = []
     for rule in RULES:
-        row = {"rule": rule}
+        row = {"rule": _base(rule, COMMON).rule_name}
         for g in GAINS:
             row[f"validation %, weights x {g:g}"] = spoken(_mean(tried, f"{rule} x {g:g}"))
         row["chosen"] = f"x {chosen[rule]:g}"
