@@ -14,11 +14,10 @@ import torch
 
 from experiments import credit
 from experiments.credit_checks import claims as claim_module
-from experiments.credit_checks import tuning
+from experiments.credit_checks import config, tuning
 from experiments.credit_checks.claim import at
 from experiments.credit_checks.claim_gait import CLAIM as GAIT
 from experiments.credit_checks.claim_signs import PartlyCopied, PartlySigned
-from experiments.credit_checks.config import CLAIMS
 from experiments.credit_checks.data import pictures
 from experiments.credit_checks.figures import draw
 from experiments.credit_checks.linear import LinearTeacher
@@ -62,9 +61,9 @@ class Told:
 
 
 def test_every_check_names_runs_that_there_are_and_every_rule_is_in_the_help() -> None:
-    assert NAMES == CHECK_NAMES
+    assert NAMES == config.CHECKS
     assert {name for check in CHECKS for name in check.runs} <= set(RUNS)
-    assert all(claim_module.claim(name).curves for name in CLAIMS)
+    assert all(claim_module.claim(name).curves for name in config.CLAIMS)
 
 
 def test_equal_work_is_done_once_and_every_name_gets_it() -> None:
