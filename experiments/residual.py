@@ -1,7 +1,12 @@
-"""The residual networks of the CIFAR experiments: depth 6n + 2 (He et al. 2016), with GroupNorm."""
+"""The residual networks of the CIFAR experiments (He et al. 2016): depth 6n + 2, and ResNet-18.
+
+The narrow ones have GroupNorm unless told otherwise and projections without a norm; ResNet-18 is
+as it is commonly built for 32x32 pictures: BatchNorm everywhere, a 3x3 stem and no first pooling.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -13,7 +18,9 @@ Norm = Literal["group", "batch"]
 class Block(nn.Module):
     """Two 3x3 convolutions beside the input itself, or its 1x1 projection where sizes change."""
 
-    def __init__(self, before: int, channels: int, stride: int, norm: Norm) -> None:
+    def __init__(
+        self, before: int, channels: int, stride: int, norm: Norm, *, norm_skip: bool = False
+    ) -> None:
         super().__init__()
         self.one = nn.Conv2d(before, channels, 3, stride, 1, bias=False)
         self.two = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
@@ -21,6 +28,8 @@ class Block(nn.Module):
         self.skip: nn.Module = nn.Identity()
         if before != channels:
             self.skip = nn.Conv2d(before, channels, 1, stride, bias=False)
+            if norm_skip:
+                self.skip = nn.Sequential(self.skip, normalization(norm, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         inside = F.relu(self.norm_one(self.one(x)))
@@ -38,13 +47,25 @@ def residual(
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"depth is {depth}; a network of this kind has 6n + 2 layers: 8, 14, 20.")
+    return _network(classes, [blocks] * 3, width, norm, norm_skip=False)
+
+
+def resnet18(classes: int = 10, *, width: int = 64) -> nn.Sequential:
+    """`n 3 height width` -> `n classes`: 21 sites, three of them projections; 11.2 M parameters."""
+    return _network(classes, [2] * 4, width, "batch", norm_skip=True)
+
+
+def _network(
+    classes: int, stages: Sequence[int], width: int, norm: Norm, *, norm_skip: bool
+) -> nn.Sequential:
+    """So many blocks a stage; each stage has twice the channels of the last, on half the side."""
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 3, 1, 1, bias=False), normalization(norm, width), nn.ReLU()
     ]  # fmt: skip
     before = width
-    for stage in range(3):
+    for stage, blocks in enumerate(stages):
         for block in range(blocks):
-            channels, first = width * 2**stage, block == 0
-            layers.append(Block(before, channels, 2 if first and stage else 1, norm))
+            channels, stride = width * 2**stage, 2 if stage and block == 0 else 1
+            layers.append(Block(before, channels, stride, norm, norm_skip=norm_skip))
             before = channels
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))

@@ -1,0 +1,189 @@
+"""Train a deep network on CIFAR-10 by named rules; accuracy, and angles to backprop, over training.
+
+    python -m experiments.deep --network resnet20 --epochs 10 --seeds 3
+    python -m experiments.deep --network resnet18 --data-set jpeg75 --minutes 600 --flip-crop
+
+Each rule gets the rate that suits it best on held-out training pictures. The same command goes on
+where it was stopped, to the bit; finished runs are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typing_extensions import Doc
+
+from experiments import cli
+from experiments.registry import ConfigError, require
+
+if TYPE_CHECKING:
+    from experiments.deep_training.lesson import Settings
+    from experiments.progress import Report
+
+RULES = (
+    "backprop", "feedback_alignment", "direct_feedback_alignment", "uniform_sign", "kolen_pollack",
+    "symmetric_alignment", "activation_alignment", "information_alignment",
+)  # fmt: skip
+MORE = ("batchwise_random_sign", "fixed_random_sign", "product_feedback_alignment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deep:
+    """Rules of credit assignment in residual networks, beside backprop."""
+
+    network: Annotated[Literal["resnet20", "resnet18"], Doc("of He et al., for 32x32")] = "resnet20"
+    rules: Annotated[tuple[str, ...], Doc(f"of {' '.join((*RULES, *MORE))}")] = RULES
+    data_set: Annotated[
+        Literal["exact", "jpeg75"],
+        Doc("exact: the 8,336-image subset; jpeg75: all 60,000 pictures, as lossy JPEGs"),
+    ] = "exact"
+    epochs: Annotated[int, Doc("of training")] = 10
+    minutes: Annotated[
+        float | None, Doc("in place of --epochs: as many as fit, of a processor on one thread")
+    ] = None
+    lr: Annotated[float | None, Doc("one rate for all rules; None: each its own, by --lrs")] = None
+    lrs: Annotated[tuple[float, ...], Doc("rates to choose from on held-out pictures")] = (
+        0.003, 0.01, 0.03, 0.1,
+    )  # fmt: skip
+    tune_epochs: Annotated[int, Doc("of each run that a rate is chosen by")] = 1
+    rates_of: Annotated[
+        Path | None, Doc("--out folder of another command, whose chosen rates to use")
+    ] = None
+    batch: Annotated[int, Doc("pictures in a minibatch")] = 64
+    flip_crop: Annotated[bool, Doc("turn and move training pictures at random")] = False
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Doc("of passes; weights and angles are float32")
+    ] = "float32"
+    width: Annotated[int | None, Doc("channels of the first stage; None: as published")] = None
+    examples: Annotated[int | None, Doc("the first so many training pictures; None: all")] = None
+    angles_every: Annotated[int, Doc("minibatches from one look at the angles to the next")] = 100
+    seed: Annotated[int, Doc("the first of the seeds")] = 0
+    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 1
+    threads: Annotated[int, Doc("of the processor")] = 1
+    report_only: Annotated[bool, Doc("train nothing: tables and figures of what is there")] = False
+    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
+    out: Annotated[Path, Doc("folder of runs, tables and figures")] = Path("runs/deep")
+    debug: Annotated[bool, Doc("show where an error came from")] = False
+
+    @property
+    def root(self) -> str | None:
+        return None if self.data is None else str(self.data)
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+
+    def folder(self, rule: str, seed: int) -> Path:
+        return self.out / rule / f"seed-{seed}"
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Deep, argv, Deep())
+    check(config)
+    import torch
+
+    from experiments.deep_training.report import report
+    from experiments.run_lock import alone_in
+
+    torch.set_num_threads(config.threads)
+    with alone_in(config.out):
+        if not config.report_only:
+            train(config)
+        report(config)
+
+
+def check(config: Deep) -> None:
+    """Refuse what no run could do, before anything is loaded."""
+    for rule in config.rules:
+        require(rule, (*RULES, *MORE), "a rule of this script")
+    if len(set(config.rules)) < len(config.rules):
+        raise ConfigError("a rule was given twice: name each once.")
+    for name in ("epochs", "tune_epochs", "batch", "angles_every", "width"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{cli.flag(name)} is {value}: it must be at least 1.")
+    for rate in (*config.lrs, *(() if config.lr is None else (config.lr,))):
+        if not 0 < rate < float("inf"):
+            raise ConfigError(f"{rate:g} is not a rate: it must be above 0 and finite.")
+    if not (config.rules and (config.lrs or config.lr or config.rates_of)):
+        raise ConfigError("nothing was asked: name one rule in --rules and one rate in --lrs.")
+    if config.lr is not None and config.rates_of is not None:
+        raise ConfigError("--lr and --rates-of both say what the rates are: leave out one.")
+
+
+def train(config: Deep) -> None:
+    """Choose the rates, then live every run that is not finished, seed by seed."""
+    from experiments.deep_training.runs import lived
+    from experiments.progress import progress
+
+    tuning = [(rule, rate) for rule in config.rules for rate in config.lrs if is_open(config)]
+    total = len(tuning) + len(config.rules) * config.seeds
+    rates: dict[str, float] = {}
+    with progress("deep", total) as bar:
+        for rule in config.rules:
+            done = sum(one in rates for one, _ in tuning)
+            rates[rule] = chosen(config, rule, teller(bar, done, f"choosing a rate of {rule}"))
+        for done, (seed, rule) in enumerate(product(config.all_seeds, config.rules), len(tuning)):
+            settings = settled(config, rule, seed, rates[rule])
+            say = teller(bar, done, f"{rule}, seed {seed}")
+            lived(settings, config.folder(rule, seed), config.root, say)
+        bar(total)
+
+
+def is_open(config: Deep) -> bool:
+    """Whether there is a rate to be chosen."""
+    return config.lr is None and config.rates_of is None and len(config.lrs) > 1
+
+
+def teller(bar: Report, done: int, title: str) -> Callable[[str], None]:
+    """Says what a run came to after an epoch, beside how many runs are behind us."""
+    return lambda words: bar(done, f"{title}: {words}")
+
+
+def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
+    """The rate of a rule: given, another command's, or the best of a few."""
+    from experiments.deep_training.tuning import best, rates_of, tried
+
+    if config.lr is not None:
+        return config.lr
+    if config.rates_of is not None:
+        return rates_of(config.rates_of, config.rules)[rule]
+    if len(config.lrs) == 1:
+        return config.lrs[0]
+    any_rate = drafted(config, rule, config.seed, config.lrs[0], config.tune_epochs)
+    return best(tried(any_rate, config.lrs, config.tune_epochs, config.out, config.root, say))
+
+
+def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
+    """A run's settings, with as many epochs as fit into the minutes asked for."""
+    from experiments.deep_training.runs import epochs_in
+
+    settings = drafted(config, rule, seed, rate, config.epochs)
+    if config.minutes is None:
+        return settings
+    folder = config.folder(rule, seed)
+    return replace(settings, epochs=epochs_in(settings, folder, config.root, config.minutes))
+
+
+def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
+    from experiments.deep_training.lesson import Settings
+
+    return Settings(
+        rule=rule, network=config.network, width=config.width, data_set=config.data_set,
+        examples=config.examples, held_out=0.0, lr=rate, batch=config.batch, epochs=epochs,
+        flip_crop=config.flip_crop, precision=config.precision, every=config.angles_every,
+        seed=seed,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.run(main, again="the same command goes on where it was.")
