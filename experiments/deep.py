@@ -41,6 +41,9 @@ class Deep:
         Literal["exact", "jpeg75"],
         Doc("exact: the 8,336-image subset; jpeg75: all 60,000 pictures, as lossy JPEGs"),
     ] = "exact"
+    norm: Annotated[
+        Literal["group", "batch"] | None, Doc("None: group in the 20-layer net, batch in ResNet-18")
+    ] = None
     epochs: Annotated[int, Doc("of training")] = 10
     minutes: Annotated[
         float | None, Doc("in place of --epochs: as many as fit, of a processor on one thread")
@@ -178,7 +181,9 @@ def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Set
     from experiments.deep_training.lesson import Settings
 
     return Settings(
-        rule=rule, network=config.network, width=config.width, data_set=config.data_set,
+        rule=rule, network=config.network, width=config.width,
+        norm=config.norm or ("group" if config.network == "resnet20" else "batch"),
+        data_set=config.data_set,
         examples=config.examples, held_out=0.0, lr=rate, batch=config.batch, epochs=epochs,
         flip_crop=config.flip_crop, precision=config.precision, every=config.angles_every,
         seed=seed,

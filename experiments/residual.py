@@ -50,9 +50,9 @@ def residual(
     return _network(classes, [blocks] * 3, width, norm, norm_skip=False)
 
 
-def resnet18(classes: int = 10, *, width: int = 64) -> nn.Sequential:
+def resnet18(classes: int = 10, *, width: int = 64, norm: Norm = "batch") -> nn.Sequential:
     """`n 3 height width` -> `n classes`: 21 sites, three of them projections; 11.2 M parameters."""
-    return _network(classes, [2] * 4, width, "batch", norm_skip=True)
+    return _network(classes, [2] * 4, width, norm, norm_skip=True)
 
 
 def _network(

@@ -20,7 +20,7 @@ from experiments.credit_checks.networks import draw
 from experiments.credit_checks.training import shuffled
 from experiments.deep_training.pictures import Pictures, moved
 from experiments.deep_training.rules import assigned, stepped, weight_decay
-from experiments.residual import residual, resnet18
+from experiments.residual import Norm, residual, resnet18
 from metaplastic import AngleLog
 from metaplastic.seeding import derive, global_seed, seeded
 
@@ -41,6 +41,7 @@ class Settings:
     rule: str
     network: Literal["resnet20", "resnet18"]
     width: int | None
+    norm: Norm
     data_set: Literal["exact", "jpeg75"]
     examples: int | None
     held_out: float
@@ -170,11 +171,11 @@ class Lesson:
 
 
 def network(settings: Settings) -> nn.Module:
-    """BatchNorm in both; weights normal, of Xavier's variance: so is the feedback."""
+    """Weights normal, of Xavier's variance: so is the feedback."""
     model = (
-        resnet18(width=settings.width or 64)
+        resnet18(width=settings.width or 64, norm=settings.norm)
         if settings.network == "resnet18"
-        else residual(width=settings.width or 16, norm="batch")
+        else residual(width=settings.width or 16, norm=settings.norm)
     )
     draw(model, 1.0, derive("weights", settings.seed))
     whole: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
