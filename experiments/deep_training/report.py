@@ -23,6 +23,13 @@ Found = Mapping[str, Sequence[Result]]  # by rule, in the order of seeds
 WEIGHTS = "weight angle, mean of sites"
 
 
+class Ranged(Curve):
+    """A curve whose band is from the lowest to the highest of its runs."""
+
+    def band(self) -> tuple[list[float], list[float]] | None:
+        return (list(self.low), list(self.high)) if len(self.runs) > 1 else None
+
+
 def report(config: Deep) -> None:
     """Write and print what is finished.
 
@@ -38,8 +45,9 @@ def report(config: Deep) -> None:
         raise ConfigError(f"{config.out} holds no finished run of these rules: train first.")
     held_out = {rule: tuned(config, rule) for rule in found}
     settings = next(iter(found.values()))[0]["settings"]
+    norm = settings.get("norm", "batch")  # before it was a choice, it was batch
     what = (
-        f"{config.network}, {NAMES[config.data_set]}, batches of {settings['batch']}, "
+        f"{config.network}, {norm} norm, {NAMES[config.data_set]}, batches of {settings['batch']}, "
         f"{settings['precision']}, pictures {'moved' if settings['flip_crop'] else 'as they are'}."
     )
     table = [row(rule, runs, held_out[rule]) for rule, runs in found.items()]
@@ -102,6 +110,8 @@ def draw_accuracy(config: Deep, found: Found) -> None:
     for rule, runs in found.items():
         shortest = min(len(run["epochs"]) for run in runs)
         values = [[float(e["accuracy"]) for e in run["epochs"][:shortest]] for run in runs]
-        curves[rule.replace("_", " ")] = Curve(range(1, shortest + 1), values)
+        # A band from seed to seed: of two or three seeds an interval would fill the figure.
+        ends = [list(map(end, zip(*values, strict=True))) for end in (min, max)]
+        curves[rule.replace("_", " ")] = Ranged(range(1, shortest + 1), values, *ends)
     title = f"{config.network}, {NAMES[config.data_set]}"
     draw_lines(config.out / "plots" / "accuracy.png", curves, "epochs", "accuracy, %", title)
