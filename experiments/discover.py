@@ -127,9 +127,8 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
     """The same network taught by one term of rate 1: feedback alignment, or backprop."""
     from experiments.training import fresh_learner
 
-    kept = tuple(
-        o for o in config.options if o.partition("=")[0] not in ("terms", "rate", "feedback")
-    )
+    replaced = ("terms", "rate", "feedback", "normalized")
+    kept = tuple(o for o in config.options if o.partition("=")[0] not in replaced)
     options = (*kept, "terms=signal_pre", "rate=1", f"feedback={feedback}")
     return fresh_learner(replace(config, options=options), stream)
 

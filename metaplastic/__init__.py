@@ -14,6 +14,7 @@ from metaplastic.credit_exact import gradients
 from metaplastic.credit_log import AngleLog
 from metaplastic.credit_rule import CreditRule
 from metaplastic.direct import Direct
+from metaplastic.direct_random import RandomDirect
 from metaplastic.divergence import DivergenceError
 from metaplastic.episode import Episode, StreamSpec, TaskStream
 from metaplastic.evaluate import few_shot, over_lifetime
@@ -70,6 +71,7 @@ __all__ = [
     "PlasticModule",
     "PlasticityRule",
     "Polynomial",
+    "RandomDirect",
     "RandomFeedback",
     "RuleFileError",
     "Site",

@@ -151,7 +151,11 @@ class Credit(nn.Module):
                 "A direct rule sends the output's error, which only Credit.backward knows; call it "
                 "instead of loss.backward()."
             )
-        return self.shapes.send(name, self._errors, self.feedback(name), like)
+        return self.sent(name, self._errors, like)
+
+    def sent(self, name: str, errors: Tensor, like: Tensor) -> Tensor:
+        """What a direct rule sends of the output's errors to the input of a site, shaped `like`."""
+        return self.shapes.send(name, errors, self.feedback(name), like)
 
     def _by_inverses(self, model: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Tensor:
         chain = bare(model)

@@ -19,11 +19,14 @@ from torch import Tensor, nn
 
 from metaplastic.credit_assignment import Credit, Loss, credit
 from metaplastic.credit_rule import CreditRule
+from metaplastic.direct_random import RandomDirect
 from metaplastic.feedback import Backprop
+from metaplastic.level import gain
 from metaplastic.plasticity import Delta, PlasticityRule
 from metaplastic.plug_watch import Call, watched
 from metaplastic.rule import LearningRule
 from metaplastic.rules.backprop import Backpropagation
+from metaplastic.rules.direct_feedback_alignment import DirectFeedbackAlignment
 from metaplastic.rules.feedback_alignment import FeedbackAlignment
 from metaplastic.sequential import RandomFeedback
 from metaplastic.site import Site
@@ -67,13 +70,14 @@ class PlasticModule(nn.Module):
         leave: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.model, self.loss_fn, self.pace = model, loss_fn, 1.0
+        self.model, self.loss_fn, self.pace, self.level = model, loss_fn, 1.0, False
         if isinstance(rule, LearningRule):
             if rule.hidden_multiplier != 1.0 or rule.reduction != "mean":
                 raise ValueError(
                     "This rule has a hidden_multiplier or sums over the batch, which depend on the "
                     "network it was learned in; learn one with hidden_multiplier=1 and 'mean'."
                 )
+            self.level = getattr(rule.feedback, "level", False)
             plasticity, rule = plasticity or rule.plasticity, _pathway(rule)
         if isinstance(rule, Credit):
             self.credit = rule
@@ -127,10 +131,15 @@ class PlasticModule(nn.Module):
                 )
         signals = self.credit.signals(answer, errors, [call.edge for call in calls])
         for call, signal in zip(calls, signals, strict=True):
-            call.signal = -signal  # where it should go, not where the loss rises
+            signal = -signal  # where it should go, not where the loss rises
+            if self.level:
+                signal = signal * gain(units(signal), units(errors)).squeeze()
+            call.signal = signal
         batch = len(answer)
         with torch.no_grad():
-            changes = [(call, self._change(call, batch, first=call is calls[0])) for call in calls]
+            changes = [
+                (call, self._change(call, batch, -errors, first=call is calls[0])) for call in calls
+            ]
             for call, (weight, bias) in changes:
                 call.module.weight += weight
                 if bias is not None and call.module.bias is not None:
@@ -144,7 +153,9 @@ class PlasticModule(nn.Module):
             return 0.5 * (answer - y).square().sum()
         return F.cross_entropy(answer, y, reduction="sum")
 
-    def _change(self, call: Call, batch: int, *, first: bool) -> tuple[Tensor, Tensor | None]:
+    def _change(
+        self, call: Call, batch: int, error: Tensor, *, first: bool
+    ) -> tuple[Tensor, Tensor | None]:
         rule, signal = self.plasticity, call.signal
         site = site_of(call.name, call.module)
         scale, positions = self.pace / batch, signal.numel() // (batch * len(call.module.weight))
@@ -154,11 +165,13 @@ class PlasticModule(nn.Module):
         if type(rule) is Delta:
             weight = rate * call.meeting.outer(signal, call.x, call.module.weight).flatten(1)
         else:
-            weight = self._by_rule(site, call, rate, first=first)
+            weight = self._by_rule(site, call, rate, error, first=first)
         bias = rule.bias_rate(site) * scale * units(signal)[0].sum(0) if rule.moves_bias else None
         return weight.view_as(call.module.weight), bias
 
-    def _by_rule(self, site: Site, call: Call, rate: Tensor, *, first: bool) -> Tensor:
+    def _by_rule(
+        self, site: Site, call: Call, rate: Tensor, error: Tensor, *, first: bool
+    ) -> Tensor:
         rule, post = self.plasticity, call.activity.detach()
         if rule.reads_answer and call.activity is self._shown:
             post = post.softmax(-1)
@@ -166,8 +179,12 @@ class PlasticModule(nn.Module):
         matrix = site.matrix(call.module.weight.detach())[None]
         if not rule.two_sided:
             return rule.delta(matrix, rate=rate, **seen)[0]
-        back = self.credit.through(call.name, self.model)
-        heard = rows(site, call.heard(back, first=first))
+        if self.credit.rule.route == "direct":
+            arrived = self.credit.sent(call.name, error, call.x)
+        else:
+            carrier = self.credit.through(call.name, self.model)
+            arrived = call.meeting.carry(call.signal, carrier, call.x)
+        heard = rows(site, call.heard(arrived, first=first))
         return rule.two_sided_delta(matrix, rate=rate, back=heard, **seen)[0]
 
 
@@ -197,8 +214,10 @@ def _pathway(rule: LearningRule) -> CreditRule:
         return Backpropagation()
     if isinstance(rule.feedback, RandomFeedback):
         return _Kaiming(scale=rule.feedback.scale)
+    if isinstance(rule.feedback, RandomDirect):
+        return DirectFeedbackAlignment(scale=rule.feedback.scale)
     raise ValueError(
         f"The rule's feedback is a {type(rule.feedback).__name__}, made for the sizes of the "
-        "network it was learned in; plug in a rule learned with RandomFeedback, or name a pathway "
-        "and hand in its plasticity."
+        "network it was learned in; plug in a rule learned with RandomFeedback or RandomDirect, or "
+        "name a pathway and hand in its plasticity."
     )

@@ -42,13 +42,12 @@ class Call:
     def meeting(self) -> Meeting:
         return Meeting(self.module)
 
-    def heard(self, back: Tensor, *, first: bool) -> Tensor:
-        """The signal carried to the inputs and through the nonlinearity they come from.
+    def heard(self, found: Tensor, *, first: bool) -> Tensor:
+        """What arrived at the inputs, carried through the nonlinearity they come from.
 
         The inputs of the first site have none; there it is weighted by `1 - exp(-10 |x|)`, so that
         silent inputs hear nothing (Shervani-Tabar & Rosenbaum 2023, eq. 24).
         """
-        found = self.meeting.carry(self.signal, back, self.x)
         for layer, given, out in self.before:
             found = pull_layer(layer, given, out, found.reshape_as(out))
         found = found.reshape_as(self.x)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice, did_you_mean
+from metaplastic.level import inverse_length
 from metaplastic.plasticity import PlasticityRule, coincidence
 from metaplastic.site import Site
 
@@ -99,6 +100,10 @@ class Polynomial(PlasticityRule):
         l1: what meta-training adds to the loss for each unit of the sum of |coefficient|, so that
             terms which are not worth it go to 0.
         positions: at a convolution, terms are averaged over positions, or summed as a gradient is.
+        normalized: a site sees x and y divided by the length of x, and b by its own, each a root
+            mean square over rows (`level`). Where signals are leveled too, a coefficient is then a
+            relative step, of the same size in layers of any width and at any scale of input. It is
+            not in the paper.
         learn: `False` freezes the coefficients.
 
     Raises:
@@ -115,6 +120,7 @@ class Polynomial(PlasticityRule):
         first: Mapping[str, float] | None = None,
         l1: float = 0.0,
         positions: Positions = "mean",
+        normalized: bool = False,
         learn: bool = True,
     ) -> None:
         super().__init__(per="shared", learn=learn)
@@ -133,9 +139,9 @@ class Polynomial(PlasticityRule):
         values = [float(first.get(name, 0.0)) for name in terms]
         self.options = {
             "terms": terms, "first": dict(zip(terms, values, strict=True)), "l1": l1,
-            "positions": positions, "learn": learn,
+            "positions": positions, "normalized": normalized, "learn": learn,
         }  # fmt: skip
-        self.terms, self.price = terms, l1
+        self.terms, self.price, self.normalized = terms, l1, normalized
         self.coefficients = nn.Parameter(torch.tensor(values), requires_grad=learn)
         self.two_sided = any("b" in TERMS[name].text for name in terms)
         self.moves_bias = "signal_pre" in terms
@@ -161,6 +167,9 @@ class Polynomial(PlasticityRule):
     def two_sided_delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, back: Tensor, rate: Tensor
     ) -> Tensor:
+        if self.normalized:
+            size = inverse_length(pre)
+            pre, post, back = pre * size, post * size, back * inverse_length(back)
         seen, behind = Seen(weight, pre, post, signal, back), dict[str, Tensor]()
         for name, coefficient in zip(self.terms, rate.unbind(-3), strict=True):
             for before, factor in TERMS[name].factors(seen).items():
@@ -200,14 +209,15 @@ class Polynomial(PlasticityRule):
                 f"No term is left at threshold {threshold:g}; the largest coefficient is "
                 f"{largest:.3g}, so choose a smaller one."
             )
-        options = {name: self.options[name] for name in ("l1", "positions", "learn")}
+        options = {name: self.options[name] for name in self.options.keys() - {"terms", "first"}}
         small = Polynomial(tuple(kept), first=kept, **options)
         return small.to(self.coefficients)
 
     def equation(self, threshold: float = 0.0) -> str:
         """The rule in one line, without the terms whose |coefficient| is below `threshold` or 0.
 
-        Largest first. `'` is the transpose, and sums over rows are left out.
+        Largest first. `'` is the transpose; sums over rows are left out, and a normalized rule is
+        said to be one in brackets.
         """
         found = ""
         for name, value in sorted(self.values().items(), key=lambda item: -abs(item[1])):
@@ -217,7 +227,8 @@ class Polynomial(PlasticityRule):
             negative = (value < 0) != text.startswith("-")
             sign = (" - " if negative else " + ") if found else ("-" if negative else "")
             found += f"{sign}{abs(value):.3g} {text.removeprefix('-')}"
-        return f"dW = {found or '0'}"
+        lengths = "  (x, y in units of |x|, b of |b|)" if self.normalized else ""
+        return f"dW = {found or '0'}{lengths}"
 
 
 def _checked(terms: Iterable[str]) -> tuple[str, ...]:

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
 from metaplastic.feedback import CarriedBack
+from metaplastic.level import gain
+from metaplastic.objective import Objective
 from metaplastic.seeding import seeded
 from metaplastic.site import Site
-from metaplastic.stack import FastWeights
+from metaplastic.stack import FastWeights, Stack, Tape
 
 Drawn = Literal["fixed", "learned", "redrawn"]
 OWN = "feedback of "  # before the names of forward weights: no layer can be called so
@@ -35,19 +37,23 @@ class RandomFeedback(CarriedBack):
             `sqrt(2 / fan-in)`, as `Birth` redraws them).
         weights: `fixed`, drawn once; `learned`, by the outer loop; `redrawn` in each lifetime by
             its own seed, so that no rule can be fitted to them.
+        level: every site's signal is brought to the length of the output's error (`level`), so that
+            it neither fades nor grows on its way down.
 
     Raises:
         ValueError: for another choice, a scale that is not above 0, or from `attach` a readout
             that is no plain product.
     """
 
-    def __init__(self, *, scale: float = 1.0, weights: Drawn = "fixed") -> None:
+    def __init__(
+        self, *, scale: float = 1.0, weights: Drawn = "fixed", level: bool = False
+    ) -> None:
         super().__init__()
         check_choice("weights", weights, Drawn)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale is {scale!r}; feedback needs a finite scale above 0.")
-        self.options = {"scale": scale, "weights": weights}
-        self.scale, self.drawn = scale, weights
+        self.options = {"scale": scale, "weights": weights, "level": level}
+        self.scale, self.drawn, self.level = scale, weights, level
         self.feedback = nn.ParameterDict()
         self.names: dict[str, str] = {}  # of forward weights, to those in `feedback`
 
@@ -78,6 +84,21 @@ class RandomFeedback(CarriedBack):
             for name, key in self.names.items()
         }
         return {**weights, **own}
+
+    def signals(
+        self,
+        stack: Stack,
+        tape: Tape,
+        weights: Mapping[str, Tensor],
+        sites: Sequence[Site],
+        objective: Objective,
+        given: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        found = super().signals(stack, tape, weights, sites, objective, given)
+        if not self.level:
+            return found
+        error = objective.negative_gradient(tape.output, given["target"])
+        return {name: signal * gain(signal, error) for name, signal in found.items()}
 
     def feedback_parameters(self) -> list[nn.Parameter]:
         return list(self.feedback.parameters())

@@ -12,10 +12,10 @@ OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
 LAYERS = """
 choices disk catalog seeding distributed buffers patches pullback geometry selectivity readouts
-checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
+level checkpoint describe sinks intervals few_shot_report continual_measures report trainer_config
 episode provenance objective
 site layers stack
-feedback direct sequential plasticity polynomial invertible inverse
+feedback direct sequential direct_random plasticity polynomial invertible inverse
 birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer

@@ -18,6 +18,7 @@ from metaplastic import (
     Oja,
     OnlineLearner,
     PlasticModule,
+    RandomDirect,
     credit,
 )
 from metaplastic.feedback import Backprop
@@ -54,26 +55,44 @@ def test_the_delta_rule_is_a_step_down_the_credited_gradient(rule: str, inplace:
         assert torch.allclose(changed, was - 0.125 * was.grad, atol=1e-14)
 
 
+def connected() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 6), nn.Softplus(),
+        nn.Linear(6, 3),
+    ).double()  # fmt: skip
+
+
+PATHWAYS: dict[str, Any] = {
+    "backprop": Backprop,
+    "random": RandomFeedback,
+    "random, leveled": lambda: RandomFeedback(level=True),
+    "direct": RandomDirect,
+    "direct, leveled": lambda: RandomDirect(level=True),
+}
+
+
 @pytest.mark.parametrize("terms", [POOL, ("signal_pre",), ("hebb", "unit_oja", "three_factor")])
-@pytest.mark.parametrize("pathway", ["backprop", "random"])
+@pytest.mark.parametrize("pathway", PATHWAYS)
 def test_a_meta_learned_rule_does_what_it_did_where_it_was_learned(
     terms: tuple[str, ...], pathway: str
 ) -> None:
     x, y = batch()
     first = {name: 0.03 * (1 + i) for i, name in enumerate(terms)}
-    feedback = Backprop() if pathway == "backprop" else RandomFeedback()
-    rule = LearningRule(feedback, Polynomial(terms, first=first))
-    learner = OnlineLearner(network(), rule, CrossEntropy(3)).double()
-    net = PlasticModule(network(), learner.rule, example=x)
-    if isinstance(feedback, RandomFeedback):
-        for name, key in feedback.names.items():
-            net.credit.feedback(name.removesuffix(".weight")).copy_(feedback.feedback[key].detach())
+    feedback, network_ = PATHWAYS[pathway](), connected if "direct" in pathway else network
+    rule = LearningRule(feedback, Polynomial(terms, first=first, normalized="leveled" in pathway))
+    learner = OnlineLearner(network_(), rule, CrossEntropy(3)).double()
+    net = PlasticModule(network_(), learner.rule, example=x)
+    for key, drawn in getattr(feedback, "feedback", {}).items():
+        net.credit.feedback(key).copy_(drawn.detach())
     steps = 3
     with torch.no_grad():
+        encoded = learner.encode(x)
         fast = learner.birth(y[None, None].expand(1, steps, 5), torch.zeros(1, dtype=torch.long))
         fast = learner.adapt(
-            x[None, None].expand(1, steps, *x.shape), y[None, None].expand(1, steps, 5), fast
-        )
+            encoded[None, None].expand(1, steps, *encoded.shape),
+            y[None, None].expand(1, steps, 5), fast,
+        )  # fmt: skip
     for _ in range(steps):
         net(x)
         net.learn(y)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Backprop, Birth, LearningRule, OnlineLearner
+from metaplastic import Backprop, Birth, LearningRule, OnlineLearner, RandomDirect
 from metaplastic.artifact import from_pretrained, save_pretrained
 from metaplastic.polynomial import POOL, TERMS, Polynomial
 from metaplastic.sequential import RandomFeedback
@@ -78,6 +78,36 @@ def one_step(made: OnlineLearner, batch: int = 1) -> tuple[dict[str, Tensor], di
         return born, made.adapt(life.support_x, life.support_y, born)
 
 
+def test_a_normalized_rule_sees_activity_in_units_of_the_input_and_what_is_heard_in_its_own(
+    generator: torch.Generator,
+) -> None:
+    rule = Polynomial(tuple(TERMS), first=MIXED, normalized=True).double()
+    plain = Polynomial(tuple(TERMS), first=MIXED).double()
+    w, x, y, s, b = seen(generator)
+    rate = rule.coefficients[:, None, None]
+    change = rule.two_sided_delta(w, x, y, s, b, rate)
+    for task in range(2):
+        size, heard = (np.sqrt(np.mean([row @ row for row in one[task].numpy()])) for one in (x, b))
+        local = (w, x / size, y / size, s, b / heard)
+        expected = plain.two_sided_delta(*(one[task : task + 1] for one in local), rate)
+        torch.testing.assert_close(change[task], expected[0])
+
+
+def test_a_normalized_step_is_relative_whatever_the_scale_and_the_number_of_rows(
+    generator: torch.Generator,
+) -> None:
+    terms = ("signal_pre", "signal_back", "oja")
+    rule = Polynomial(terms, first=dict.fromkeys(terms, 0.1), normalized=True).double()
+    w, x, y, s, b = seen(generator)
+    rate = rule.coefficients[:, None, None]
+    once = rule.two_sided_delta(w, x, y, s, b, rate)
+    torch.testing.assert_close(rule.two_sided_delta(w, 30 * x, 30 * y, s, 0.1 * b, rate), once)
+    twice = (torch.cat([one, one], 1) for one in (x, y, s, b))
+    torch.testing.assert_close(rule.two_sided_delta(w, *twice, rate / 2), once)
+    silent = rule.two_sided_delta(w, 0 * x, 0 * y, 0 * s, 0 * b, rate)
+    assert not silent.any()
+
+
 GRADCHECKED: dict[str, Any] = {
     "the pool, fixed feedback": (RandomFeedback(), POOL, lambda: dense(3, 3, 3, 2)),
     "all terms": (RandomFeedback(), tuple(TERMS), lambda: dense(3, 3, 2, phi=nn.Softplus)),
@@ -85,6 +115,9 @@ GRADCHECKED: dict[str, Any] = {
     "feedback redrawn": (RandomFeedback(weights="redrawn"), POOL, lambda: dense(3, 3, 2)),
     "backprop": (Backprop(), POOL, lambda: dense(3, 3, 2)),
     "convolutions": (RandomFeedback(weights="learned"), POOL, convolutional),
+    "direct, redrawn": (RandomDirect(weights="redrawn"), POOL, lambda: dense(3, 3, 3, 2)),
+    "direct, leveled": (RandomDirect(level=True), POOL, lambda: dense(3, 4, 3, 2)),
+    "convolutions, leveled": (RandomFeedback(level=True), POOL, convolutional),
 }  # fmt: skip
 
 
@@ -92,7 +125,8 @@ GRADCHECKED: dict[str, Any] = {
 def test_the_meta_gradient_through_ten_steps_is_exact(case: str) -> None:
     feedback, terms, network = GRADCHECKED[case]
     first = {name: MIXED[name] for name in terms}
-    plasticity = Polynomial(terms, first=first, l1=0.1)
+    normalized = getattr(feedback, "level", False)
+    plasticity = Polynomial(terms, first=first, l1=0.1, normalized=normalized)
     shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
     made = learner(network(), LearningRule(feedback, plasticity))
     lived, names = episodes(shape=shape), list(learned(made))
@@ -159,6 +193,8 @@ def test_a_pruned_rule_makes_the_same_change_where_nothing_but_zeros_was_cut(
         whole.two_sided_delta(*local, whole.coefficients[:, None, None]),
     )
     assert small.pruned(0.05).terms == ("signal_pre",)
+    kept = Polynomial(first=first, normalized=True, l1=0.5, positions="sum").pruned(1e-6).options
+    assert (kept["normalized"], kept["l1"], kept["positions"]) == (True, 0.5, "sum")
     with pytest.raises(ValueError, match="No term is left at threshold 1; the largest"):
         whole.pruned(1.0)
 
@@ -169,13 +205,23 @@ def test_the_equation_is_readable_and_leaves_out_what_is_small() -> None:
     assert rule.equation() == ("dW = -0.04 (y x' - y y'W) + 0.0312 s x' - 0.002 s b' - 1e-05 W")
     assert rule.equation(0.01) == "dW = -0.04 (y x' - y y'W) + 0.0312 s x'"
     assert Polynomial(("oja",)).equation() == "dW = 0"
+    normalized = Polynomial(first={"signal_pre": 0.1}, normalized=True)
+    assert normalized.equation() == "dW = 0.1 s x'  (x, y in units of |x|, b of |b|)"
 
 
-@pytest.mark.parametrize("weights", ["fixed", "learned", "redrawn"])
-def test_a_rule_file_brings_back_coefficients_and_feedback(tmp_path: Path, weights: Any) -> None:
-    plasticity = Polynomial(("signal_pre", "oja"), first={"oja": 0.02}, l1=0.1, positions="sum")
-    made = learner(dense(3, 4, 2), LearningRule(RandomFeedback(weights=weights), plasticity),
-                   dtype=torch.float32)  # fmt: skip
+@pytest.mark.parametrize(
+    "feedback",
+    [
+        *(RandomFeedback(weights=weights) for weights in ("fixed", "learned", "redrawn")),
+        RandomFeedback(level=True), RandomDirect(level=True), RandomDirect(weights="redrawn"),
+    ],
+)  # fmt: skip
+def test_a_rule_file_brings_back_coefficients_and_feedback(tmp_path: Path, feedback: Any) -> None:
+    plasticity = Polynomial(
+        ("signal_pre", "oja"), first={"oja": 0.02}, l1=0.1, positions="sum",
+        normalized=feedback.level,
+    )  # fmt: skip
+    made = learner(dense(3, 4, 2), LearningRule(feedback, plasticity), dtype=torch.float32)
     with torch.no_grad():
         plasticity.coefficients.add_(0.005)
     save_pretrained(made, tmp_path / "rule")

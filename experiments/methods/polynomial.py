@@ -16,7 +16,15 @@ from torch import nn
 
 from experiments.config import Preset
 from experiments.problem import Problem
-from metaplastic import Backprop, Birth, FeedbackPathway, LearningRule, OnlineLearner, objective_for
+from metaplastic import (
+    Backprop,
+    Birth,
+    FeedbackPathway,
+    LearningRule,
+    OnlineLearner,
+    RandomDirect,
+    objective_for,
+)
 from metaplastic.polynomial import POOL, Polynomial
 from metaplastic.sequential import RandomFeedback
 
@@ -30,20 +38,31 @@ def build(
     terms: tuple[str, ...] = POOL,
     rate: float = 0.02,
     l1: float = 1e-3,
-    feedback: Literal["redrawn", "fixed", "learned", "gradient"] = "redrawn",
+    feedback: Literal["redrawn", "fixed", "learned", "gradient", "direct"] = "redrawn",
+    normalized: bool = False,
     widths: tuple[int, ...] | None = None,
 ) -> OnlineLearner:
     """`terms` are those of `metaplastic.polynomial`; `rate` is the first value of `signal_pre`, or
     of the first term where that is not among them. `l1` is the price on coefficients. `feedback`:
     random weights that are redrawn in each lifetime, drawn once, or learned; `gradient` carries
-    errors back exactly. `widths` are those of the hidden layers, in place of the preset's.
+    errors back exactly, `direct` sends them straight to every site by matrices that are redrawn.
+    `normalized` makes steps relative: activity is seen in units of a site's inputs, and random
+    feedback brings every signal to the length of the error. `widths` are those of the hidden
+    layers, in place of the preset's.
     """
     started = "signal_pre" if "signal_pre" in terms else terms[0]
     pathway: FeedbackPathway
-    pathway = Backprop() if feedback == "gradient" else RandomFeedback(weights=feedback)
+    if feedback == "gradient":
+        pathway = Backprop()
+    elif feedback == "direct":
+        pathway = RandomDirect(weights="redrawn", level=normalized)
+    else:
+        pathway = RandomFeedback(weights=feedback, level=normalized)
     return OnlineLearner(
         network(problem, widths or WIDTHS[problem.size]),
-        LearningRule(pathway, Polynomial(terms, first={started: rate}, l1=l1)),
+        LearningRule(
+            pathway, Polynomial(terms, first={started: rate}, l1=l1, normalized=normalized)
+        ),
         objective_for(problem.spec),
         birth=Birth(hidden="redrawn", readout="redrawn"),
     )
