@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ def write_subset(root: Path) -> Path:
     """Twenty pictures to train on and ten of a test: class k has three bright rows from 3 k on."""
     (root / "cifar10").mkdir(parents=True)
     generator = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, count in (("train", 20), ("test", 10)):
         y = generator.integers(10, size=count, dtype=np.int64)
         x = generator.integers(60, size=(count, 3, 32, 32), dtype=np.uint8)

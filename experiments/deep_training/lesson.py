@@ -63,7 +63,7 @@ class Lesson:
         self.diverged = False
         self.steps_an_epoch = -(-len(data.x) // settings.batch)
         self.model = network(settings)
-        asked = data.standardized(data.x[:ASKED])
+        asked = self.shown(data.x[:ASKED])
         self.credit = assigned(
             settings.rule, self.model, asked[:2], derive("feedback", settings.seed)
         )
@@ -114,7 +114,7 @@ class Lesson:
         pixels = self.data.x[rows]
         if self.settings.flip_crop:
             pixels = moved(pixels, generator)
-        x = self.data.standardized(pixels)
+        x = self.shown(pixels)
         self.optimizer.zero_grad()
         with self.precision():
             loss = self.credit.backward(self.model, x, self.data.y[rows], F.cross_entropy)
@@ -130,10 +130,15 @@ class Lesson:
         for start in range(0, len(self.data.test_x), PART):
             rows = slice(start, start + PART)
             with self.precision():
-                answers = self.model(self.data.standardized(self.data.test_x[rows])).argmax(1)
+                answers = self.model(self.shown(self.data.test_x[rows])).argmax(1)
             right += int((answers == self.data.test_y[rows]).sum())
         self.model.train()
         return 100 * right / len(self.data.test_x)
+
+    def shown(self, pixels: Tensor) -> Tensor:
+        """Bytes as the network sees them, in the order of memory that is the faster one for it."""
+        x = self.data.standardized(pixels)
+        return x.contiguous(memory_format=order(self.settings.norm))
 
     def precision(self) -> torch.autocast:
         wanted = self.settings.precision == "bfloat16"
@@ -178,5 +183,10 @@ def network(settings: Settings) -> nn.Module:
         else residual(width=settings.width or 16, norm=settings.norm)
     )
     draw(model, 1.0, derive("weights", settings.seed))
-    whole: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return whole
+    placed: nn.Module = model.to(memory_format=order(settings.norm))  # type: ignore[call-overload]
+    return placed
+
+
+def order(norm: Norm) -> torch.memory_format:
+    """Channels last, where convolutions are faster; but GroupNorm takes twice as long so."""
+    return torch.channels_last if norm == "batch" else torch.contiguous_format
