@@ -10,83 +10,17 @@ where it was stopped, to the bit; finished runs are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from typing_extensions import Doc
+from typing import TYPE_CHECKING
 
 from experiments import cli
+from experiments.deep_training.config import MORE, RULES, Deep
 from experiments.registry import ConfigError, require
 
 if TYPE_CHECKING:
     from experiments.deep_training.lesson import Settings
     from experiments.progress import Report
-
-RULES = (
-    "backprop", "feedback_alignment", "direct_feedback_alignment", "uniform_sign", "kolen_pollack",
-    "symmetric_alignment", "activation_alignment", "information_alignment",
-)  # fmt: skip
-MORE = ("batchwise_random_sign", "fixed_random_sign", "product_feedback_alignment")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deep:
-    """Rules of credit assignment in residual networks, beside backprop."""
-
-    network: Annotated[Literal["resnet20", "resnet18"], Doc("of He et al., for 32x32")] = "resnet20"
-    rules: Annotated[tuple[str, ...], Doc(f"of {' '.join((*RULES, *MORE))}")] = RULES
-    data_set: Annotated[
-        Literal["exact", "jpeg75"],
-        Doc("exact: the 8,336-image subset; jpeg75: all 60,000 pictures, as lossy JPEGs"),
-    ] = "exact"
-    norm: Annotated[
-        Literal["group", "batch"] | None, Doc("None: group in the 20-layer net, batch in ResNet-18")
-    ] = None
-    epochs: Annotated[int, Doc("of training")] = 10
-    minutes: Annotated[
-        float | None, Doc("in place of --epochs: as many as fit, of a processor on one thread")
-    ] = None
-    lr: Annotated[float | None, Doc("one rate for all rules; None: each its own, by --lrs")] = None
-    lrs: Annotated[tuple[float, ...], Doc("rates to choose from on held-out pictures")] = (
-        0.003, 0.01, 0.03, 0.1,
-    )  # fmt: skip
-    tune_epochs: Annotated[int, Doc("of each run that a rate is chosen by")] = 1
-    rates_of: Annotated[
-        Path | None, Doc("--out folder of another command, whose chosen rates to use")
-    ] = None
-    batch: Annotated[int, Doc("pictures in a minibatch")] = 64
-    flip_crop: Annotated[bool, Doc("turn and move training pictures at random")] = False
-    precision: Annotated[
-        Literal["float32", "bfloat16"], Doc("of passes; weights and angles are float32")
-    ] = "float32"
-    width: Annotated[int | None, Doc("channels of the first stage; None: as published")] = None
-    examples: Annotated[int | None, Doc("the first so many training pictures; None: all")] = None
-    angles_every: Annotated[int, Doc("minibatches from one look at the angles to the next")] = 100
-    seed: Annotated[int, Doc("the first of the seeds")] = 0
-    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 1
-    threads: Annotated[int, Doc("of the processor")] = 1
-    report_only: Annotated[bool, Doc("train nothing: tables and figures of what is there")] = False
-    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
-    out: Annotated[Path, Doc("folder of runs, tables and figures")] = Path("runs/deep")
-    debug: Annotated[bool, Doc("show where an error came from")] = False
-
-    @property
-    def root(self) -> str | None:
-        return None if self.data is None else str(self.data)
-
-    @property
-    def all_seeds(self) -> range:
-        return range(self.seed, self.seed + self.seeds)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The settings as JSON has them."""
-        return {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
-
-    def folder(self, rule: str, seed: int) -> Path:
-        return self.out / rule / f"seed-{seed}"
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import deep
+from experiments import cli, deep
 from experiments.deep_training import runs
+from experiments.deep_training.config import MORE, RULES, Deep
 from experiments.deep_training.lesson import Lesson, Settings
 from experiments.deep_training.tuning import best
 from experiments.registry import ConfigError
 from tests.deep_data import write_subset
 
-EVERY_RULE = (*deep.RULES, *deep.MORE)
+EVERY_RULE = (*RULES, *MORE)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def words(root: Path, out: Path, *more: str) -> list[str]:
 
 
 def settings(root: Path, out: Path, rule: str, *more: str) -> Settings:
-    config = deep.cli.parse(deep.Deep, words(root, out, *more), deep.Deep())
+    config = cli.parse(Deep, words(root, out, *more), Deep())
     return deep.drafted(config, rule, 0, 0.05, config.epochs)
 
 
@@ -125,7 +126,7 @@ def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_pictures(
     with pytest.raises(ConfigError, match=r"seed-0 holds a run with epochs 1, and 2 is asked for"):
         deep.main([*line, "--epochs", "2"])
     assert deep.chosen(
-        deep.Deep(rates_of=out, rules=("uniform_sign",)), "uniform_sign", lambda _: None
+        Deep(rates_of=out, rules=("uniform_sign",)), "uniform_sign", lambda _: None
     ) == pytest.approx(numbers["rates"]["uniform_sign"])
 
 
@@ -180,7 +181,7 @@ def test_a_damaged_checkpoint_and_rates_that_are_not_there_are_told(
     (tmp_path / "run" / runs.CHECKPOINT).write_bytes(b"half a file")
     with pytest.raises(ConfigError, match=r"cannot be read .*: delete it to begin this run again"):
         runs.lived(asked, tmp_path / "run", str(root), lambda _: None)
-    config = deep.Deep(rates_of=tmp_path)
+    config = Deep(rates_of=tmp_path)
     with pytest.raises(ConfigError, match="name the --out folder of a finished command"):
         deep.chosen(config, "backprop", lambda _: None)
     (tmp_path / "results.json").write_text('{"rates": {"uniform_sign": 0.1}}')

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.angle_plots import draw_angles, draw_rules
 from experiments.credit_checks.report import over, spoken
+from experiments.deep_training.config import Deep
 from experiments.deep_training.pictures import NAMES
 from experiments.deep_training.runs import Result, finished
 from experiments.deep_training.tuning import NUMBERS
@@ -15,9 +16,6 @@ from experiments.plots import Curve, draw_lines
 from experiments.registry import ConfigError
 from experiments.run_folder import origin, write_json
 from experiments.tables import as_markdown
-
-if TYPE_CHECKING:
-    from experiments.deep import Deep
 
 Found = Mapping[str, Sequence[Result]]  # by rule, in the order of seeds
 WEIGHTS = "weight angle, mean of sites"
