@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from experiments import discover
 from experiments.problem import Problem
 from experiments.registry import ConfigError
-from metaplastic import Birth, from_pretrained
+from metaplastic import Birth, RandomDirect, from_pretrained
 from metaplastic.episode import StreamSpec
 from metaplastic.polynomial import POOL, Polynomial
 from metaplastic.sequential import RandomFeedback
@@ -101,3 +102,26 @@ def test_the_fixed_rules_are_feedback_alignment_and_backprop(found: Path) -> Non
         assert type(rule.feedback) is kind
         assert rule.plasticity.equation() == "dW = 1 s x'"
         assert torch.equal(rule.plasticity.coefficients.detach(), torch.ones(1))
+
+
+def test_the_method_has_relative_steps_and_direct_feedback_where_it_is_asked_for_them(
+    found: Path,
+) -> None:
+    from experiments.build import build_learner, build_stream
+    from experiments.config import Train
+
+    options = ("feedback=direct", "normalized=true", "terms=signal_pre,oja", "rate=0.1")
+    run = Train(preset="tiny", task="glyphs", method="polynomial", options=options)
+    stream = build_stream(run, "validation")
+    rule = build_learner(run, stream).rule
+    assert type(rule.feedback) is RandomDirect
+    assert rule.feedback.options == {"scale": 1.0, "weights": "redrawn", "level": True}
+    assert rule.plasticity.normalized
+    assert rule.plasticity.equation().startswith("dW = 0.1 s x'  (x, y in units")
+    sequential = build_learner(replace(run, options=("normalized=true",)), stream).rule.feedback
+    assert isinstance(sequential, RandomFeedback)
+    assert sequential.level
+    for feedback in ("redrawn", "gradient"):  # what it is compared with is as published
+        published = discover.fixed(run, stream, feedback).rule
+        assert not published.plasticity.normalized
+        assert not getattr(published.feedback, "level", False)

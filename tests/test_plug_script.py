@@ -37,6 +37,7 @@ from metaplastic import (
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.polynomial import Polynomial
 from metaplastic.sequential import RandomFeedback
+from tests.test_relative_steps import traveling
 
 METHODS = [
     "the rule", "the rule, pace tuned", "feedback alignment", "direct feedback alignment",
@@ -168,7 +169,7 @@ def test_every_network_learns_one_lifetime_by_every_method(
     x = torch.rand(3, *shape, generator=generator)
     life = Life(x, torch.tensor([0, 1, 0]), x, torch.tensor([0, 1, 0]), 3)
     rule = polynomial()
-    for plugged in (by_rule(rule), *fixed(rule).values()):
+    for plugged in (by_rule(rule), by_rule(traveling()), *fixed(rule).values()):
         model = network(name, shape, 2, life.seed)
         first = [p.clone() for p in model.parameters()]
         assert len(live(model, plugged, 0.1, life, (0, 3))) == 2
