@@ -185,16 +185,19 @@ def compared(
     """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
     from experiments.plug_lives import Trial, by_rule, choose, fixed
 
-    plan = {"the rule": (by_rule(rule), ()), "the rule, pace tuned": (by_rule(rule), PACES)}
+    own = by_rule(rule)
+    plan = {"the rule": (own, ()), "the rule, pace tuned": (own, PACES)}
     plan |= {label: (plug, tuple(rates)) for label, plug in fixed(rule).items()}
-    found = {}
+    found, lived = {}, dict[tuple[Any, float], list[list[float]]]()
     for label, (plug, grid) in plan.items():
         trial = Trial(name, outputs, plug)
         rate, tried = 1.0, dict[float, float]()
         if grid:
             last = marks[-1:]
             rate, tried = choose(lambda r: trial.curve(r, choosing, last)[0], grid)  # noqa: B023
-        curves = [trial.curve(rate, drawn, marks) for drawn in testing]
+        if (curves := lived.get((plug, rate))) is None:  # the pace of 1 may be the best
+            curves = [trial.curve(rate, drawn, marks) for drawn in testing]
+        lived[plug, rate] = curves
         validation = {f"{r:.3g}": score for r, score in tried.items()}
         found[label] = {"rate": rate, "validation": validation, "accuracy": curves}
         print(f"  {label}, {rate:.3g}: {sum(c[-1] for c in curves) / len(curves):.3f}", flush=True)
