@@ -41,7 +41,7 @@ def draw_rules(path: Path, runs: Mapping[str, Rows], measure: str = "delta") -> 
     """One measure of several runs, a panel for each."""
     columns = min(4, len(runs))
     lines = -(-len(runs) // columns)
-    figure = Figure(figsize=(3.0 * columns, 2.5 * lines + 0.4), layout="constrained", dpi=110)
+    figure = Figure(figsize=(3.0 * columns, 2.5 * lines + 0.4), layout="constrained", dpi=90)
     panels = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flatten())
     for axes, (label, rows) in zip(panels, runs.items(), strict=False):
         _draw(axes, rows, measure)
