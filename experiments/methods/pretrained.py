@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import nn
+
 from experiments.config import Preset
 from experiments.problem import Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 
+HEAD = 0.1  # of Kaiming's size: louder answers of thousands of classes kill the units before them
+
+
 def build(problem: Problem, *, rate: float = 0.03) -> OnlineLearner:
     """`rate` is that of the online steps at test."""
+    network = problem.network(hidden="linear")
+    head = network[-1]
+    if problem.classification and isinstance(head, nn.Linear):
+        with torch.no_grad():
+            head.weight *= HEAD
     rule = LearningRule(
         Backprop(), Delta(rate=rate, per="layer", learn=False), rests_in_training=True
     )
     return OnlineLearner(
-        problem.network(),
+        network,
         rule,
         objective_for(problem.spec),
         plastic=1,
