@@ -15,7 +15,6 @@ from experiments.config import Preset
 from experiments.problem import Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
-
 HEAD = 0.1  # of Kaiming's size: louder answers of thousands of classes kill the units before them
 
 
