@@ -48,7 +48,7 @@ def test_a_shipped_learner_is_loaded_by_its_name_unless_there_is_a_folder_of_tha
 
 
 def test_every_learner_that_is_shipped_loads_is_small_and_has_a_card() -> None:
-    assert {"omniglot_readout", "omniglot_polynomial"} <= set(shipped())
+    assert {"omniglot_readout", "omniglot_polynomial", "omniglot_relative"} <= set(shipped())
     for name, card in shipped().items():
         learner = from_pretrained(name)
         assert all(weight.isfinite().all() for weight in learner.state_dict().values())
