@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
-from metaplastic.feedback import KEEPS_ORDER, FeedbackPathway
+from metaplastic.feedback import FeedbackPathway, heard_below
 from metaplastic.level import gain
 from metaplastic.objective import Objective
 from metaplastic.seeding import seeded
@@ -120,14 +120,8 @@ class RandomDirect(FeedbackPathway):
         """
         error, found = signals[sites[-1].name], {}
         for site in sites:
-            value, below = tape.values[site.layer], site.layer
-            while below > sites[0].layer and isinstance(stack.layers[below - 1], KEEPS_ORDER):
-                below -= 1
             sent = self._sent(tape, weights, site, error)
-            heard = stack.pull(tape, sent, weights, site.layer, below).reshape_as(value)
-            if site is sites[0]:
-                heard = heard * -torch.expm1(-10 * value.abs())
-            found[site.name] = heard
+            found[site.name] = heard_below(stack, tape, sent, weights, site, site.layer, sites[0])
         return found
 
     def _sent(self, tape: Tape, weights: Mapping[str, Tensor], site: Site, error: Tensor) -> Tensor:

@@ -130,15 +130,31 @@ class CarriedBack(FeedbackPathway):
         """
         carriers, found = self.carriers(weights), {}
         for site in sites:
-            value, below = tape.values[site.layer], site.layer
-            while below > sites[0].layer and isinstance(stack.layers[below - 1], KEEPS_ORDER):
-                below -= 1
             signal = site.value_of_rows(signals[site.name], tape.values[site.layer + 1])
-            heard = stack.pull(tape, signal, carriers, site.layer + 1, below).reshape_as(value)
-            if site is sites[0]:
-                heard = heard * -torch.expm1(-10 * value.abs())
+            heard = heard_below(stack, tape, signal, carriers, site, site.layer + 1, sites[0])
             found[site.name] = site.rows(heard)
         return found
+
+
+def heard_below(
+    stack: Stack,
+    tape: Tape,
+    signal: Tensor,
+    carriers: Mapping[str, Tensor],
+    site: Site,
+    above: int,
+    first: Site,
+) -> Tensor:
+    """What the units that a site's inputs come from hear of a signal at layer `above`.
+
+    Pulled back through their nonlinearity, in the shape of the site's inputs; see `presynaptic`
+    for those of the first site, which have none.
+    """
+    value, below = tape.values[site.layer], site.layer
+    while below > first.layer and isinstance(stack.layers[below - 1], KEEPS_ORDER):
+        below -= 1
+    heard = stack.pull(tape, signal, carriers, above, below).reshape_as(value)
+    return heard * -torch.expm1(-10 * value.abs()) if site is first else heard
 
 
 class Backprop(CarriedBack):
