@@ -19,6 +19,8 @@ from experiments.jobs import run_all
 from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
 from experiments.tables import as_markdown, over_seen, rows
 
+OF_STREAM = ("train.", "test.")  # an option that begins so is one of this method's own lifetimes
+
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Compare, argv, preset(Compare, argv))
@@ -71,12 +73,19 @@ def write_tables(
 
 
 def planned(config: Compare) -> dict[str, list[Train]]:
-    """The runs of every method, one a seed."""
+    """The runs of every method, one a seed.
+
+    `METHOD,option=value,train.option=value`: options of the method, and of the lifetimes that this
+    one alone is meta-trained (`train.`) or judged (`test.`) on, over those of `--stream`.
+    """
     shared = {field.name: getattr(config, field.name) for field in fields(MetaTraining)}
     groups: dict[str, list[Train]] = {}
     for label in config.methods:
         method, *options = label.split(",")
-        run = Train(**shared, method=method, options=tuple(options))
+        lives = tuple(option for option in options if option.startswith(OF_STREAM))
+        own = tuple(option for option in options if option not in lives)
+        run = Train(**shared, method=method, options=own)
+        run = replace(run, stream=(*run.stream, *lives))  # the last of a name counts
         folder = "-".join([method, *options]).replace("=", "_")
         groups[label] = [
             replace(run, seed=seed, name=f"{config.name}/{folder}-seed{seed}")

@@ -17,6 +17,10 @@ from experiments.registry import methods, require
 Preset = Literal["laptop", "paper", "tiny"]
 Order = Literal["incremental", "iid"]
 Logger = Literal["tensorboard", "wandb"]
+NAMED = (
+    "files in experiments/methods, as METHOD or METHOD,option=value,... where train.option=value "
+    "and test.option=value are of this one's stream"
+)
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 
@@ -104,9 +108,7 @@ class Train(MetaTraining):
 class Compare(MetaTraining):
     """Meta-train several methods on one stream, over several seeds, and print one table."""
 
-    methods: Annotated[
-        tuple[str, ...], Doc("files in experiments/methods, as METHOD or METHOD,option=value,...")
-    ] = ("flp", "oml")
+    methods: Annotated[tuple[str, ...], Doc(NAMED)] = ("flp", "oml")
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     jobs: Annotated[int, Doc("runs at a time, each on --threads threads")] = 1
     name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = "compare"

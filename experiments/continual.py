@@ -18,7 +18,7 @@ from typing_extensions import Doc
 
 from experiments import cli
 from experiments.compare import made_at, planned, write_tables
-from experiments.config import Compare, preset
+from experiments.config import NAMED, Compare, preset
 from experiments.jobs import run_all
 from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder, origin, read_lines
@@ -38,9 +38,7 @@ class Continual(Compare):
     task: Annotated[str, Doc("a file in tasks, with classes to come one after another")] = (
         "split_omniglot"
     )
-    methods: Annotated[
-        tuple[str, ...], Doc("files in experiments/methods, as METHOD or METHOD,option=value,...")
-    ] = METHODS
+    methods: Annotated[tuple[str, ...], Doc(NAMED)] = METHODS
     classes: Annotated[str, Doc("numbers of classes to show in the table, as 10,100,600")] = (
         "10,100,600"
     )

@@ -44,6 +44,18 @@ def test_two_methods_become_two_figures_and_one_table(
         assert all(0.003 < pace < 32 for pace in found["paces"].values())
 
 
+def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
+    label = "flp_stable,plastic=1,train.ways=2,train.slots=2"
+    words = ("--methods", "flp_readout", label, "--seeds", "1", "--episodes", "1")
+    continual.main([*TINY, *words, "--classes", "60", "--runs", str(tmp_path)])
+    root = tmp_path / "continual"
+    folders = "flp_readout-seed0", "flp_stable-plastic_1-train.ways_2-train.slots_2-seed0"
+    plain, own = [json.loads((root / name / "resolved.json").read_text()) for name in folders]
+    assert (plain["train_stream"]["ways"], own["train_stream"]["ways"]) == (3, 2)
+    assert plain["test_stream"] == own["test_stream"]
+    assert own["options"]["plastic"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
