@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
+from metaplastic.coincidence import coincidence
 from metaplastic.site import Site
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
@@ -52,6 +53,9 @@ class PlasticityRule(nn.Module, ABC):
     # the input and the row's own signal, is zero without a signal, and does not read `post`? Then
     # one-hot lessons to a readout are learned row by row (`rows`). A new `delta` must say so anew.
     by_row = False
+    # Does `delta` promise to be `rate * coincidence(signal, pre)`? Then the step may take the short
+    # way of `grown`. This, too, a new `delta` must say anew.
+    outer = False
     two_sided = False  # does the change depend on what the presynaptic units hear, too?
     reads_answer = False  # is the readout's `post` its answer (a softmax), not its logits?
 
@@ -117,6 +121,11 @@ class PlasticityRule(nn.Module, ABC):
             return self.limit * parameter.tanh()
         return parameter
 
+    def promises(self, name: Literal["by_row", "outer"]) -> bool:
+        """Whether the class that wrote `delta` says so: a promise is for one `delta`, not heirs."""
+        owner = next(kind for kind in type(self).__mro__ if "delta" in vars(kind))
+        return bool(vars(owner).get(name, False))
+
     @abstractmethod
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
@@ -145,17 +154,11 @@ class PlasticityRule(nn.Module, ABC):
         return None
 
 
-def coincidence(signal: Tensor, pre: Tensor) -> Tensor:
-    """Sum over rows of `p x^T`: `tasks rows post`, `tasks rows pre` -> `tasks post pre`."""
-    if pre.shape[1] == 1 and torch.compiler.is_compiling():
-        return signal.mT * pre  # a compiler fuses this with what is done to the weights
-    return torch.bmm(signal.mT, pre)
-
-
 class Hebb(PlasticityRule):
     """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
     by_row = True
+    outer = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
@@ -222,6 +225,7 @@ class NormalizedHebb(PlasticityRule):
 class Delta(PlasticityRule):
     """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
 
+    outer = True
     moves_bias = True
     averages_positions = False  # the gradient of a convolution is the sum over its positions
 

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice, did_you_mean
+from metaplastic.coincidence import coincidence
 from metaplastic.level import inverse_length
-from metaplastic.plasticity import PlasticityRule, coincidence
+from metaplastic.plasticity import PlasticityRule
 from metaplastic.site import Site
 
 Positions = Literal["mean", "sum"]

@@ -35,16 +35,11 @@ def teaches_rows(
         and feedback.teaching == "label"
         and feedback.readout == "clamped"
         and type(objective) is CrossEntropy
-        and _is_by_row(rule.plasticity)
+        and rule.plasticity.promises("by_row")
+        and not rule.plasticity.moves_bias
         and how.truncate is None  # which counts steps
         and not how.compile
     )
-
-
-def _is_by_row(plasticity: PlasticityRule) -> bool:
-    # The promise counts only beside the `delta` that it was made for, not for one that overrides.
-    owner = next(kind for kind in type(plasticity).__mro__ if "delta" in vars(kind))
-    return bool(vars(owner).get("by_row", False)) and not plasticity.moves_bias
 
 
 def live_by_row(

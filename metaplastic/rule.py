@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.choices import check_choice
+from metaplastic.coincidence import grown
 from metaplastic.feedback import FeedbackPathway
 from metaplastic.objective import Objective
 from metaplastic.plasticity import PlasticityRule
@@ -144,10 +145,14 @@ class LearningRule(nn.Module):
             matrix, rate = site.matrix(weight), rates[name]
             if self.plasticity.two_sided:
                 back = heard[site.name] if self.feedback.second_order else heard[site.name].detach()
-                change = self.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
+                after = matrix + self.plasticity.two_sided_delta(
+                    matrix, pre, post, signal, back, rate
+                )
+            elif self.plasticity.promises("outer"):
+                after = grown(matrix, pre, signal, rate)
             else:
-                change = self.plasticity.delta(matrix, pre, post, signal, rate)
-            changed[name] = weight + change.view_as(weight)
+                after = matrix + self.plasticity.delta(matrix, pre, post, signal, rate)
+            changed[name] = after.view_as(weight)
             if bias in rates:
                 changed[bias] = weights[bias] + rates[bias] * signal.sum(1)
         return changed
