@@ -7,6 +7,7 @@ Lives on the test split of the stream that each rule was meta-trained on, or of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -42,6 +43,7 @@ class Interfere(Stream):
     )  # fmt: skip
     examples: Annotated[int | None, Doc("steps to learn from and ask about; None: all")] = None
     lifetimes: Annotated[int, Doc("to average over")] = 16
+    pace: Annotated[float, Doc("factor on every rate of the rules, such as a sweep chose")] = 1.0
     each_site: Annotated[
         bool, Doc("also apply the changes of each site alone, to see which of them interferes")
     ] = False
@@ -59,6 +61,8 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("no rule was given: name folders that hold a config.json, RUN/rule.")
     if not all(0 <= moment <= 1 for moment in config.moments):
         raise ConfigError(f"--moments {config.moments}: a lifetime goes from 0 to 1.")
+    if not (0 < config.pace < math.inf):
+        raise ConfigError(f"--pace is {config.pace}: give a factor above 0; 1 leaves rates alone.")
     if len({rule.resolve() for rule in config.rules}) < len(config.rules):
         raise ConfigError("a rule was given twice: name each folder once.")
     from experiments.build import asked_split  # torch only loads once there is work to do
@@ -96,6 +100,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
     learner = fitted(learner, stream.spec)
+    learner.rule.pace = config.pace
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
         features = learner.encode(lives.support_x.flatten(0, 2))

@@ -37,6 +37,21 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert drawn == {"matrices.png", "distances.png"}
 
 
+def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
+    meta_train.main([*TINY, "--method", "scratch", "--runs", str(tmp_path), "--name", "run"])
+    rule, own = str(tmp_path / "run" / "rule"), []
+    for pace in ("1", "0.01"):
+        words = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / pace)]
+        interference.main([rule, "--pace", pace, *words])
+        (records,) = json.loads((tmp_path / pace / "interference.json").read_text())[
+            "rules"
+        ].values()
+        own.append(records[0]["own"])
+    assert 0 < abs(own[1]) < 0.1 * abs(own[0])  # with the curvature, not 0.01
+    with pytest.raises(ConfigError, match="give a factor above 0"):
+        interference.main([rule, "--pace", "0", *words])
+
+
 def test_rules_of_one_method_keep_their_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
