@@ -41,7 +41,8 @@ def geometry(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
             for site, numbers in same[0]["sites"].items():
                 row = {"rule": label, "site": site, "moment": f"{same[0]['moment']:g}"}
                 for name in numbers:
-                    row[name] = _over(same, lambda r, s=site, n=name: r["sites"][s][n], "{:.3f}")
+                    form = "{:.2g}" if name.startswith("dot") else "{:.3f}"  # of any size
+                    row[name] = _over(same, lambda r, s=site, n=name: r["sites"][s][n], form)
                 rows.append(row)
     return rows
 

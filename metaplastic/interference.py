@@ -88,6 +88,7 @@ class Interference:
         """The geometry of the updates at every site, means over pairs and lifetimes.
 
         `cosine_within` and `cosine_across`: of updates for examples of one class, of two;
+        `dot_within` and `dot_across`: their dot products, which weigh long updates more;
         `synapses_across`, `units_across`: what updates of two classes both touch, of what either
         touches; `angle`: degrees between the update and the negative gradient of the same
         example; `size`: length of an update; `rank`: effective rank of the sum of all updates.
@@ -101,10 +102,12 @@ class Interference:
                 for values in (self.updates, self.gradients)
             )
             matrices = self.updates[site + ".weight"].flatten(3)  # tasks updates post pre
-            cosine, across = cosines(rows), ~self._same
+            cosine, dot, across = cosines(rows), rows @ rows.mT, ~self._same
             found[site] = {
                 "cosine_within": _mean_known(cosine[same]),
                 "cosine_across": _mean_known(cosine[across]),
+                "dot_within": _mean_known(dot[same]),
+                "dot_across": _mean_known(dot[across]),
                 "synapses_across": _mean_known(overlaps(matrices.flatten(2))[across]),
                 "units_across": _mean_known(overlaps(matrices.norm(dim=-1))[across]),
                 "angle": _mean_known(angles(rows, -against)),

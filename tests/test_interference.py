@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, permutations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from metaplastic.selectivity import feature_statistics
 from tests.lives import dense, episodes, learner
 
 AFTER = 3
+PAIRS = "within", "across"
 
 
 def flp(regression: bool = False) -> OnlineLearner:
@@ -87,6 +89,21 @@ def test_gradient_updates_are_as_long_as_the_rules_and_point_down_the_gradient()
     assert all(site["angle"] == pytest.approx(0, abs=1e-5) for site in descent.sites().values())
     for site, numbers in rule.sites().items():
         assert descent.sites()[site]["size"] == pytest.approx(numbers["size"])
+
+
+def test_cosines_and_dot_products_are_means_over_pairs_of_examples() -> None:
+    found = interference(flp(), life(), after=2)
+    site, numbers = next(iter(found.sites().items()))
+    updates = found.updates[site + ".weight"].flatten(2)
+    seen: dict[str, list[float]] = {f"{k}_{w}": [] for k in ("cosine", "dot") for w in PAIRS}
+    for task, rows in zip(found.subtask, updates, strict=True):
+        for i, j in permutations(range(len(rows)), 2):
+            where = "within" if task[i] == task[j] else "across"
+            dot, sizes = float(rows[i] @ rows[j]), float(rows[i].norm() * rows[j].norm())
+            seen["dot_" + where].append(dot)
+            seen["cosine_" + where].append(dot / sizes if sizes else float("nan"))
+    for name, values in seen.items():
+        assert numbers[name] == pytest.approx(float(np.nanmean(values)), rel=1e-6, abs=1e-12)
 
 
 def test_sites_apart_are_tried_apart() -> None:
