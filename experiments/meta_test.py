@@ -30,6 +30,9 @@ class Test(Stream):
     rule: Annotated[Positional[Path], Doc("folder with config.json and model.safetensors")] = Path(
         "rule"
     )
+    glances: Annotated[
+        int, Doc("codes of pictures are means over moves by so many pixels (metaplastic.glances)")
+    ] = 0
     out: Annotated[Path | None, Doc("folder of results; None: test, beside the rule")] = None
 
 
@@ -51,6 +54,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     from experiments.curves import draw_lifetimes
     from experiments.testing import judge
     from metaplastic.artifact import from_pretrained
+    from metaplastic.glances import glancing
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -58,6 +62,10 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     learner = from_pretrained(config.rule, own_classes(source), config.device)
     stream = build_stream(config, split)
     require_fit(source.get("spec", {}), record_of(stream.spec))
+    if config.glances:
+        if len(stream.spec.input_shape) != 3:
+            raise ConfigError(f"--glances {config.glances} is for pictures, not {config.task}.")
+        learner = glancing(learner, config.glances)
     folder = config.out or config.rule.parent / "test"
     folder.mkdir(parents=True, exist_ok=True)
     label = source.get("method", config.rule.name)

@@ -161,6 +161,25 @@ def test_options_of_a_test_go_on_top_of_those_of_meta_training(tmp_path: Path) -
     assert {len(record["matrix"]) for record in records} == {4 * 2}
 
 
+def test_a_rule_file_is_judged_by_glances_as_the_learner_that_was_made_with_them(
+    tmp_path: Path,
+) -> None:
+    words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path)]
+    for name, *options in (("plain",), ("wide", "--options", "glances=1")):
+        meta_train.main([*words, "--method", "flp_readout", "--name", name, *options])
+    meta_test.main([str(tmp_path / "plain" / "rule"), "--episodes", "4", "--glances", "1"])
+    tested, made = (
+        json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain/test", "wide")
+    )
+    assert tested["score"] == pytest.approx(made["score"])
+
+
+def test_glances_are_refused_where_there_are_no_pictures(tmp_path: Path) -> None:
+    meta_train.main(["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"])
+    with pytest.raises(ConfigError, match="is for pictures, not sines"):
+        meta_test.main([str(tmp_path / "run" / "rule"), "--glances", "1"])
+
+
 def test_a_readout_with_more_outputs_than_a_test_has_labels_is_no_misfit(tmp_path: Path) -> None:
     words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path), "--name", "run"]
     meta_train.main([*words, "--stream", "labels=global"])
