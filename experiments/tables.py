@@ -16,6 +16,7 @@ T95 = (
     2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 NORMAL95 = 1.96
+MOMENTS = 10  # of a lifetime, in a table
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
@@ -61,7 +62,10 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
 
 
 def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
-    """What is known of the functions or classes seen so far, after each: means over seeds."""
+    """What is known of the functions or classes seen so far, after each: means over seeds.
+
+    Of more than `MOMENTS` moments the first and the last are shown and, evenly, some between.
+    """
     table = []
     for label, runs in results.items():
         if "seen" not in runs[0]:
@@ -70,11 +74,14 @@ def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
         known = zip(*(run["seen"]["y"] for run in runs), strict=True)
         means = [fmean(map(float, values)) for values in known]
         what = "accuracy % over those seen" if percent else "error over those seen"
+        apart = math.ceil(len(means) / MOMENTS)
+        shown = {0, *range(len(means) - 1, 0, -apart)}
         table.append(
             {f"{what}, after": label}
             | {
                 str(count): f"{100 * mean:.1f}" if percent else f"{mean:.4f}"
-                for count, mean in zip(runs[0]["seen"]["x"], means, strict=True)
+                for n, (count, mean) in enumerate(zip(runs[0]["seen"]["x"], means, strict=True))
+                if n in shown
             }
         )
     return table

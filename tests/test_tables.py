@@ -96,3 +96,9 @@ def test_what_is_known_of_those_seen_so_far_is_averaged_over_seeds() -> None:
     assert over_seen({"flp": runs, "maml": [{"kind": "classification"}]}) == [
         {"accuracy % over those seen, after": "flp", "1": "90.0", "2": "50.0"}
     ]
+
+
+def test_of_many_moments_a_table_shows_some() -> None:
+    runs = [{"kind": "regression", "seen": {"x": list(range(1, 51)), "y": [0.1] * 50}}]
+    (row,) = over_seen({"flp": runs})
+    assert list(row)[1:] == ["1", *map(str, range(5, 51, 5))]
