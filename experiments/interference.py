@@ -42,6 +42,10 @@ class Interfere(Stream):
         0.0, 0.5, 1.0,
     )  # fmt: skip
     examples: Annotated[int | None, Doc("steps to learn from and ask about; None: all")] = None
+    exact: Annotated[
+        int | None,
+        Doc("updates to try on every example; None: all. Fewer: first-order estimates"),
+    ] = None
     lifetimes: Annotated[int, Doc("to average over")] = 16
     pace: Annotated[float, Doc("factor on every rate of the rules, such as a sweep chose")] = 1.0
     each_site: Annotated[
@@ -111,7 +115,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     for moment, update, sites in product(config.moments, UPDATES, [None, *alone]):
         tried = interference(
             learner, lives, after=round(moment * stream.spec.steps),
-            examples=config.examples, update=update, sites=sites,
+            examples=config.examples, update=update, sites=sites, exact=config.exact,
         )  # fmt: skip
         distance, mean = tried.by_distance()
         records.append(
@@ -126,6 +130,18 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     return records
 
 
+def estimated(found: Mapping[str, Seeds]) -> list[str]:
+    """A sentence for tables whose changes of loss are estimates."""
+    every = [record for seeds in found.values() for records in seeds for record in records]
+    tried = {f"{r['tried']} of {r['examples']}" for r in every if r["tried"] < r["examples"]}
+    if not tried:
+        return []
+    return [
+        "Changes of loss are first-order estimates; the last column is their error, measured on "
+        f"{' or '.join(sorted(tried))} updates."
+    ]
+
+
 def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
     from experiments.interference_plots import draw_distances, draw_matrices
@@ -133,6 +149,7 @@ def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     text = "\n\n".join(
         [
             origin(config.device),
+            *estimated(found),
             as_markdown(changes(found), order=()),
             "Geometry of the rule's updates:",
             as_markdown(geometry(found), order=()),

@@ -25,7 +25,8 @@ from experiments.registry import require
 class Speed:
     """Measure speed and memory, each row in a process of its own, and print them with their goals.
 
-    Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_life, sampling, many_classes.
+    Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_life, sampling, many_classes,
+    matrix, credit.
     Rivals take turns within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range.

@@ -2,13 +2,15 @@
 
 At a chosen moment of a lifetime every example is learned on its own, from the weights of that
 moment, and the loss on every example is asked again. So each number is exact: nothing is
-linearized. The first-order estimate, an inner product of update and gradient, is there to compare.
+linearized. The first-order estimate, an inner product of update and gradient, is there to compare,
+and stands in where a large network cannot be asked so often.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -38,11 +40,17 @@ class Interference:
     examples: tuple[int, ...]  # which steps of the stream the updates and examples are
     subtask: Tensor  # tasks examples: class or function
     loss: Tensor  # tasks examples: before any update
-    change: Tensor  # tasks updates examples: loss after the update minus `loss`; harm is positive
+    tried: tuple[int, ...]  # which of the updates were made and every loss asked again
+    exact: Tensor  # tasks tried examples: loss after the update minus `loss`; harm is positive
     updates: Mapping[str, Tensor]  # parameter -> tasks updates *weight
     gradients: Mapping[str, Tensor]  # parameter -> tasks examples *weight, of the example's loss
 
     @property
+    def change(self) -> Tensor:
+        """`tasks updates examples`: `exact` if every update was tried, else `first_order`."""
+        return self.exact if len(self.tried) == len(self.examples) else self.first_order
+
+    @cached_property
     def first_order(self) -> Tensor:
         """The linear estimate of `change`: the sum over parameters of update times gradient."""
         parts = [
@@ -53,8 +61,9 @@ class Interference:
 
     @property
     def first_order_error(self) -> float:
-        """Length of (estimate - exact) over length of exact: 0 where losses are linear."""
-        return float((self.first_order - self.change).norm() / self.change.norm())
+        """Length of (estimate - exact) over length of exact, of the updates that were tried."""
+        estimate = self.first_order[:, list(self.tried)]
+        return float((estimate - self.exact).norm() / self.exact.norm())
 
     def own(self) -> float:
         """Mean change of the loss on the example that was learned: negative if learning works."""
@@ -122,6 +131,7 @@ class Interference:
             "after": self.after, "loss": float(self.loss.mean()), "own": self.own(),
             "within": self.within(), "across": self.across(), "harmed": self.harmed(),
             "first_order_error": self.first_order_error, "sites": self.sites(),
+            "tried": len(self.tried), "examples": len(self.examples),
         }  # fmt: skip
 
     @property
@@ -140,6 +150,7 @@ def interference(
     examples: int | None = None,
     update: Update = "rule",
     sites: Sequence[str] | None = None,
+    exact: int | None = None,
     chunk: int = 16,
 ) -> Interference:
     """Try every update of these lifetimes on its own and ask every loss again.
@@ -147,10 +158,13 @@ def interference(
     Args:
         after: how many steps of the stream are lived before; None for all of it.
         examples: how many steps of the stream, evenly spread, to learn from and ask about; None
-            for all. Time and memory grow with their square.
+            for all. The time to try all updates grows with its square.
         update: `rule`, what the learner does; or `gradient`, what backpropagation through the same
             weights would do with updates that are as long at every site.
         sites: apply only the changes of these sites, to see which of them interferes.
+        exact: how many of the updates, evenly spread, are tried; None for all. With fewer, `change`
+            is the first-order estimate, which costs one gradient an example, and its error is
+            measured on those that were tried.
         chunk: updates whose consequences are held in memory at a time.
 
     Raises:
@@ -169,7 +183,10 @@ def interference(
     count = steps if examples is None else examples
     if not 2 <= count <= steps:
         raise ValueError(f"examples is {count}; choose from 2 to the stream's {steps} steps.")
-    chosen = [round(i * (steps - 1) / (count - 1)) for i in range(count)]
+    tries = count if exact is None else exact
+    if not 1 <= tries <= count:
+        raise ValueError(f"exact is {exact}; choose from 1 to {count}, or None to try all updates.")
+    chosen, tried = _spread(count, steps), _spread(tries, count)
     with evaluating(learner, 0):
         support = learner.encode(episodes.support_x.flatten(0, 2))
         support = support.view(*episodes.support_x.shape[:3], *support.shape[1:])
@@ -184,16 +201,23 @@ def interference(
         if sites is not None:
             updates = only(updates, sites)
         later = [
-            losses_after(learner, fast, _slice(updates, first, first + chunk), x, y)
-            for first in range(0, count, chunk)
+            losses_after(learner, fast, _picked(updates, tried[first : first + chunk]), x, y)
+            for first in range(0, tries, chunk)
         ]
     subtask = episodes.support_subtask[:, chosen, 0]
     change = torch.cat(later, 1) - loss[:, None]
-    return Interference(after, tuple(chosen), subtask, loss, change, updates, gradients)
+    return Interference(
+        after, tuple(chosen), subtask, loss, tuple(tried), change, updates, gradients
+    )
 
 
-def _slice(updates: FastWeights, first: int, end: int) -> FastWeights:
-    return {name: update[:, first:end] for name, update in updates.items()}
+def _spread(count: int, over: int) -> list[int]:
+    """So many of the first `over` numbers, evenly; the middle one if it is to be one."""
+    return [round(i * (over - 1) / (count - 1)) for i in range(count)] if count > 1 else [over // 2]
+
+
+def _picked(updates: FastWeights, tried: Sequence[int]) -> FastWeights:
+    return {name: update[:, list(tried)] for name, update in updates.items()}
 
 
 def _mean_known(values: Tensor) -> float:

@@ -75,6 +75,22 @@ def test_the_first_order_estimate_is_exact_in_the_limit_of_small_updates() -> No
         assert fine == pytest.approx(coarse / 10, rel=0.2)
 
 
+def test_where_few_updates_are_tried_the_estimate_stands_and_its_error_is_theirs() -> None:
+    made, lived = flp(), life()
+    whole = interference(made, lived, after=AFTER)
+    assert whole.tried == tuple(range(5))
+    few = interference(made, lived, after=AFTER, exact=2)
+    assert few.tried == (0, 4)
+    torch.testing.assert_close(few.exact, whole.change[:, [0, 4]])
+    torch.testing.assert_close(few.change, whole.first_order)
+    wrong = (whole.first_order - whole.change)[:, [0, 4]].norm()
+    assert few.first_order_error == pytest.approx(float(wrong / whole.change[:, [0, 4]].norm()))
+    assert few.across() == pytest.approx(
+        float(whole.first_order[few.subtask[:, :, None] != few.subtask[:, None]].mean())
+    )
+    assert interference(made, lived, after=AFTER, exact=1).tried == (2,)
+
+
 def test_plain_sgd_is_the_gradient_and_its_own_update_is_no_degree_from_it() -> None:
     found = interference(sgd(0.1), life(), after=2)
     for name, update in found.updates.items():
@@ -156,6 +172,7 @@ def test_refusals_say_what_to_choose() -> None:
         ("have 0 to 5 steps", {"after": 6}),
         ("choose from 2 to the stream's 5", {"examples": 9}),
         ("'9' is not a plastic site", {"sites": ["9"]}),
+        ("exact is 6; choose from 1 to 5", {"exact": 6}),
         ("update", {"update": "adam"}),
     ):
         with pytest.raises(ValueError, match=words):

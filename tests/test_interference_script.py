@@ -52,6 +52,18 @@ def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
         interference.main([rule, "--pace", "0", *words])
 
 
+def test_estimates_are_called_estimates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    meta_train.main([*TINY, "--method", "scratch", "--runs", str(tmp_path), "--name", "run"])
+    rule, said = str(tmp_path / "run" / "rule"), {}
+    for tried in ("3", "6"):
+        words = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / tried)]
+        capsys.readouterr()
+        interference.main([rule, "--exact", tried, *words])
+        said[tried] = capsys.readouterr().out
+    assert "measured on 3 of 6 updates" in said["3"]
+    assert "measured on" not in said["6"]  # every update was tried
+
+
 def test_rules_of_one_method_keep_their_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ ROWS = {
     "long_life": 1,
     "sampling": 1,
     "many_classes": 2,
+    "matrix": 1,
     "credit": 1,
 }
 
