@@ -65,9 +65,11 @@ def test_the_python_of_the_readme_runs(rule: str) -> None:
 def test_the_python_of_the_guide_to_interference_runs(
     rule: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-    known = run(block, rule)
+    own, saved = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    assert len(own.splitlines()) <= 12
+    known = run(own + saved, rule)
     assert known["halfway"].change.shape == (8, 50, 50)
+    assert known["halfway"].own() < 0  # it learns
     assert capsys.readouterr().out
 
 
