@@ -21,7 +21,8 @@ from metaplastic.evaluate import few_shot, over_lifetime
 from metaplastic.feedback import Backprop, FeedbackPathway
 from metaplastic.few_shot_report import FewShotReport
 from metaplastic.grow import grow
-from metaplastic.interference import Interference, interference
+from metaplastic.interference import interference
+from metaplastic.interference_matrix import Interference
 from metaplastic.learner import OnlineLearner
 from metaplastic.meta_loss import MetaLoss
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for

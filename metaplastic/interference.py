@@ -8,138 +8,22 @@ and stands in where a large network cannot be asked so often.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from metaplastic.choices import check_choice
 from metaplastic.episode import Episode
-from metaplastic.geometry import angles, cosines, effective_rank, overlaps
+from metaplastic.interference_matrix import Interference
 from metaplastic.lifetimes import evaluating
 from metaplastic.stack import FastWeights
-from metaplastic.trials import as_long, gradients_of, losses_after, only, rule_updates, sites_of
+from metaplastic.trials import as_long, gradients_of, losses_after, only, rule_updates
 
 if TYPE_CHECKING:
     from metaplastic.learner import OnlineLearner
 
 Update = Literal["rule", "gradient"]
-
-
-@dataclass(frozen=True)
-class Interference:
-    """What each update would do to each example, at one moment of several lifetimes (`tasks`).
-
-    An example is what one inner step is given: a single picture, or a minibatch.
-    """
-
-    after: int  # inner steps that were lived before
-    examples: tuple[int, ...]  # which steps of the stream the updates and examples are
-    subtask: Tensor  # tasks examples: class or function
-    loss: Tensor  # tasks examples: before any update
-    tried: tuple[int, ...]  # which of the updates were made and every loss asked again
-    exact: Tensor  # tasks tried examples: loss after the update minus `loss`; harm is positive
-    updates: Mapping[str, Tensor]  # parameter -> tasks updates *weight
-    gradients: Mapping[str, Tensor]  # parameter -> tasks examples *weight, of the example's loss
-
-    @property
-    def change(self) -> Tensor:
-        """`tasks updates examples`: `exact` if every update was tried, else `first_order`."""
-        return self.exact if len(self.tried) == len(self.examples) else self.first_order
-
-    @cached_property
-    def first_order(self) -> Tensor:
-        """The linear estimate of `change`: the sum over parameters of update times gradient."""
-        parts = [
-            update.flatten(2) @ self.gradients[name].flatten(2).mT
-            for name, update in self.updates.items()
-        ]
-        return torch.stack(parts).sum(0)
-
-    @property
-    def first_order_error(self) -> float:
-        """Length of (estimate - exact) over length of exact, of the updates that were tried."""
-        estimate = self.first_order[:, list(self.tried)]
-        return float((estimate - self.exact).norm() / self.exact.norm())
-
-    def own(self) -> float:
-        """Mean change of the loss on the example that was learned: negative if learning works."""
-        return self._mean(torch.eye(len(self.examples), dtype=torch.bool))
-
-    def within(self) -> float:
-        """Mean change of the loss on other examples of its class or function."""
-        return self._mean(self._same & ~torch.eye(len(self.examples), dtype=torch.bool))
-
-    def across(self) -> float:
-        """Mean change of the loss on examples of other classes or functions."""
-        return self._mean(~self._same)
-
-    def harmed(self) -> float:
-        """Share of pairs from different classes whose loss the update raises."""
-        worse = (self.change > 0).to(self.change.dtype)
-        return _mean_known(worse.where(self.change.isfinite(), torch.nan)[~self._same])
-
-    def by_distance(self) -> tuple[list[int], list[float]]:
-        """Mean change against how much later in the stream the example came than the update's.
-
-        Negative distances are the past, which can be forgotten; 0 is the example itself.
-        """
-        when = torch.tensor(self.examples)
-        distance = when[None] - when[:, None]  # updates examples
-        every = sorted({int(d) for d in distance.flatten()})
-        mean = self.change.mean(0)
-        return every, [float(mean[distance == d].mean()) for d in every]
-
-    def sites(self) -> dict[str, dict[str, float]]:
-        """The geometry of the updates at every site, means over pairs and lifetimes.
-
-        `cosine_within` and `cosine_across`: of updates for examples of one class, of two;
-        `dot_within` and `dot_across`: their dot products, which weigh long updates more;
-        `synapses_across`, `units_across`: what updates of two classes both touch, of what either
-        touches; `angle`: degrees between the update and the negative gradient of the same
-        example; `size`: length of an update; `rank`: effective rank of the sum of all updates.
-        """
-        same = self._same & ~torch.eye(len(self.examples), dtype=torch.bool)
-        found = {}
-        for site in sites_of(self.updates):
-            moved = [name for name in self.updates if name.rpartition(".")[0] == site]
-            rows, against = (
-                torch.cat([values[name].flatten(2) for name in moved], -1)
-                for values in (self.updates, self.gradients)
-            )
-            matrices = self.updates[site + ".weight"].flatten(3)  # tasks updates post pre
-            cosine, dot, across = cosines(rows), rows @ rows.mT, ~self._same
-            found[site] = {
-                "cosine_within": _mean_known(cosine[same]),
-                "cosine_across": _mean_known(cosine[across]),
-                "dot_within": _mean_known(dot[same]),
-                "dot_across": _mean_known(dot[across]),
-                "synapses_across": _mean_known(overlaps(matrices.flatten(2))[across]),
-                "units_across": _mean_known(overlaps(matrices.norm(dim=-1))[across]),
-                "angle": _mean_known(angles(rows, -against)),
-                "size": _mean_known(rows.norm(dim=-1)),
-                "rank": _mean_known(effective_rank(matrices.sum(1))),
-            }
-        return found
-
-    def summary(self) -> dict[str, Any]:
-        """What a table shows, as plain numbers."""
-        return {
-            "after": self.after, "loss": float(self.loss.mean()), "own": self.own(),
-            "within": self.within(), "across": self.across(), "harmed": self.harmed(),
-            "first_order_error": self.first_order_error, "sites": self.sites(),
-            "tried": len(self.tried), "examples": len(self.examples),
-        }  # fmt: skip
-
-    @property
-    def _same(self) -> Tensor:
-        return self.subtask[:, :, None] == self.subtask[:, None]
-
-    def _mean(self, mask: Tensor) -> float:
-        return _mean_known(self.change[mask.expand_as(self.change)])
 
 
 def interference(
@@ -218,8 +102,3 @@ def _spread(count: int, over: int) -> list[int]:
 
 def _picked(updates: FastWeights, tried: Sequence[int]) -> FastWeights:
     return {name: update[:, list(tried)] for name, update in updates.items()}
-
-
-def _mean_known(values: Tensor) -> float:
-    """The mean of what is not NaN; NaN if there is none."""
-    return float(values.nanmean())
