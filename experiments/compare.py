@@ -8,6 +8,7 @@ given again after anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -76,17 +77,19 @@ def planned(config: Compare) -> dict[str, list[Train]]:
     """The runs of every method, one a seed.
 
     `METHOD,option=value,train.option=value`: options of the method, and of the lifetimes that this
-    one alone is meta-trained (`train.`) or judged (`test.`) on, over those of `--stream`.
+    one alone is meta-trained (`train.`) or judged (`test.`) on, over those of `--stream`. A comma
+    that no `name=` follows belongs to the value, as in `channels=16,32`.
     """
     shared = {field.name: getattr(config, field.name) for field in fields(MetaTraining)}
     groups: dict[str, list[Train]] = {}
     for label in config.methods:
-        method, *options = label.split(",")
+        method, _, rest = label.partition(",")
+        options = re.split(r",(?=[\w.]+=)", rest) if rest else []
         lives = tuple(option for option in options if option.startswith(OF_STREAM))
         own = tuple(option for option in options if option not in lives)
         run = Train(**shared, method=method, options=own)
         run = replace(run, stream=(*run.stream, *lives))  # the last of a name counts
-        folder = "-".join([method, *options]).replace("=", "_")
+        folder = "-".join([method, *options]).replace("=", "_").replace(",", "-")
         groups[label] = [
             replace(run, seed=seed, name=f"{config.name}/{folder}-seed{seed}")
             for seed in range(config.seed, config.seed + config.seeds)

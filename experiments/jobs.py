@@ -30,10 +30,12 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
     """Bring every run to its end; finished ones are kept, interrupted ones go on.
 
     Raises:
-        ConfigError: before any, if a folder holds a run other than the one asked for.
+        ConfigError: before any, if a folder holds a run other than the one asked for, or if one has
+            an option that nothing answers to.
         RuntimeError: after all of them, if any failed, with the last words of the first.
     """
     waiting = [run for run in runs if not _finished(run)]
+    _require_readable(waiting)
     done = len(runs) - len(waiting)
     active: dict[Train, subprocess.Popen[str]] = {}
     failed: list[Train] = []
@@ -61,6 +63,16 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
             f"{len(failed)} of {len(runs)} runs failed, {failed[0].run_name} first: "
             f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})"
         )
+
+
+def _require_readable(runs: Sequence[Train]) -> None:
+    """Read the options of every method and stream, so that no slip waits for hours to be told."""
+    from experiments.build import build_stream, given_options  # torch only loads if there is work
+
+    for run in {replace(run, seed=0, name=None) for run in runs}:
+        given_options(run)
+        for split in ("train", "test"):
+            build_stream(run, split)
 
 
 def _folder(run: Train) -> RunFolder:

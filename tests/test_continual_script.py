@@ -11,7 +11,8 @@ import pytest
 
 from experiments import continual
 from experiments.build import build_stream
-from experiments.config import Train
+from experiments.compare import planned
+from experiments.config import Compare, Train
 from experiments.registry import ConfigError
 from experiments.sweep import chosen, held_out, moments, paces
 from metaplastic import OnlineLearner, StreamSpec
@@ -56,9 +57,18 @@ def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
     assert own["options"]["plastic"] == 1
 
 
+def test_a_comma_within_a_value_does_not_end_it() -> None:
+    label = "flp_readout,channels=16,32,glances=1,train.ways=3"
+    (run,) = planned(Compare(methods=(label,), seeds=1, name="c"))[label]
+    assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "glances=1"))
+    assert run.stream[-1] == "train.ways=3"
+    assert run.name == "c/flp_readout-channels_16-32-glances_1-train.ways_3-seed0"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--methods", "flp_readout,glances"], "write each option as name=value"),
         (["--classes", "ten"], "write numbers of classes, as in 10,100,600"),
         (["--classes", "7", "--methods", "flp_readout"], "was asked after 10,50,60 classes"),
         (["--methods", "maml"], "for learners that live online"),

@@ -170,9 +170,18 @@ def test_a_comparison_keeps_what_is_finished_and_refuses_what_differs(
 
 
 def test_a_run_that_fails_in_a_comparison_is_quoted(tmp_path: Path) -> None:
-    words = [*TINY, "--methods", "flp,speed=9", "--seeds", "1", "--runs", str(tmp_path)]
-    with pytest.raises(RuntimeError, match="'speed' is not an option of method 'flp'"):
+    words = [*TINY, "--methods", "flp", "--seeds", "1", "--runs", str(tmp_path)]
+    with pytest.raises(RuntimeError, match="1 of 1 runs failed, compare/flp-seed0 first: Stopped"):
+        compare.main([*words, "--loss-limit", "1e-9", "--max-skipped", "1"])
+
+
+def test_a_slip_in_a_comparison_is_told_before_its_first_run(tmp_path: Path) -> None:
+    words = [*TINY, "--methods", "flp", "flp,speed=9", "--seeds", "1", "--runs", str(tmp_path)]
+    with pytest.raises(ConfigError, match="'speed' is not an option of method 'flp'"):
         compare.main(words)
+    with pytest.raises(ConfigError, match="'shoes' is not an option of task"):
+        compare.main([*words[:-4], "--methods", "flp,train.shoes=2", *words[-2:]])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_demo_without_omniglot_draws_glyphs_and_says_so(
