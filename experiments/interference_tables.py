@@ -10,7 +10,10 @@ from experiments.tables import over_seeds
 Record: TypeAlias = Mapping[str, Any]
 Seeds: TypeAlias = list[list[dict[str, Any]]]  # runs of one rule, each with its records in order
 
-CHANGES = ("loss", "own", "within", "across")
+CHANGES = {
+    "loss": "loss", "own": "own", "within": "within", "across": "across",
+    "across_seen": "across, lived",
+}  # fmt: skip
 
 
 def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
@@ -23,8 +26,10 @@ def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
             row = {"rule": label, "moment": f"{first['moment']:g}", "update": first["update"]}
             if several:
                 row["applied to"] = first["applied"]
-            for name in CHANGES:
-                row[name] = _over(same, lambda record, name=name: record[name], "{:.4f}")
+            for name, title in CHANGES.items():
+                row[title] = _over(same, lambda record, name=name: record[name], "{:.4f}")
+            if not first["after"]:
+                row[CHANGES["across_seen"]] = ""  # nothing was lived yet
             row["harmed %"] = _over(same, lambda record: 100 * record["harmed"], "{:.0f}")
             row["first-order error"] = _over(same, lambda r: r["first_order_error"], "{:.2f}")
             rows.append(row)

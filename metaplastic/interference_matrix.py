@@ -62,9 +62,16 @@ class Interference:
         """Mean change of the loss on other examples of its class or function."""
         return self._mean(self._same & ~torch.eye(len(self.examples), dtype=torch.bool))
 
-    def across(self) -> float:
-        """Mean change of the loss on examples of other classes or functions."""
-        return self._mean(~self._same)
+    def across(self, seen: bool | None = None) -> float:
+        """Mean change of the loss on examples of other classes or functions.
+
+        `seen=True`: on those alone that were lived before this moment, which can be forgotten;
+        False: on those to come. NaN where there are none.
+        """
+        if seen is None:
+            return self._mean(~self._same)
+        lived = torch.tensor(self.examples) < self.after
+        return self._mean(~self._same & (lived == seen))
 
     def harmed(self) -> float:
         """Share of pairs from different classes whose loss the update raises."""
@@ -118,7 +125,8 @@ class Interference:
         """What a table shows, as plain numbers."""
         return {
             "after": self.after, "loss": float(self.loss.mean()), "own": self.own(),
-            "within": self.within(), "across": self.across(), "harmed": self.harmed(),
+            "within": self.within(), "across": self.across(), "across_seen": self.across(seen=True),
+            "harmed": self.harmed(),
             "first_order_error": self.first_order_error, "sites": self.sites(),
             "tried": len(self.tried), "examples": len(self.examples),
         }  # fmt: skip

@@ -19,6 +19,7 @@ from tests.lives import dense, episodes, learner
 
 AFTER = 3
 PAIRS = "within", "across"
+SIDES = slice(AFTER), slice(AFTER, None)
 
 
 def flp(regression: bool = False) -> OnlineLearner:
@@ -164,6 +165,16 @@ def test_means_are_over_the_pairs_they_name() -> None:
     assert mean[4] == pytest.approx(found.own())
     assert mean[0] == pytest.approx(float(change[:, 4, 0].mean()))
     assert set(found.summary()) >= {"own", "across", "sites", "first_order_error"}
+
+
+def test_what_was_lived_is_told_from_what_is_to_come() -> None:
+    found = interference(flp(), life(), after=AFTER)
+    other = found.subtask[:, :, None] != found.subtask[:, None]
+    past, future = ([float(c) for c in found.change[..., part][other[..., part]]] for part in SIDES)
+    assert found.across(seen=True) == pytest.approx(sum(past) / len(past))
+    assert found.across(seen=False) == pytest.approx(sum(future) / len(future))
+    assert found.across() == pytest.approx(sum(past + future) / len(past + future))
+    assert math.isnan(interference(flp(), life(), after=0).across(seen=True))
 
 
 def test_refusals_say_what_to_choose() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
     drawn = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert drawn == {"matrices.png", "distances.png"}
+    head, _, born, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
+    lived = [cell.strip() for cell in head].index("across, lived")
+    assert not born[lived].strip()  # nothing was lived before birth
+    known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
+    assert known == [False] * 2 + [True] * 4
 
 
 def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
