@@ -84,10 +84,10 @@ def draw_lines(
     finish(axes, x, y, title)
     if y == "accuracy":  # intervals of a few seeds may reach beyond what there is
         axes.set_ylim(max(axes.get_ylim()[0], -0.02), min(axes.get_ylim()[1], 1.02))
-    if len(curves) > len(COLORS):
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    elif len(curves) > 1:
-        axes.legend(frameon=False, fontsize=8)
+    if len(curves) > 1:
+        outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        where = outside if len(curves) > len(COLORS) else {}
+        axes.legend(frameon=False, fontsize=8, handlelength=3.5, **where)  # dashes are to be seen
     save(figure, path)
 
 
