@@ -56,11 +56,11 @@ class Interference:
 
     def own(self) -> float:
         """Mean change of the loss on the example that was learned: negative if learning works."""
-        return self._mean(torch.eye(len(self.examples), dtype=torch.bool))
+        return self._mean(self._itself)
 
     def within(self) -> float:
         """Mean change of the loss on other examples of its class or function."""
-        return self._mean(self._same & ~torch.eye(len(self.examples), dtype=torch.bool))
+        return self._mean(self._same & ~self._itself)
 
     def across(self, seen: bool | None = None) -> float:
         """Mean change of the loss on examples of other classes or functions.
@@ -70,7 +70,7 @@ class Interference:
         """
         if seen is None:
             return self._mean(~self._same)
-        lived = torch.tensor(self.examples) < self.after
+        lived = torch.tensor(self.examples, device=self.subtask.device) < self.after
         return self._mean(~self._same & (lived == seen))
 
     def harmed(self) -> float:
@@ -86,7 +86,7 @@ class Interference:
         when = torch.tensor(self.examples)
         distance = when[None] - when[:, None]  # updates examples
         every = sorted({int(d) for d in distance.flatten()})
-        mean = self.change.mean(0)
+        mean = self.change.mean(0).cpu()
         return every, [float(mean[distance == d].mean()) for d in every]
 
     def sites(self) -> dict[str, dict[str, float]]:
@@ -98,7 +98,7 @@ class Interference:
         touches; `angle`: degrees between the update and the negative gradient of the same
         example; `size`: length of an update; `rank`: effective rank of the sum of all updates.
         """
-        same = self._same & ~torch.eye(len(self.examples), dtype=torch.bool)
+        same = self._same & ~self._itself
         found = {}
         for site in sites_of(self.updates):
             moved = [name for name in self.updates if name.rpartition(".")[0] == site]
@@ -130,6 +130,10 @@ class Interference:
             "first_order_error": self.first_order_error, "sites": self.sites(),
             "tried": len(self.tried), "examples": len(self.examples),
         }  # fmt: skip
+
+    @property
+    def _itself(self) -> Tensor:
+        return torch.eye(len(self.examples), dtype=torch.bool, device=self.subtask.device)
 
     @property
     def _same(self) -> Tensor:

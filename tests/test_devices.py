@@ -16,7 +16,14 @@ from torch import Tensor, nn
 import metaplastic
 from experiments.methods import flp_stable
 from experiments.problem import Problem
-from metaplastic import MetaTrainer, PlasticModule, TrainerConfig, make_optimizer, rules
+from metaplastic import (
+    MetaTrainer,
+    PlasticModule,
+    TrainerConfig,
+    interference,
+    make_optimizer,
+    rules,
+)
 from metaplastic.seeding import seeded
 from tasks.sines import Sines
 
@@ -97,6 +104,26 @@ def test_a_lifetime_and_its_meta_gradient_are_those_of_the_processor() -> None:
     assert len(found[DEVICE]) > 2
     for there, here in zip(found[DEVICE], found["cpu"], strict=True):
         torch.testing.assert_close(there.cpu(), here, rtol=1e-7, atol=1e-9)
+
+
+def test_interference_is_that_of_the_processor() -> None:
+    stream = Sines(functions=2, steps_per_function=2, batch=4)
+    torch.manual_seed(0)
+    own = flp_stable.build(Problem(stream.spec, "tiny")).double()
+    life = stream.sample(2, seeded(3)).to("cpu", torch.float64)
+    found = {
+        device: interference(copy.deepcopy(own).to(device), life.to(device), after=2, exact=3)
+        for device in (DEVICE, "cpu")
+    }
+    assert found[DEVICE].change.device.type == torch.device(DEVICE).type
+    torch.testing.assert_close(
+        found[DEVICE].change.cpu(), found["cpu"].change, rtol=1e-7, atol=1e-9
+    )
+    there, here = (
+        [*one.by_distance(), one.across(seen=True), one.summary()["sites"]]
+        for one in (found[DEVICE], found["cpu"])
+    )
+    torch.testing.assert_close(there, here, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
 def test_meta_training_on_it_changes_what_can_be_learned() -> None:
