@@ -22,18 +22,25 @@ BEND = 0.06
 KNOTS = 5  # a side; bends are drawn on so many, and smooth in between
 
 
-def distorted(x: Tensor, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
-    """Pictures (n channels height width), each under a small random map of its own.
+def movements(number: int, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
+    """A small random map for each of `number` pictures: number 2 fields, for `moved`.
 
-    `distort` scales the affine part, `elastic` the bends; what is 0 draws nothing. Around a picture
-    there are zeros.
+    `distort` scales the affine part, `elastic` the bends; what is 0 draws nothing.
     """
-    number, _, height, width = x.shape
     sources = affine_maps(number, distort, generator)
     if elastic:
         sources = torch.cat([sources, bends(number, elastic, generator)], -1)
+    return sources
+
+
+def moved(x: Tensor, sources: Tensor) -> Tensor:
+    """Pictures (n channels height width), each by its own map of `movements`.
+
+    Around a picture there are zeros.
+    """
+    number, _, height, width = x.shape
     # The maps are in half widths either way, so that a turn is one in pictures of any shape.
-    sources[:, 1] *= width / height
+    sources = sources * torch.tensor([[1.0], [width / height]])
     fields = _fields(height, width)[: sources.shape[-1]]
     grid = (sources.flatten(0, 1) @ fields).view(number, 2, height, width)
     return F.grid_sample(x, grid.permute(0, 2, 3, 1), align_corners=False)

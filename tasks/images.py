@@ -7,6 +7,7 @@ meta-batch costs two gathers and no loop.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +18,11 @@ from torch import Tensor
 
 from metaplastic.episode import Episode, StreamSpec
 from tasks.data import fingerprint
-from tasks.distort import distorted
+from tasks.distort import moved, movements
 from tasks.image_options import FewShotOptions, check
+
+# Pixels that are prepared together: what lies between the set and a lifetime stays in the cache.
+AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +162,31 @@ class FewShotImages(FewShotOptions, ABC):
         They are distorted by `generator`, and without one as they are in the set.
         """
         classes, instances, *shape = self.images.shape
-        row = (class_ % classes) * instances + instance
-        pixels = self.images.flatten(0, 1).index_select(0, row.flatten())
-        if self.rotations:
-            turns = (class_ // classes).flatten()
-            for turn in (1, 2, 3):
-                (turned,) = (turns == turn).nonzero(as_tuple=True)
-                pixels[turned] = pixels[turned].rot90(turn, (1, 2))
-        pixels = pixels[:, None] if len(shape) == 2 else pixels.movedim(-1, 1)
-        x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        row = ((class_ % classes) * instances + instance).flatten()
+        turn = (class_ // classes).flatten()
+        move = None
         if generator is not None and (self.distort or self.elastic):
-            # Before `finish`: around a picture there is paper, whatever number paper becomes.
-            x = distorted(x, self.distort, self.elastic, generator)
-        return self.finish(x).reshape(*class_.shape, *x.shape[1:])
+            move = movements(len(row), self.distort, self.elastic, generator)
+        few = max(1, AT_ONCE // math.prod(shape))
+        x = torch.cat(
+            [
+                self._prepared(row[some], turn[some], None if move is None else move[some])
+                for some in (slice(i, i + few) for i in range(0, len(row), few))
+            ]
+        )
+        return x.reshape(*class_.shape, *x.shape[1:])
+
+    def _prepared(self, row: Tensor, turn: Tensor, move: Tensor | None) -> Tensor:
+        """The pictures of some rows of the set, each with its quarter turns and its movement."""
+        pixels = self.images.flatten(0, 1).index_select(0, row)
+        if self.rotations:
+            for turns in (1, 2, 3):
+                (turned,) = (turn == turns).nonzero(as_tuple=True)
+                pixels[turned] = pixels[turned].rot90(turns, (1, 2))
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
+        x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+        # Before `finish`: around a picture there is paper, whatever number paper becomes.
+        return self.finish(x if move is None else moved(x, move))
 
 
 @dataclass(frozen=True, kw_only=True)

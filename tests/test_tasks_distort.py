@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.distort import KNOTS, affine_maps, bends, distorted
+from tasks.distort import KNOTS, affine_maps, bends, moved, movements
 from tasks.images import ArrayImages
 
 
@@ -40,7 +40,7 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
     height: int, width: int, distort: float, elastic: float
 ) -> None:
     x = torch.rand(3, 2, height, width, generator=seeded(1))
-    seen = distorted(x, distort, elastic, seeded())
+    seen = moved(x, movements(3, distort, elastic, seeded()))
     again = seeded()
     maps = affine_maps(3, distort, again)
     center = torch.tensor([(width - 1) / 2, (height - 1) / 2])
@@ -79,9 +79,10 @@ def test_pictures_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
 
 def test_what_is_off_draws_nothing() -> None:
     x, generator = torch.rand(4, 1, 6, 6, generator=seeded()), seeded()
-    torch.testing.assert_close(distorted(x, 0.0, 0.0, generator), x, atol=1e-5, rtol=0)
+    still = moved(x, movements(4, 0.0, 0.0, generator))
+    torch.testing.assert_close(still, x, atol=1e-5, rtol=0)
     assert torch.equal(generator.get_state(), seeded().get_state())
-    first, afterwards = distorted(x, 0.0, 1.0, seeded()), distorted(x, 0.0, 1.0, generator)
+    first, afterwards = (movements(4, 0.0, 1.0, one) for one in (seeded(), generator))
     assert torch.equal(first, afterwards)
 
 
@@ -100,14 +101,25 @@ def test_a_distorted_lifetime_is_the_same_lifetime_but_for_its_pixels(
     if "labels" in options:
         options = {**options, "remember": 8, "distort": 0.5, "elastic": 0.5}
     kept = {name: options[name] for name in ("labels", "remember") if name in options}
-    plain, moved = stream(**kept).sample(3, seeded()), stream(**options).sample(3, seeded())
-    for name, before, after in zip(plain._fields, plain, moved, strict=True):
+    plain, bent = stream(**kept).sample(3, seeded()), stream(**options).sample(3, seeded())
+    for name, before, after in zip(plain._fields, plain, bent, strict=True):
         assert torch.equal(before, after) == (not name.endswith("_x"))
         assert before.shape == after.shape
     weak = {name: 1e-6 for name in ("distort", "elastic") if name in options}
     barely = stream(**kept, **weak).sample(3, seeded())
     torch.testing.assert_close(barely.support_x, plain.support_x, atol=1e-3, rtol=0)
     torch.testing.assert_close(barely.query_x, plain.query_x, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"distort": 1.0, "elastic": 1.0}])
+def test_pictures_are_the_same_however_many_are_prepared_together(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    together = stream(ways=6, **options).sample(3, seeded())
+    monkeypatch.setattr("tasks.images.AT_ONCE", 4 * 16 * 16)
+    in_parts = stream(ways=6, **options).sample(3, seeded())
+    for whole, parts in zip(together, in_parts, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
 
 
 def test_distortions_come_from_the_generator_alone_and_no_two_are_alike() -> None:

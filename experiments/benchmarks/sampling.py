@@ -19,8 +19,9 @@ from tasks.data import DataError
 # Lifetimes a meta-step, and the most that sampling may take of it in percent.
 STREAMS = {
     "sines": (8, 10.0), "glyphs": (8, 10.0), "omniglot": (8, 10.0), "split_omniglot": (1, 5.0),
+    "caltech101": (1, 5.0),
 }  # fmt: skip
-METHODS = {"split_omniglot": "flp_readout"}
+METHODS = {"split_omniglot": "flp_readout", "caltech101": "flp_readout"}
 
 
 def sampling(stream: TaskStream, tasks: int, generator: torch.Generator) -> Callable[[], Episode]:
