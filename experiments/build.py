@@ -55,6 +55,7 @@ def build_stream(config: Stream, split: str) -> TaskStream:
             'the scripts need one that may be "train" or "test", and read options off fields.'
         )
     hints = get_type_hints(kind)
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {"split": split}
     for table, its in ((STREAM, "train"), (TEST, "test"))[: 1 if split == "train" else 2]:
         own = of_preset(table, config.preset, config.task)
@@ -84,6 +85,11 @@ def build_stream(config: Stream, split: str) -> TaskStream:
             )
         if split == "train" or name not in IN_TRAINING:
             chosen[name] = value
+        elif meant == "test" and value != chosen.get(name, defaults[name]):
+            raise ConfigError(
+                f"--stream {given}={text} would change what every rule is tested on: leave it out"
+                + (", and judge the rule by meta_test --stream split=." if name == "split" else ".")
+            )
     return kind(**chosen)  # type: ignore[no-any-return]
 
 
@@ -100,10 +106,11 @@ def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
             f"--stream split={split} may have been meta-trained on: a rule is judged on "
             f"what it never met, {', '.join(HELD_OUT)}."
         )
-    for name in IN_TRAINING:
-        if name in options:
+    for given in options:
+        meant, _, name = given.rpartition(".")
+        if meant != "train" and name in IN_TRAINING:
             raise ConfigError(
-                f"--stream {name}= is for meta-training alone: leave it out of a test."
+                f"--stream {given}= is for meta-training alone: leave it out of a test."
             )
     return split
 

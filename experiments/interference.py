@@ -79,8 +79,24 @@ def main(argv: Sequence[str]) -> None:
         own = over_recorded(Interfere, argv, source, rule)
         method = source.get("method", rule.name)
         label = method if config.over_seeds else labelled(method, rule, found)
-        found.setdefault(label, []).append(measured(own, rule, splits[rule]))
+        records = measured(own, rule, splits[rule])
+        require_alike(rule, records, found.setdefault(label, []))
+        found[label].append(records)
     write(config, found)
+
+
+def require_alike(rule: Path, records: Sequence[Mapping[str, Any]], seeds: Seeds) -> None:
+    """Refuse a seed whose network or stream is not that of the seeds before it."""
+    for before in seeds[:1]:
+        for what, one, other in (
+            ("plastic sites", *(", ".join(r[0]["sites"]) for r in (records, before))),
+            ("examples", *(len(r[0]["matrix"]) for r in (records, before))),
+        ):
+            if one != other:
+                raise ConfigError(
+                    f"{rule} has {what} {one}, a rule of its method before it {other}: with "
+                    "--over-seeds rules of one method are seeds of one; leave it out."
+                )
 
 
 def labelled(method: str, rule: Path, taken: Mapping[str, Any]) -> str:
@@ -96,7 +112,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     from metaplastic.artifact import from_pretrained, read_config
     from metaplastic.interference import interference
     from metaplastic.lifetimes import lifetimes_of
-    from metaplastic.selectivity import feature_statistics
+    from metaplastic.selectivity import statistics_over_lifetimes
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -107,8 +123,8 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner.rule.pace = config.pace
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
-        features = learner.encode(lives.support_x.flatten(0, 2))
-    spoken = feature_statistics(features, lives.support_subtask.flatten()).to_dict()
+        features = learner.encode(lives.support_x.flatten(0, 2)).chunk(config.lifetimes)
+    spoken = statistics_over_lifetimes(features, [*lives.support_subtask.flatten(1)]).to_dict()
     names = [site.name for site in learner.sites]
     alone = [[name] for name in names] if config.each_site and len(names) > 1 else []
     records = []

@@ -28,8 +28,6 @@ def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
                 row["applied to"] = first["applied"]
             for name, title in CHANGES.items():
                 row[title] = _over(same, lambda record, name=name: record[name], "{:.4f}")
-            if not first["after"]:
-                row[CHANGES["across_seen"]] = ""  # nothing was lived yet
             row["harmed %"] = _over(same, lambda record: 100 * record["harmed"], "{:.0f}")
             row["first-order error"] = _over(same, lambda r: r["first_order_error"], "{:.2f}")
             rows.append(row)
@@ -82,5 +80,4 @@ def averaged(seeds: Seeds) -> list[dict[str, Any]]:
 
 
 def _over(records: Sequence[Record], of: Callable[..., float], form: str) -> str:
-    values = [float(of(record)) for record in records]
-    return form.format(values[0]) if len(values) == 1 else over_seeds(values, form)
+    return over_seeds([float(of(record)) for record in records], form)

@@ -28,6 +28,9 @@ def require_in_range(config: object) -> None:
             raise ConfigError(f"{flag} is {value}: it must be at least 1.")
         if name in AMOUNTS and not 0 < value < math.inf:
             raise ConfigError(f"{flag} is {value:g}: it must be above 0 and finite.")
+    factors = getattr(config, "sweep", ())
+    if not all(0 < factor < math.inf for factor in factors):
+        raise ConfigError(f"--sweep is {factors}: every value must be above 0 and finite.")
     given = getattr(config, "name", None)
     if given is not None and hasattr(config, "runs"):
         path = PurePath(given)

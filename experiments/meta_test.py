@@ -50,7 +50,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.build import build_stream, own_classes, require_device
+    from experiments.build import build_stream, own_classes, require_device, trained_on
     from experiments.curves import draw_lifetimes
     from experiments.testing import judge
     from metaplastic.artifact import from_pretrained
@@ -69,7 +69,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     folder = config.out or config.rule.parent / "test"
     folder.mkdir(parents=True, exist_ok=True)
     label = source.get("method", config.rule.name)
-    result = judge(learner, stream, config, folder) | {"method": label}
+    result = judge(learner, stream, config, folder, trained_on(source)) | {"method": label}
     lived_on = getattr(stream, "split", split)  # which the settings of meta-training do not say
     write_json(folder / "result.json", {**result, "split": lived_on, "settings": record(config)})
     draw_lifetimes(folder / "plots", {label: [result]})

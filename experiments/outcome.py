@@ -37,12 +37,14 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         fmean(line[key] for line in lines) if lines else 0.0
         for key in ("seconds", "sampling_share")
     )
-    judged = judge(learner, build_stream(config, "test"), config, folder.root)
+    trained = getattr(stream, "split", None)
+    judged = judge(learner, build_stream(config, "test"), config, folder.root, trained)
     if has_orders(config.task):
         # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
         other = replace(config, order="iid" if config.order == "incremental" else "incremental")
         (folder.root / "other_order").mkdir(exist_ok=True)
-        shuffled = judge(learner, build_stream(other, "test"), other, folder.root / "other_order")
+        beside = folder.root / "other_order"
+        shuffled = judge(learner, build_stream(other, "test"), other, beside, trained)
         judged["other_order"] = {key: shuffled[key] for key in ("stream", "score", "interval")}
     result = judged | {
         "method": label,

@@ -13,6 +13,9 @@ SINES = ("sines",)
 TRAIN: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "sines"): {"steps": 4000, "tasks": 8},
     ("laptop", "images"): {"steps": 2000, "tasks": 2},
+    ("laptop", "caltech101"): {
+        "steps": 2000, "tasks": 2, "sweep": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+    },
     # One lifetime a meta-step, no clipping, constant rates: the published scripts restart every
     # 1000 meta-steps, so that the decay they define (--schedule published) never comes about.
     ("laptop", "split_omniglot"): {

@@ -90,7 +90,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
                 f"{LARGEST:,}: make its network smaller."
             )
         scores = {
-            name: judge(made, stream, replace(config, sweep=()), Path(scratch))
+            name: judge(made, stream, replace(config, sweep=()), Path(scratch), None)
             for name, made in (
                 ("as meta-trained", trained), ("before rounding", learner),
                 ("as shipped", from_pretrained(half, own)),

@@ -24,27 +24,36 @@ BEYOND = 3  # factors beyond either end of those given, at most
 COUNTS = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)  # classes at which others published
 
 
+def classes_asked(spec: StreamSpec) -> list[int]:
+    """The numbers of classes after which others published, and that of all of them."""
+    return [*(count for count in COUNTS if count < spec.subtasks), spec.subtasks]
+
+
 def moments(spec: StreamSpec) -> list[int]:
     """Inner steps after which so many classes of an incremental stream have gone by."""
-    counts = [*(count for count in COUNTS if count < spec.subtasks), spec.subtasks]
-    return [count * spec.steps // spec.subtasks for count in counts]
+    return [count * spec.steps // spec.subtasks for count in classes_asked(spec)]
 
 
-def paces(learner: OnlineLearner, stream: TaskStream, config: Stream) -> dict[int, float]:
+def paces(
+    learner: OnlineLearner, stream: TaskStream, config: Stream, counts: Sequence[int]
+) -> dict[int, float]:
     """For each number of classes the best of `config.sweep`; nothing for a learner without rates.
 
     While any of these is at an end of the range, the next beyond it is tried too, so that a range
     that was too narrow is no handicap. Rules without a gradient are tested at the rates that
     meta-training left them.
+
+    Args:
+        counts: numbers of classes in rising order. Those at which others published are tried; one
+            between them goes at the pace of the next, and one beyond at that of the last.
     """
     if not config.sweep or not isinstance(learner.rule.feedback, Backprop) or not learner.online:
         return {}
     validation = held_out(stream)
-    if validation is None:
+    if validation is None or validation.spec.outputs > learner.objective.outputs:
+        print(f"--sweep is not used: {config.task} has no validation classes to choose rates on.")
         return {}
     spec = validation.spec
-    if spec.outputs > learner.objective.outputs:
-        return {}
 
     def known(factor: float) -> np.ndarray:
         """Accuracy over the classes met so far, at each of the counts."""
@@ -59,11 +68,11 @@ def paces(learner: OnlineLearner, stream: TaskStream, config: Stream) -> dict[in
         accuracy: np.ndarray = report.on_seen("accuracy").mean
         return accuracy
 
-    counts = [moment * spec.subtasks // spec.steps for moment in moments(spec)]
-    best = dict(zip(counts, chosen(known, config.sweep), strict=True))
-    own = [m * stream.spec.subtasks // stream.spec.steps for m in moments(stream.spec)]
-    # A stream longer than any validation lifetime goes at the pace of the longest.
-    return {count: best.get(count, best[counts[-1]]) for count in own}
+    tried = classes_asked(spec)
+    best = dict(zip(tried, chosen(known, config.sweep), strict=True))
+    return {
+        count: best[next((one for one in tried if one >= count), tried[-1])] for count in counts
+    }
 
 
 def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:

@@ -88,11 +88,18 @@ def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
 
 
 def over_seeds(values: Sequence[float], form: str) -> str:
-    """The mean over seeds and half its interval, each as `form` has it; or how many diverged."""
-    if lost := sum(not math.isfinite(value) for value in values):
-        return f"{lost} of {len(values)} diverged"
-    mean, interval = mean_and_interval(values)
-    return form.format(mean) + ("" if interval is None else " ± " + form.format(interval))
+    """The mean over seeds and half its interval, each as `form` has it; or how many diverged.
+
+    NaN is a value that is not defined: nothing to show if all are, else of how many the mean is.
+    """
+    known = [value for value in values if not math.isnan(value)]
+    if lost := sum(math.isinf(value) for value in known):
+        return f"{lost} of {len(values)} diverged" if len(values) > 1 else "diverged"
+    if not known:
+        return ""
+    mean, interval = mean_and_interval(known)
+    text = form.format(mean) + ("" if interval is None else " ± " + form.format(interval))
+    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
 
 
 def as_markdown(table: Sequence[Mapping[str, str]], order: Sequence[str] | None = None) -> str:

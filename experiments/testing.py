@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.build import fitted
+from experiments.build import SEEN_WITH, fitted
 from experiments.config import Stream
-from experiments.sweep import moments, paces, swept
+from experiments.sweep import classes_asked, moments, paces, swept
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate import over_lifetime
 from metaplastic.report import ContinualReport, Measure
@@ -17,20 +17,26 @@ MANY = 50  # subtasks: beyond that, not every one is the occasion for asking abo
 
 
 def judge(
-    learner: OnlineLearner, stream: TaskStream, config: Stream, folder: Path
+    learner: OnlineLearner, stream: TaskStream, config: Stream, folder: Path, trained: str | None
 ) -> dict[str, Any]:
     """Live `config.episodes` lifetimes of the stream; write `lifetimes.json` and `.csv`.
 
-    A learner of fewer classes than the stream has is grown (`metaplastic.grow`). Returns the
-    summary that tables are made of: `score` with its 95 % interval over lifetimes, the same for
-    each subtask at the end (`final`, in the order met), and the curves. With many classes, all of
-    it is asked at the published counts alone, with bootstrap intervals, of the pictures that were
-    taught as well.
+    `trained` is the split that the learner was meta-trained on. A learner of fewer classes than the
+    stream has is grown (`metaplastic.grow`). Returns the summary that tables are made of: `score`
+    with its 95 % interval over lifetimes, the same for each subtask at the end (`final`, in the
+    order met), and the curves. With many classes, all of it is asked at the published counts alone,
+    with bootstrap intervals, of the pictures that were taught as well.
     """
     spec = stream.spec
     learner = fitted(learner, spec)
     many = spec.subtasks > MANY
-    factors = paces(learner, stream, config) if many else {}
+    counts = classes_asked(spec) if many else range(1, spec.subtasks + 1)
+    factors = paces(learner, stream, config, counts)
+    if factors and "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
+        print(
+            f"Rates at test were chosen on classes that meta-training saw, too: split {trained!r} "
+            "has those of validation among its own."
+        )
 
     def live(pace: float) -> ContinualReport:
         learner.rule.pace = pace
@@ -72,6 +78,7 @@ def judge(
         summary["seen"] = curves["test"]
         if many:
             summary["taught"] = curves["trajectory"]
+        if many or factors:
             summary["paces"] = {str(count): pace for count, pace in factors.items()}
     return summary
 

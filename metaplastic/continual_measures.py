@@ -3,7 +3,8 @@
 Pure numpy, one number (or row) a lifetime. `values` are `lifetimes snapshots subtasks` and the
 higher the better: an error comes with a minus sign. What is NaN was not asked and is left out.
 `seen`, of the same shape, says which subtasks the stream had brought by then; once seen is seen.
-A measure is NaN where it has nothing to be a mean of.
+A measure is NaN where it has nothing to be a mean of. A difference of which one side has diverged
+counts as the worst there can be: one lifetime that lost everything is not left out, unseen.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def forgetting_since_first(values: Array, seen: Mask) -> Array:
 
     Mean over the subtasks met before the last snapshot.
     """
-    return mean_where(_difference(_when_learned(values, seen), values[:, -1]), _met_before(seen))
+    lost = _difference(_when_learned(values, seen), values[:, -1], np.inf)
+    return mean_where(lost, _met_before(seen))
 
 
 def forgetting_since_best(values: Array, seen: Mask) -> Array:
@@ -52,7 +54,7 @@ def forgetting_since_best(values: Array, seen: Mask) -> Array:
     known = (seen & ~np.isnan(values))[:, :-1]
     best = np.where(known, values[:, :-1], -np.inf).max(1, initial=-np.inf)
     best = np.where(known.any(1), best, np.nan)
-    return mean_where(_difference(best, values[:, -1]), _met_before(seen))
+    return mean_where(_difference(best, values[:, -1], np.inf), _met_before(seen))
 
 
 def backward_transfer(values: Array, seen: Mask) -> Array:
@@ -60,7 +62,8 @@ def backward_transfer(values: Array, seen: Mask) -> Array:
 
     Lopez-Paz & Ranzato (2017, GEM). Mean over the subtasks met before the last snapshot.
     """
-    return mean_where(_difference(values[:, -1], _when_learned(values, seen)), _met_before(seen))
+    gained = _difference(values[:, -1], _when_learned(values, seen), -np.inf)
+    return mean_where(gained, _met_before(seen))
 
 
 def forward_transfer(values: Array, at_birth: Array, seen: Mask) -> Array:
@@ -74,7 +77,8 @@ def forward_transfer(values: Array, at_birth: Array, seen: Mask) -> Array:
     """
     before = np.maximum(seen.argmax(1) - 1, 0)[:, None]
     then = np.take_along_axis(values, before, 1)[:, 0]
-    return mean_where(_difference(then, at_birth), seen[:, -1] & ~seen[:, 0])
+    gained = _difference(then, at_birth, -np.inf)
+    return mean_where(gained, seen[:, -1] & ~seen[:, 0])
 
 
 def _when_learned(values: Array, seen: Mask) -> Array:
@@ -86,6 +90,6 @@ def _met_before(seen: Mask) -> Mask:
     return np.asarray(seen[:, :-1].any(1))
 
 
-def _difference(this: Array, that: Array) -> Array:
-    with np.errstate(invalid="ignore"):  # infinite both times: by how much is not known
-        return this - that
+def _difference(this: Array, that: Array, worst: float) -> Array:
+    with np.errstate(invalid="ignore"):  # infinite both times
+        return np.where(np.isinf(this) | np.isinf(that), worst, this - that)

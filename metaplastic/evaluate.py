@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metaplastic.choices import check_choice
 from metaplastic.episode import StreamSpec, TaskStream
 from metaplastic.few_shot_report import FewShotReport
-from metaplastic.intervals import Array
+from metaplastic.intervals import Array, Kind
 from metaplastic.lifetimes import evaluating, lifetimes_of
 from metaplastic.report import ContinualReport
 from metaplastic.snapshots import counted, is_right, live
@@ -69,7 +70,7 @@ def over_lifetime(
     seed: int = 0,
     snapshots: int | Iterable[int] | None = None,
     tasks_per_batch: int = 8,
-    intervals: Literal["normal", "bootstrap"] = "normal",
+    intervals: Kind = "normal",
     chunk: int | None = None,
     trajectory: bool = False,
 ) -> ContinualReport:
@@ -93,6 +94,10 @@ def over_lifetime(
     """
     spec = stream.spec
     moments = _moments(snapshots, spec)
+    check_choice("intervals", intervals, Kind)
+    for name, number in (("lifetimes", lifetimes), ("tasks_per_batch", tasks_per_batch)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}; it must be at least 1.")
     if not learner.online and len(moments) > 1:
         raise ValueError(
             "This learner goes through its stream more than once or all at once, so it has no "

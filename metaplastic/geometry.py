@@ -51,6 +51,8 @@ def effective_rank(matrices: Tensor) -> Tensor:
     """
     finite = matrices.isfinite().all(-1).all(-1)
     matrices = matrices.where(finite[..., None, None], 0.0)
-    power: Tensor = torch.linalg.svdvals(matrices).square()
+    values = torch.linalg.svdvals(matrices)
+    # Relative to the largest: fourth powers of small or large numbers would leave the floats.
+    power: Tensor = (values / values[..., :1]).square()
     total: Tensor = power.sum(-1)
     return total.square() / power.square().sum(-1)

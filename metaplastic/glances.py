@@ -83,4 +83,5 @@ def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
             unroll=learner.unroll,
         )
     rule.load_state_dict(learner.rule.state_dict())
+    rule.pace = learner.rule.pace
     return made.train(learner.training)

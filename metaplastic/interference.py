@@ -2,12 +2,14 @@
 
 At a chosen moment of a lifetime every example is learned on its own, from the weights of that
 moment, and the loss on every example is asked again. So each number is exact: nothing is
-linearized. The first-order estimate, an inner product of update and gradient, is there to compare,
-and stands in where a large network cannot be asked so often.
+linearized, and all of it is in float64, where a small change is no rounding error. The
+first-order estimate, an inner product of update and gradient, is there to compare, and stands
+in where a large network cannot be asked so often.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -52,7 +54,8 @@ def interference(
         chunk: updates whose consequences are held in memory at a time.
 
     Raises:
-        ValueError: for a learner that is not online, or a moment or site that does not exist.
+        ValueError: for a learner that is not online, a moment or site that does not exist, or
+            minibatches of several subtasks, which are of no one class or function.
     """
     check_choice("update", update, Update)
     steps = episodes.support_x.shape[1]
@@ -70,7 +73,17 @@ def interference(
     tries = count if exact is None else exact
     if not 1 <= tries <= count:
         raise ValueError(f"exact is {exact}; choose from 1 to {count}, or None to try all updates.")
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}; at least 1 update is tried at a time.")
+    if sites is not None and not sites:
+        raise ValueError("sites is empty; name at least one, or None for all of them.")
+    if (episodes.support_subtask != episodes.support_subtask[:, :, :1]).any():
+        raise ValueError(
+            "Some minibatches of these lifetimes mix subtasks, so an update is not that of one "
+            "class or function. Use a stream with batch=1, or one that brings subtasks in order."
+        )
     chosen, tried = _spread(count, steps), _spread(tries, count)
+    learner, episodes = _in_double(learner, episodes)
     with evaluating(learner, 0):
         support = learner.encode(episodes.support_x.flatten(0, 2))
         support = support.view(*episodes.support_x.shape[:3], *support.shape[1:])
@@ -93,6 +106,17 @@ def interference(
     return Interference(
         after, tuple(chosen), subtask, loss, tuple(tried), change, updates, gradients
     )
+
+
+def _in_double(learner: OnlineLearner, episodes: Episode) -> tuple[OnlineLearner, Episode]:
+    """A copy of both in float64, where the device has it."""
+    if episodes.support_x.device.type == "mps":
+        return learner, episodes
+    real = {
+        name: value.double() for name, value in episodes._asdict().items()
+        if value.is_floating_point()
+    }  # fmt: skip
+    return copy.deepcopy(learner).double(), episodes._replace(**real)
 
 
 def _spread(count: int, over: int) -> list[int]:

@@ -74,9 +74,13 @@ class Interference:
         return self._mean(~self._same & (lived == seen))
 
     def harmed(self) -> float:
-        """Share of pairs from different classes whose loss the update raises."""
+        """Share of pairs from different classes whose loss the update raises.
+
+        A loss that is no number afterwards is infinite, the worst harm; pairs whose loss was none
+        before are left out.
+        """
         worse = (self.change > 0).to(self.change.dtype)
-        return _mean_known(worse.where(self.change.isfinite(), torch.nan)[~self._same])
+        return _mean_known(worse.where(~self.change.isnan(), torch.nan)[~self._same])
 
     def by_distance(self) -> tuple[list[int], list[float]]:
         """Mean change against how much later in the stream the example came than the update's.

@@ -48,8 +48,13 @@ def interval(values: Array, kind: Kind = "normal", seed: int = 0) -> Interval:
     `count`. The normal interval is the mean plus and minus 1.96 standard errors (n - 1 in the
     variance): too narrow by an eighth at 10 values. The bootstrap resamples lifetimes whole and
     takes percentiles. One value has no interval, nor has an infinite mean: the ends are NaN.
+
+    Raises:
+        ValueError: for no values at all.
     """
     values = np.asarray(values, dtype=np.float64)
+    if not values.ndim or not len(values):
+        raise ValueError(f"Values have shape {values.shape}; a mean needs at least one lifetime.")
     check_choice("kind", kind, Kind)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = _mean(values)
@@ -72,17 +77,27 @@ def _bootstrap(values: Array, seed: int) -> tuple[Array, Array]:
     picks = source.integers(len(values), size=(RESAMPLES, len(values)))
     drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks]).astype(float)
     columns = values.reshape(len(values), -1)
-    ends = [round(0.025 * (RESAMPLES - 1)), round(0.975 * (RESAMPLES - 1))]
     found = np.empty((2, columns.shape[1]))
     # A long lifetime's matrix has many columns: a few at a time, or all resamples are held at once.
     for first in range(0, columns.shape[1], COLUMNS):
         part = columns[:, first : first + COLUMNS]
         # What is infinite has no interval, and would make nothing of the times it is not drawn.
         total = drawn @ np.where(np.isfinite(part), part, 0.0)
-        means = total / _or_nan(drawn @ ~np.isnan(part))  # NaN come last
-        found[:, first : first + COLUMNS] = np.partition(means, ends, axis=0)[ends]
+        means = total / _or_nan(drawn @ ~np.isnan(part))
+        found[:, first : first + COLUMNS] = _percentiles(means)
     low, high = found.reshape(2, *values.shape[1:])
     return low, high
+
+
+def _percentiles(means: Array) -> Array:
+    """The 2.5th and the 97.5th of each column, of the resamples that drew something known."""
+    ends = np.array([0.025, 0.975])
+    unknown = np.isnan(means).sum(0)  # they are sorted last
+    if not unknown.any():
+        places = np.rint(ends * (len(means) - 1)).astype(int)
+        return np.asarray(np.partition(means, places, axis=0)[places])
+    places = np.rint(ends[:, None] * np.maximum(len(means) - unknown - 1, 0)).astype(int)
+    return np.take_along_axis(np.sort(means, axis=0), places, 0)
 
 
 def _mean(values: Array) -> Array:

@@ -20,7 +20,7 @@ from metaplastic import continual_measures as measures
 from metaplastic.choices import check_choice
 from metaplastic.continual_measures import Mask, mean_where
 from metaplastic.disk import write_atomically
-from metaplastic.intervals import Array, Interval, interval, jsonable
+from metaplastic.intervals import Array, Interval, Kind, interval, jsonable
 
 Measure: TypeAlias = Literal["error", "accuracy"]
 Against: TypeAlias = Literal["first", "best"]
@@ -40,7 +40,7 @@ class ContinualReport:
     seen: Mask  # lifetimes snapshots subtasks: met in the stream by then
     examples: NDArray[np.int64]  # snapshots: examples seen by then
     seed: int
-    intervals: Literal["normal", "bootstrap"] = "normal"
+    intervals: Kind = "normal"
     # The same on the very examples that the lifetime was taught, in place of others of their
     # kind: the training trajectory of Javed & White (2019). It measures forgetting alone.
     trajectory: ContinualReport | None = None
@@ -51,10 +51,14 @@ class ContinualReport:
                 f"The trajectory's errors have shape {self.trajectory.error.shape}, those of the "
                 f"queries {self.error.shape}; both need axes lifetimes, snapshots, subtasks."
             )
+        check_choice("intervals", self.intervals, Kind)
 
     @property
     def diverged(self) -> int:
-        """Lifetimes with an error that is not finite; it counts as infinite in every mean."""
+        """Lifetimes with an error that is not finite; it counts as infinite in every mean.
+
+        Forgetting of what was ever infinite is infinite too, and its transfer minus infinity.
+        """
         return int(np.isinf(self.error).any((1, 2)).sum())
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from metaplastic.snapshots import counted
 from metaplastic.stack import FastWeights
 
 if TYPE_CHECKING:
@@ -23,13 +24,22 @@ def _each(weights: FastWeights, times: int) -> FastWeights:
     return {name: weight.repeat_interleave(times, 0) for name, weight in weights.items()}
 
 
+def plastic_weights(learner: OnlineLearner) -> list[str]:
+    """The names of the weights that a lesson may change: not those of feedback drawn at birth."""
+    return [
+        f"{site.name}.{kind}"
+        for site in learner.sites
+        for kind, _ in site.module.named_parameters()
+    ]
+
+
 def rule_updates(learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor) -> FastWeights:
     """What the rule would do for each example to the parameters that it moves."""
     before = _each(fast, x.shape[1])
     lived = learner.adapt(x.flatten(0, 1)[:, None], y.flatten(0, 1)[:, None], before)
     return {
-        name: (lived[name] - weight).view(*x.shape[:2], *weight.shape[1:])
-        for name, weight in before.items()
+        name: (lived[name] - before[name]).view(*x.shape[:2], *before[name].shape[1:])
+        for name in plastic_weights(learner)
         if learner.rule.plasticity.moves_bias or not name.endswith(".bias")
     }
 
@@ -39,24 +49,25 @@ def gradients_of(
 ) -> tuple[Tensor, FastWeights]:
     """The loss of each example, `tasks examples`, and its gradient in the plastic weights."""
     with torch.enable_grad():
-        leaves = {
-            name: weight.detach().requires_grad_()
-            for name, weight in _each(fast, x.shape[1]).items()
-        }
-        prediction = learner.predict(leaves, x.flatten(0, 1))
+        weights = {name: weight.detach() for name, weight in _each(fast, x.shape[1]).items()}
+        leaves = {name: weights[name].requires_grad_() for name in plastic_weights(learner)}
+        prediction = learner.predict(weights, x.flatten(0, 1))
         loss = learner.objective.loss(prediction, y.flatten(0, 1)).mean(1)
         found = torch.autograd.grad(loss.sum(), list(leaves.values()))
     gradients = {
         name: gradient.view(*x.shape[:2], *gradient.shape[1:])
         for name, gradient in zip(leaves, found, strict=True)
     }
-    return loss.detach().view(x.shape[:2]), gradients
+    return counted(loss.detach()).view(x.shape[:2]), gradients
 
 
 def losses_after(
     learner: OnlineLearner, fast: FastWeights, updates: FastWeights, x: Tensor, y: Tensor
 ) -> Tensor:
-    """The loss on all examples after each of these updates: `tasks updates examples`."""
+    """The loss on all examples after each of these updates: `tasks updates examples`.
+
+    What is no number is infinite, as in every report: NaN would be left out of a mean, unseen.
+    """
     tasks, count = next(iter(updates.values())).shape[:2]
     changed = {
         name: (weight[:, None] + updates[name]).flatten(0, 1) if name in updates
@@ -66,7 +77,7 @@ def losses_after(
     every = x.flatten(1, 2).repeat_interleave(count, 0)
     target = y.flatten(1, 2).repeat_interleave(count, 0)
     loss = learner.objective.loss(learner.predict(changed, every), target)
-    return loss.view(tasks, count, x.shape[1], -1).mean(3)
+    return counted(loss).view(tasks, count, x.shape[1], -1).mean(3)
 
 
 def as_long(gradients: FastWeights, updates: FastWeights) -> FastWeights:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import continual
+from experiments import continual, meta_train
 from experiments.build import build_stream
 from experiments.compare import planned
 from experiments.config import Compare, Train
@@ -126,10 +126,48 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     from metaplastic.grow import grow
 
     grown = grow(learner, 60)
-    found = paces(grown, stream("test"), config)
-    assert list(found) == [10, 50, 60]
+    found = paces(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
+    assert list(found) == [1, 10, 11, 50, 60, 70]
+    assert (found[1], found[11], found[70]) == (found[10], found[50], found[60])
     assert asked[:2] == [0.1, 1.0]
     assert grown.rule.pace == 1.0
+
+
+def test_few_classes_have_their_rates_chosen_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("train.ways=3", "train.slots=3", "test.ways=12", "test.shots=1")
+    words = ["--preset", "tiny", "--threads", "1", "--task", "glyphs", "--method", "oml"]
+    run = ["--sweep", "1e-6", "1", "--runs", str(tmp_path), "--name", "run", "--episodes", "2"]
+    meta_train.main([*words, *run, "--stream", *few])
+    found = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert found["seen"]["x"] == [int(count) for count in found["paces"]] == [*range(1, 13)]
+    assert found["paces"]["1"] == found["paces"]["10"]
+    assert found["paces"]["11"] == found["paces"]["12"]
+    assert "chosen on classes that meta-training saw" not in capsys.readouterr().out
+
+
+def test_rates_chosen_on_classes_of_meta_training_are_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--preset", "tiny", "--threads", "1", "--task", "glyphs", "--method", "oml"]
+    run = ["--sweep", "1", "--runs", str(tmp_path), "--name", "run", "--episodes", "2"]
+    meta_train.main([*words, *run, "--stream", "split=validation"])
+    assert "chosen on classes that meta-training saw, too" in capsys.readouterr().out
+
+
+def test_a_stream_without_classes_to_choose_on_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--preset", "tiny", "--threads", "1", "--method", "oml", "--sweep", "0.1", "1"]
+    meta_train.main([*words, "--runs", str(tmp_path), "--name", "run"])
+    assert "--sweep is not used: sines has no validation classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factor", ["-1", "0", "nan"])
+def test_a_rate_that_is_none_is_refused(factor: str) -> None:
+    with pytest.raises(ConfigError, match="every value must be above 0 and finite"):
+        meta_train.main(["--preset", "tiny", "--sweep", "1", factor])
 
 
 def test_a_sweep_goes_on_beyond_its_end_while_that_is_better() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,6 +173,21 @@ def test_a_report_with_infinite_errors_can_be_written(tmp_path: Path, kind: Kind
 def test_more_snapshots_than_steps_are_refused(snapshots: int) -> None:
     with pytest.raises(ValueError, match="Choose from 1 to 6"):
         over_lifetime(small_learner(Clusters()), Clusters(), 1, snapshots=snapshots)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"lifetimes": 0}, "lifetimes is 0; it must be at least 1"),
+        ({"tasks_per_batch": 0}, "tasks_per_batch is 0; it must be at least 1"),
+        ({"intervals": "bootstap"}, "intervals"),
+    ],
+)
+def test_what_no_report_could_be_made_of_is_refused_at_once(
+    wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        over_lifetime(small_learner(Clusters()), Clusters(), **wrong)
 
 
 def test_a_learner_with_no_state_halfway_is_only_asked_at_the_end() -> None:

@@ -72,11 +72,11 @@ def test_fewer_outputs_are_the_first_ones_and_the_original_is_left_alone() -> No
 
 def test_mode_settings_and_what_is_frozen_carry_over() -> None:
     before = classifier(feedback="random").eval()
-    before.unroll = Unroll(encoder="bfloat16")
+    before.unroll, before.rule.pace = Unroll(encoder="bfloat16"), 0.1
     before.network[0].weight.requires_grad_(False)
     grown = grow(before, 8)
     assert not grown.training
-    assert grown.unroll == before.unroll
+    assert (grown.unroll, grown.rule.pace) == (before.unroll, 0.1)
     frozen = {name for name, p in before.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, p in grown.named_parameters() if not p.requires_grad}
 

@@ -34,6 +34,13 @@ def test_options_of_meta_training_do_not_reach_the_test(preset: str) -> None:
     assert (test.overlap, test.remember, test.labels) == (False, 0, "global")
 
 
+@pytest.mark.parametrize("option", ["test.overlap=true", "test.distort=1", "test.split=paper_test"])
+def test_options_of_meta_training_asked_of_the_test_are_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match="would change what every rule is tested on"):
+        omniglot("test", option)
+    assert omniglot("test", "test.overlap=false").overlap is False
+
+
 def test_other_options_do() -> None:
     assert (omniglot("test", "ways=3").ways, omniglot("train", "ways=3").ways) == (3, 3)
 
@@ -89,6 +96,7 @@ def test_a_rule_is_tested_on_what_it_never_met(tmp_path: Path, lived_on: list[st
         ("run", "split=train", "split=train may have been meta-trained on"),
         ("other", "split=validation", "split=validation may have been meta-trained on"),
         ("run", "overlap=true", "overlap= is for meta-training alone"),
+        ("run", "test.overlap=true", "test.overlap= is for meta-training alone"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             splits(name, option)
@@ -178,6 +186,11 @@ def test_glances_are_refused_where_there_are_no_pictures(tmp_path: Path) -> None
     meta_train.main(["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"])
     with pytest.raises(ConfigError, match="is for pictures, not sines"):
         meta_test.main([str(tmp_path / "run" / "rule"), "--glances", "1"])
+    with pytest.raises(ConfigError, match="glances=1 is for pictures, not sines"):
+        meta_train.main(
+            ["--preset", "tiny", "--method", "flp_readout", "--options", "glances=1",
+             "--runs", str(tmp_path), "--name", "other"]
+        )  # fmt: skip
 
 
 def test_a_readout_with_more_outputs_than_a_test_has_labels_is_no_misfit(tmp_path: Path) -> None:

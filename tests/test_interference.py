@@ -10,11 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metaplastic import Backprop, Delta, Direct, LearningRule, Oja, OnlineLearner
+from metaplastic import (
+    Backprop,
+    Delta,
+    Direct,
+    LearningRule,
+    Oja,
+    OnlineLearner,
+)
 from metaplastic.episode import Episode
-from metaplastic.geometry import angles, cosines, effective_rank, overlaps
 from metaplastic.interference import interference
-from metaplastic.selectivity import feature_statistics
 from tests.lives import dense, episodes, learner
 
 AFTER = 3
@@ -185,6 +190,8 @@ def test_refusals_say_what_to_choose() -> None:
         ("'9' is not a plastic site", {"sites": ["9"]}),
         ("exact is 6; choose from 1 to 5", {"exact": 6}),
         ("update", {"update": "adam"}),
+        ("sites is empty", {"sites": []}),
+        ("chunk is 0", {"chunk": 0}),
     ):
         with pytest.raises(ValueError, match=words):
             interference(made, lived, **given)
@@ -198,31 +205,3 @@ def test_the_learner_is_left_as_it_was() -> None:
     interference(made, life())
     assert made.training
     assert all(p.grad is None for p in made.parameters())
-
-
-def test_the_geometry_of_vectors_one_can_draw() -> None:
-    updates = torch.tensor([[[1.0, 0, 0], [0, 2.0, 0], [3.0, 3.0, 0], [0, 0, 0]]]).double()
-    assert cosines(updates)[0, 0, :3].tolist() == pytest.approx([1, 0, math.sqrt(0.5)])
-    assert overlaps(updates)[0, 0, :3].tolist() == [1, 0, 0.5]
-    turned = angles(updates, updates.roll(1, 2))[0, :3].tolist()
-    assert turned == pytest.approx([90, 90, 60])
-    tiny = torch.tensor([[[1.0, 1e-9]]]).double()
-    degrees = angles(tiny, torch.tensor([[[1.0, 0.0]]]).double())
-    assert float(degrees) == pytest.approx(math.degrees(1e-9))
-    assert float(effective_rank(torch.eye(4))) == pytest.approx(4)
-    assert effective_rank(torch.full((2, 3, 3), torch.inf)).isnan().all()
-    assert float(effective_rank(torch.outer(torch.arange(3.0), torch.ones(5)))) == pytest.approx(1)
-
-
-def test_feature_statistics_of_codes_one_can_count() -> None:
-    one_hot = torch.tensor([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])
-    found = feature_statistics(one_hot, torch.tensor([0, 0, 1, 1]))
-    assert found.to_dict() == pytest.approx(
-        {"active": 0.25, "dead": 0.5, "sparseness": 1.0, "selectivity": 1.0}
-    )
-    alike = feature_statistics(torch.ones(4, 3), torch.tensor([0, 1, 2, 0]))
-    assert alike.to_dict() == pytest.approx(
-        {"active": 1.0, "dead": 0.0, "sparseness": 0.0, "selectivity": 0.0}
-    )
-    with pytest.raises(ValueError, match="at least 2"):
-        feature_statistics(one_hot, torch.zeros(4))

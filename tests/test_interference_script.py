@@ -114,7 +114,7 @@ def test_a_rule_that_diverges_is_tabled_and_drawn_too(
     meta_train.main([*TINY, "--runs", str(tmp_path), "--name", "run", "--options", "rate=10"])
     words = ["--lifetimes", "2", "--out", str(tmp_path / "out")]
     interference.main([str(tmp_path / "run" / "rule"), *words])
-    assert "| nan " in capsys.readouterr().out
+    assert "| diverged " in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "plots").glob("*.png"))) == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metaplastic.intervals import Kind, interval
+from metaplastic.intervals import Array, Kind, interval
 
 
 def test_the_normal_interval_is_the_mean_and_196_standard_errors() -> None:
@@ -56,6 +56,22 @@ def test_the_bootstrap_resamples_lifetimes_whole(shape: tuple[int, ...]) -> None
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):  # a draw of none that is known sorts last
         draws = [np.nansum(values[pick], axis=0) / known[pick].sum(0) for pick in picks]
-    means = np.sort(np.stack(draws), axis=0)
-    np.testing.assert_allclose(found.low, means[50], atol=1e-12)
-    np.testing.assert_allclose(found.high, means[1949], atol=1e-12)
+    means = np.sort(np.stack(draws).reshape(2000, -1), axis=0)
+    for low, high, column in zip(found.low.flat, found.high.flat, means.T, strict=True):
+        some = column[~np.isnan(column)]  # a draw of nothing that is known says nothing
+        low_place, high_place = (round(part * (len(some) - 1)) for part in (0.025, 0.975))
+        assert low == pytest.approx(some[low_place], abs=1e-12)
+        assert high == pytest.approx(some[high_place], abs=1e-12)
+
+
+def test_a_column_of_which_little_is_known_has_an_interval_too() -> None:
+    values = np.full((10, 1), np.nan)
+    values[[2, 7]] = [[-1.0], [3.0]]
+    found = interval(values, "bootstrap")
+    assert (found.low[0], found.mean[0], found.high[0]) == (-1, 1, 3)
+
+
+@pytest.mark.parametrize("values", [np.zeros((0, 3)), np.array(1.0)])
+def test_a_mean_of_nothing_is_refused(values: Array) -> None:
+    with pytest.raises(ValueError, match="needs at least one lifetime"):
+        interval(values)

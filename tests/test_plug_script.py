@@ -202,7 +202,7 @@ def test_an_answer_that_is_not_finite_is_wrong() -> None:
         (["--networks", "wides"], "'wides' is not a network: did you mean 'wide'?"),
         (["--task", "omniglots"], "'omniglots' is not a task: did you mean 'omniglot'?"),
         (["--examples", "0"], "--examples is 0: it must be at least 1"),
-        (["--sweep", "-1"], "every rate must be above 0 and finite"),
+        (["--sweep", "-1"], "every value must be above 0 and finite"),
         (["--stream", "split=train"], "--stream split= cannot be chosen here"),
         (["--task", "sines"], "'ways' is not an option of task 'sines'"),
     ],

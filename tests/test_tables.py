@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from experiments.tables import as_markdown, mean_and_interval, over_seen, rows
+from experiments.tables import as_markdown, mean_and_interval, over_seeds, over_seen, rows
 
 REGRESSION = {
     "stream": "sines, incremental",
@@ -72,10 +72,16 @@ def test_a_table_shows_every_method_once_in_aligned_columns() -> None:
 
 
 def test_a_cell_counts_the_seeds_that_diverged_instead_of_averaging_them() -> None:
-    runs = [{**REGRESSION, "score": score} for score in (1.0, math.inf, math.nan)]
+    runs = [{**REGRESSION, "score": score} for score in (1.0, math.inf, -math.inf)]
     (row,) = rows({"flp": runs})
     assert row["error"] == "2 of 3 diverged"
     assert row["last learned"] == "0.5000 ± 0.0000"
+
+
+def test_what_is_not_defined_is_no_divergence() -> None:
+    assert over_seeds([math.nan] * 3, "{:.1f}") == ""
+    assert over_seeds([1.0, math.nan, 1.0], "{:.1f}") == "1.0 ± 0.0 (2 of 3)"
+    assert over_seeds([math.nan, math.inf, 1.0], "{:.1f}") == "1 of 3 diverged"
 
 
 def test_skipped_meta_steps_have_a_column_where_there_are_any() -> None:

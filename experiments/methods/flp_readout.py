@@ -8,6 +8,7 @@ from experiments.config import Preset
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
 from experiments.problem import Problem
+from experiments.registry import ConfigError
 from metaplastic import OnlineLearner
 from metaplastic.glances import glancing
 
@@ -22,6 +23,8 @@ def build(
     glances: int = 0,
 ) -> OnlineLearner:
     """As in `flp_stable`. `glances`: at test, codes are means over moves by so many pixels."""
+    if glances and len(problem.spec.input_shape) != 3:
+        raise ConfigError(f"glances={glances} is for pictures, not {problem.spec.name}.")
     learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
     return glancing(learner, glances) if glances else learner
 
