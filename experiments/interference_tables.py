@@ -30,6 +30,8 @@ def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
                 row[title] = _over(same, lambda record, name=name: record[name], "{:.4f}")
             row["harmed %"] = _over(same, lambda record: 100 * record["harmed"], "{:.0f}")
             row["first-order error"] = _over(same, lambda r: r["first_order_error"], "{:.2f}")
+            if any(record["diverged"] for record in same):
+                row["diverged"] = f"{sum(r['diverged'] for r in same)} lifetimes"
             rows.append(row)
     return rows
 

@@ -98,10 +98,16 @@ class Problem:
                 f"a head that compares ({head}) is for classes, and task {self.spec.name!r} has "
                 "none: use a method with a linear head, such as flp_readout or oml."
             )
-        if self.classification:
-            layers, features = self._image_layers(hidden)
-        else:
-            layers, features = self._sine_layers()
+        match len(self.spec.input_shape):
+            case 1:
+                layers, features = self._dense_layers(hidden)
+            case 3:
+                layers, features = self._image_layers(hidden)
+            case _:
+                raise ConfigError(
+                    f"an input of task {self.spec.name!r} has shape {self.spec.input_shape}: the "
+                    "methods here take vectors (1 axis) or pictures (channels height width)."
+                )
         match head:
             case "linear":
                 layers.append(nn.Linear(features, outputs))
@@ -116,11 +122,13 @@ class Problem:
                     nn.init.zeros_(layer.bias)
         return nn.Sequential(*layers)
 
-    def _sine_layers(self) -> tuple[list[nn.Module], int]:
+    def _dense_layers(self, hidden: Hidden) -> tuple[list[nn.Module], int]:
         widths = (*self.spec.input_shape, *SINE_WIDTHS[self.size])
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        if self.classification and hidden != "relu":  # a code that may take either sign
+            layers.pop()
         return layers, widths[-1]
 
     def _image_layers(self, hidden: Hidden) -> tuple[list[nn.Module], int]:

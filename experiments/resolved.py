@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from experiments.build import build_rates, build_stream, given_options
 from experiments.config import Train
 from metaplastic import OnlineLearner, TaskStream
@@ -21,6 +23,8 @@ def resolved(config: Train, learner: OnlineLearner, stream: TaskStream) -> dict[
     root = getattr(stream, "root", config.data)
     folder = data_folder(root)
     test = build_stream(config, "test")
+    # A test that cannot be is found out before hours of meta-training, not after.
+    test.spec.check(test.sample(1, torch.Generator().manual_seed(config.seed)))
     return {
         "train_stream": _fields(stream),
         "test_stream": _fields(test),

@@ -49,12 +49,17 @@ def judge(
                 snapshots=1 if not learner.online else moments(spec) if many else None,
                 tasks_per_batch=1 if many else min(config.episodes, at_a_time(spec)),
                 intervals="bootstrap" if many else "normal",
-                trajectory=many,
+                trajectory=many or (learner.online and spec.kind == "classification"),
             )
         finally:
             learner.rule.pace = 1.0
 
     report, curves = swept(live, factors)
+    if report.diverged:
+        print(
+            f"{report.diverged} of {config.episodes} lifetimes diverged: errors there count as "
+            "infinite, answers that are no numbers as wrong."
+        )
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
     of: Measure = "accuracy" if spec.kind == "classification" else "error"
@@ -63,6 +68,7 @@ def judge(
         "stream": f"{spec.name}, {config.order}",
         "kind": spec.kind,
         "episodes": config.episodes,
+        "diverged": report.diverged,
         "score": float(whole.mean[-1]),
         "interval": [float(whole.low[-1]), float(whole.high[-1])],
         "final": end.mean.tolist(),
@@ -76,7 +82,7 @@ def judge(
     }
     if learner.online and config.order == "incremental":
         summary["seen"] = curves["test"]
-        if many:
+        if "trajectory" in curves:
             summary["taught"] = curves["trajectory"]
         if many or factors:
             summary["paces"] = {str(count): pace for count, pace in factors.items()}

@@ -27,6 +27,7 @@ from metaplastic.learner import OnlineLearner
 from metaplastic.meta_loss import MetaLoss
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
 from metaplastic.optimizer import make_optimizer, make_schedule
+from metaplastic.own_matrix import report_of
 from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.plug import PlasticModule
 from metaplastic.polynomial import Polynomial
@@ -95,6 +96,7 @@ __all__ = [
     "make_schedule",
     "objective_for",
     "over_lifetime",
+    "report_of",
     "rules",
     "save_pretrained",
     "shipped",

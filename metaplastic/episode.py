@@ -59,6 +59,11 @@ class Episode(NamedTuple):
                     f"{name} has shape {tuple(shape)}, but support_x is of {self.tasks} tasks "
                     f"and what {name} goes with has shape {tuple(leading)}; make them the same."
                 )
+        if self.support_x.dtype != self.query_x.dtype:
+            raise ValueError(
+                f"support_x is {self.support_x.dtype}, query_x {self.query_x.dtype}; make them "
+                "the same."
+            )
         if self.support_x.shape[3:] != self.query_x.shape[2:]:
             raise ValueError(
                 f"An input of the support has shape {tuple(self.support_x.shape[3:])}, one of the "
@@ -89,6 +94,34 @@ class StreamSpec:
     queries: int  # questions at the end of a lifetime
     subtasks: int  # classes or functions in a lifetime
     fingerprint: str  # sha256 over the data and the split they were drawn from
+
+    def check(self, episode: Episode) -> None:
+        """Refuse lifetimes that are not what this spec says.
+
+        Raises:
+            ValueError: as `Episode.check`, or naming what differs.
+        """
+        episode.check()
+        steps, batch, *inputs = episode.support_x.shape[1:]
+        integer = not episode.support_y.is_floating_point()
+        for name, said, found in (
+            ("steps", self.steps, steps),
+            ("batch", self.batch, batch),
+            ("queries", self.queries, episode.query_x.shape[1]),
+            ("input_shape", tuple(self.input_shape), tuple(inputs)),
+            ("kind", self.kind, "classification" if integer else "regression"),
+        ):
+            if said != found:
+                raise ValueError(
+                    f"The spec of stream {self.name!r} says {name} = {said!r}, but its lifetimes "
+                    f"have {found!r}; make them the same."
+                )
+        first, last = (int(end) for end in episode.support_subtask.aminmax())
+        if first < 0 or last >= self.subtasks:
+            raise ValueError(
+                f"support_subtask has values from {first} to {last}, but the stream's spec says "
+                f"{self.subtasks} subtasks. They must be numbered from 0."
+            )
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from metaplastic.choices import check_choice
 from metaplastic.episode import Episode
 from metaplastic.interference_matrix import Interference
 from metaplastic.lifetimes import evaluating
+from metaplastic.snapshots import counted
 from metaplastic.stack import FastWeights
 from metaplastic.trials import as_long, gradients_of, losses_after, only, rule_updates
 
@@ -58,6 +59,7 @@ def interference(
             minibatches of several subtasks, which are of no one class or function.
     """
     check_choice("update", update, Update)
+    episodes.check()
     steps = episodes.support_x.shape[1]
     after = steps if after is None else after
     if not 0 <= after <= steps:
@@ -91,8 +93,8 @@ def interference(
         if after:
             fast = learner.adapt(support[:, :after], episodes.support_y[:, :after], fast)
         x, y = support[:, chosen], episodes.support_y[:, chosen]
-        loss, gradients = gradients_of(learner, fast, x, y)
         updates = rule_updates(learner, fast, x, y)
+        loss, gradients = gradients_of(learner, fast, x, y)
         if update == "gradient":
             updates = as_long(gradients, updates)
         if sites is not None:
@@ -102,7 +104,8 @@ def interference(
             for first in range(0, tries, chunk)
         ]
     subtask = episodes.support_subtask[:, chosen, 0]
-    change = torch.cat(later, 1) - loss[:, None]
+    # By how much a loss that was lost before gets worse is not known: it counts as lost.
+    change = counted(torch.cat(later, 1) - loss[:, None])
     return Interference(
         after, tuple(chosen), subtask, loss, tuple(tried), change, updates, gradients
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.geometry import angles, cosines, effective_rank, overlaps
+from metaplastic.snapshots import counted
 from metaplastic.trials import sites_of
 
 
@@ -37,7 +38,8 @@ class Interference:
     @property
     def change(self) -> Tensor:
         """`tasks updates examples`: `exact` if every update was tried, else `first_order`."""
-        return self.exact if len(self.tried) == len(self.examples) else self.first_order
+        whole = len(self.tried) == len(self.examples)
+        return self.exact if whole else counted(self.first_order)
 
     @cached_property
     def first_order(self) -> Tensor:
@@ -53,6 +55,11 @@ class Interference:
         """Length of (estimate - exact) over length of exact, of the updates that were tried."""
         estimate = self.first_order[:, list(self.tried)]
         return float((estimate - self.exact).norm() / self.exact.norm())
+
+    @property
+    def diverged(self) -> int:
+        """Lifetimes in which a loss is no number, before or after an update: it is infinite."""
+        return int(self.change.isinf().flatten(1).any(1).sum())
 
     def own(self) -> float:
         """Mean change of the loss on the example that was learned: negative if learning works."""
@@ -76,11 +83,9 @@ class Interference:
     def harmed(self) -> float:
         """Share of pairs from different classes whose loss the update raises.
 
-        A loss that is no number afterwards is infinite, the worst harm; pairs whose loss was none
-        before are left out.
+        A loss that is no number, before or after, is infinite and counts as harm.
         """
-        worse = (self.change > 0).to(self.change.dtype)
-        return _mean_known(worse.where(~self.change.isnan(), torch.nan)[~self._same])
+        return _mean_known((self.change > 0).to(self.change.dtype)[~self._same])
 
     def by_distance(self) -> tuple[list[int], list[float]]:
         """Mean change against how much later in the stream the example came than the update's.
@@ -133,6 +138,7 @@ class Interference:
             "harmed": self.harmed(),
             "first_order_error": self.first_order_error, "sites": self.sites(),
             "tried": len(self.tried), "examples": len(self.examples),
+            "diverged": self.diverged,
         }  # fmt: skip
 
     @property

@@ -184,7 +184,12 @@ class OnlineLearner(nn.Module):
         return self.stack.run(x, {**self.slow_weights(), **fast}, self.start).output
 
     def encode_episodes(self, episodes: Episode) -> tuple[Tensor, Tensor]:
-        """Support (`tasks steps batch *features`) and query features, from one encoder call."""
+        """Support (`tasks steps batch *features`) and query features, from one encoder call.
+
+        Raises:
+            ValueError: if fields of the episodes do not fit together.
+        """
+        episodes.check()
         support, query = episodes.support_x, episodes.query_x
         encoded = self.encode(torch.cat([support.flatten(0, 2), query.flatten(0, 1)]))
         learned_from, features = support.shape[:3].numel(), encoded.shape[1:]
@@ -199,7 +204,6 @@ class OnlineLearner(nn.Module):
         Raises:
             ValueError: if fields of the episodes do not fit together, or a label has no output.
         """
-        episodes.check()
         self._check(episodes.query_y)
         support, query = self.encode_episodes(episodes)
         lives = [(support, episodes.support_y, query, episodes.query_y)]

@@ -26,7 +26,9 @@ def lifetimes_of(
             stream.sample(1, seeded(seed, "lifetime", i))
             for i in range(first, min(first + at_a_time, count))
         ]
-        yield Episode(*(torch.cat(field) for field in zip(*drawn, strict=True))).to(device)
+        lives = Episode(*(torch.cat(field) for field in zip(*drawn, strict=True)))
+        stream.spec.check(lives)
+        yield lives.to(device)
 
 
 @contextmanager

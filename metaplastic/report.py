@@ -21,6 +21,7 @@ from metaplastic.choices import check_choice
 from metaplastic.continual_measures import Mask, mean_where
 from metaplastic.disk import write_atomically
 from metaplastic.intervals import Array, Interval, Kind, interval, jsonable
+from metaplastic.matrices import check_matrices
 
 Measure: TypeAlias = Literal["error", "accuracy"]
 Against: TypeAlias = Literal["first", "best"]
@@ -30,7 +31,11 @@ Against: TypeAlias = Literal["first", "best"]
 class ContinualReport:
     """Errors (the objective's loss) and accuracies; subtasks are in the order they were met.
 
-    All intervals are 95%, over lifetimes, of the kind `intervals`.
+    All intervals are 95%, over lifetimes, of the kind `intervals`. `report_of` makes one of a
+    matrix that was measured elsewhere.
+
+    Raises:
+        ValueError: if arrays do not fit together, or what was seen is not seen any more.
     """
 
     error: Array  # lifetimes snapshots subtasks; NaN where no query asks for the subtask
@@ -46,12 +51,16 @@ class ContinualReport:
     trajectory: ContinualReport | None = None
 
     def __post_init__(self) -> None:
+        check_choice("intervals", self.intervals, Kind)
+        check_matrices(
+            self.error, self.error_at_birth, self.accuracy, self.accuracy_at_birth, self.seen,
+            self.examples,
+        )  # fmt: skip
         if self.trajectory is not None and self.trajectory.error.shape != self.error.shape:
             raise ValueError(
                 f"The trajectory's errors have shape {self.trajectory.error.shape}, those of the "
                 f"queries {self.error.shape}; both need axes lifetimes, snapshots, subtasks."
             )
-        check_choice("intervals", self.intervals, Kind)
 
     @property
     def diverged(self) -> int:

@@ -75,7 +75,7 @@ class MetaTrainer:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = torch.device(device) if device is not None else self.parameters[0].device
         learner.to(self.device)
-        self.state = RunState(learner, optimizer, schedule)
+        self.state, self.checked = RunState(learner, optimizer, schedule), False
 
     @property
     def step(self) -> int:
@@ -130,6 +130,9 @@ class MetaTrainer:
         config, began = self.config, time.perf_counter()
         episodes = self.stream.sample(config.tasks, seeded(config.seed, self.step))
         sampling = time.perf_counter() - began
+        if not self.checked:  # once is enough, and reading the spec may take its time
+            self.stream.spec.check(episodes)
+            self.checked = True
         episodes = episodes.to(self.device)
 
         self.learner.train()

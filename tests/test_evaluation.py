@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,12 @@ def test_queries_about_nothing_that_was_learned_are_not_counted() -> None:
     """OML's remember set is for the meta-loss: it says nothing of what a lifetime taught."""
 
     class Remembering(Clusters):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spec = replace(self.spec, queries=24)
+
         def sample(self, tasks: int, generator: torch.Generator) -> Episode:
-            life = super().sample(tasks, generator)
+            life = Clusters().sample(tasks, generator)
             more = torch.full_like(life.query_y, self.spec.subtasks)
             return life._replace(
                 query_x=torch.cat([life.query_x, 100 + life.query_x], 1),

@@ -12,8 +12,8 @@ OURS = ("metaplastic", "tasks", "experiments")
 LONGEST = 250
 LAYERS = """
 choices coincidence disk catalog seeding distributed buffers patches pullback geometry selectivity
-readouts level checkpoint describe sinks intervals few_shot_report continual_measures report
-trainer_config episode provenance objective
+readouts level checkpoint describe sinks intervals few_shot_report continual_measures matrices
+report own_matrix trainer_config episode provenance objective
 site layers stack
 feedback direct sequential direct_random plasticity polynomial invertible inverse
 birth unroll rule rows compiled meta_loss

@@ -12,7 +12,7 @@ import torch
 import tasks
 from experiments import build, meta_train
 from experiments.config import Train
-from experiments.registry import ConfigError
+from experiments.registry import ConfigError, methods
 from metaplastic.episode import Episode, StreamSpec
 from tasks.sines import Sines
 
@@ -72,3 +72,79 @@ def test_a_stream_that_is_no_dataclass_is_refused(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", tasks.names())
 def test_a_name_leads_to_one_class(name: str) -> None:
     assert tasks.stream_class(name).__name__.lower() == name.replace("_", "")
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Classes of vectors, not of pictures: any dataclass with a spec and a sample."""
+
+    split: str = "train"
+    ways: int = 3
+    fault: str = ""
+
+    @property
+    def spec(self) -> StreamSpec:
+        return StreamSpec(
+            "vectors", "classification", (6,), self.ways, 2 * self.ways, 1, 2 * self.ways,
+            self.ways, "none",
+        )  # fmt: skip
+
+    def sample(self, tasks: int, generator: torch.Generator) -> Episode:
+        steps = 2 * self.ways - (self.fault == "short")
+        label = (torch.arange(steps) // 2).expand(tasks, -1)
+        means = torch.randn(tasks, self.ways, 6, generator=generator)
+        x = means.gather(1, label[..., None].expand(-1, -1, 6))
+        noise = [0.1 * torch.randn(x.shape, generator=generator) for _ in range(2)]
+        seed = torch.randint(2**62, (tasks,), generator=generator)
+        subtask = label + 3 * (self.fault == "far")
+        query = x + noise[1]
+        if self.fault == "nan":
+            query = query * torch.nan
+        return Episode(
+            (x + noise[0])[:, :, None], label[..., None], subtask[..., None],
+            query if self.fault != "double" else query.double(), label, label, seed,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "stream_class", lambda name: Vectors)
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize("method", sorted(methods()))
+def test_every_method_learns_classes_of_vectors(method: str, tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run", "--method", method]
+    meta_train.main([*words, "--threads", "1"])
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert 0 <= result["score"] <= 1
+    assert result["diverged"] == 0
+
+
+@pytest.mark.usefixtures("vectors")
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("short", "says steps = 6, but its lifetimes have 5"),
+        ("far", "support_subtask has values from 3 to 5"),
+        ("double", "support_x is torch.float32, query_x torch.float64"),
+    ],
+)
+def test_lifetimes_that_are_not_what_their_spec_says_are_refused_before_the_first_step(
+    fault: str, sentence: str, tmp_path: Path
+) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"]
+    with pytest.raises(ValueError, match=sentence):
+        meta_train.main([*words, "--stream", f"test.fault={fault}"])
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    with pytest.raises(ValueError, match=sentence):
+        meta_train.main([*words, "--stream", f"train.fault={fault}"])
+
+
+@pytest.mark.usefixtures("vectors")
+def test_answers_that_are_no_numbers_are_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"]
+    meta_train.main([*words, "--method", "flp_readout", "--stream", "test.fault=nan"])
+    assert "4 of 4 lifetimes diverged: errors there count as infinite" in capsys.readouterr().out
