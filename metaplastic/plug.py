@@ -14,7 +14,6 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaplastic.credit_assignment import Credit, Loss, credit
@@ -23,6 +22,7 @@ from metaplastic.direct_random import RandomDirect
 from metaplastic.feedback import Backprop
 from metaplastic.level import gain
 from metaplastic.plasticity import Delta, PlasticityRule
+from metaplastic.plug_loss import usual_loss
 from metaplastic.plug_watch import Call, watched
 from metaplastic.rule import LearningRule
 from metaplastic.rules.backprop import Backpropagation
@@ -47,7 +47,7 @@ class PlasticModule(nn.Module):
         plasticity: what sites do; the delta rule at `rate` unless given, or in the rule.
         rate: of the delta rule.
         loss_fn: of answer and target, summed over examples; by default cross-entropy for targets
-            that are whole numbers, and half the squared error for others.
+            that are whole numbers, and half the squared error for others, shaped as the answer.
         seed, leave: as for `credit`.
 
     `net.transplant` says, site by site, what of the plasticity's rates was copied or averaged, and
@@ -110,19 +110,24 @@ class PlasticModule(nn.Module):
     def learn(self, y: Tensor) -> Tensor:
         """Change every site by what it heard of the last answer's loss; the mean loss.
 
+        Whatever is raised, no weight has changed; an answer whose target was refused may be given
+        another. Statistics that the model keeps of its inputs, such as BatchNorm's, moved in
+        `net(x)`.
+
         Raises:
             RuntimeError: if there is no answer to learn from.
+            ValueError: without a loss_fn, for a target that does not fit the answer.
         """
         if self._answer is None:
             raise RuntimeError(
                 "There is no answer to learn from; call net(x) first, in train mode."
             )
         answer, calls = self._answer, self._calls
-        self._shown, self._answer, self._calls = answer, None, []
         leaf = answer.detach().requires_grad_()
         with torch.enable_grad():
-            loss = self._loss(leaf, y)
+            loss = (self.loss_fn or usual_loss)(leaf, y)
             (errors,) = torch.autograd.grad(loss, leaf)
+        self._shown, self._answer, self._calls = answer, None, []
         for call in calls:
             if call.x._version != call.version:
                 raise RuntimeError(
@@ -145,13 +150,6 @@ class PlasticModule(nn.Module):
                 if bias is not None and call.module.bias is not None:
                     call.module.bias += bias
         return loss.detach() / batch
-
-    def _loss(self, answer: Tensor, y: Tensor) -> Tensor:
-        if self.loss_fn is not None:
-            return self.loss_fn(answer, y)
-        if y.is_floating_point():
-            return 0.5 * (answer - y).square().sum()
-        return F.cross_entropy(answer, y, reduction="sum")
 
     def _change(
         self, call: Call, batch: int, error: Tensor, *, first: bool

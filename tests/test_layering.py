@@ -22,7 +22,7 @@ lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
 trainer evaluate artifact grow glances interference_matrix interference
 references credit_sites reroute credit_rule signs alignment rules
 credit_shapes credit_feedback credit_assignment credit_angles credit_exact credit_log
-transplant plug_watch plug
+transplant plug_watch plug_loss plug
 """
 ORDER = LAYERS.split()  # each knows only those before it
 
