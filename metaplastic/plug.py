@@ -22,7 +22,7 @@ from metaplastic.direct_random import RandomDirect
 from metaplastic.feedback import Backprop
 from metaplastic.level import gain
 from metaplastic.plasticity import Delta, PlasticityRule
-from metaplastic.plug_loss import usual_loss
+from metaplastic.plug_loss import check_finite, usual_loss
 from metaplastic.plug_watch import Call, watched
 from metaplastic.rule import LearningRule
 from metaplastic.rules.backprop import Backpropagation
@@ -117,6 +117,7 @@ class PlasticModule(nn.Module):
         Raises:
             RuntimeError: if there is no answer to learn from.
             ValueError: without a loss_fn, for a target that does not fit the answer.
+            FloatingPointError: if the loss, or the change of a site, is not finite.
         """
         if self._answer is None:
             raise RuntimeError(
@@ -145,6 +146,7 @@ class PlasticModule(nn.Module):
             changes = [
                 (call, self._change(call, batch, -errors, first=call is calls[0])) for call in calls
             ]
+            check_finite(loss, ((call.name, part) for call, both in changes for part in both))
             for call, (weight, bias) in changes:
                 call.module.weight += weight
                 if bias is not None and call.module.bias is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from metaplastic import PlasticModule
+from metaplastic import Delta, Oja, PlasticModule
 
 
 def mlp(outputs: int = 5) -> nn.Sequential:
@@ -62,3 +63,70 @@ def test_every_place_of_a_picture_may_have_a_label() -> None:
     net = PlasticModule(nn.Conv2d(3, 5, 1), "bp", example=x)
     net(x)
     assert net.learn(torch.full((2, 4, 4), 4)).isfinite()
+
+
+def far(x: Tensor) -> Tensor:
+    return torch.full_like(x, torch.inf)
+
+
+SPOILT: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "an input": (lambda x: x * torch.nan, "the loss is not finite.*no weight was changed"),
+    "an input that the loss does not see": (far, "the change of site '0' is not finite"),
+}
+
+
+@pytest.mark.parametrize("rule", ["bp", "fa", "dfa"])
+@pytest.mark.parametrize("plasticity", [None, Oja(rate=0.1)])
+@pytest.mark.parametrize(("spoil", "sentence"), SPOILT.values(), ids=SPOILT.keys())
+def test_one_bad_picture_changes_no_weight_and_the_next_is_learned_from(
+    spoil: Callable[[Tensor], Tensor], sentence: str, plasticity: Any, rule: str
+) -> None:
+    x, y, model = torch.randn(6, 4), torch.zeros(6).long(), mlp()
+    with torch.no_grad():
+        model[0].weight.abs_()  # so that what is infinite stays so, and is no nan after the tanh
+    net = PlasticModule(model, rule, example=x, plasticity=plasticity)
+    before = copy.deepcopy(model.state_dict())
+    net(spoil(x))
+    with pytest.raises(FloatingPointError, match=sentence):
+        net.learn(y)
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    net(x)
+    net.learn(y)
+    assert not torch.equal(before["0.weight"], model[0].weight)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_a_target_and_a_loss_of_ones_own_that_are_not_finite_are_refused() -> None:
+    x, model = torch.randn(6, 4), mlp()
+    before = copy.deepcopy(model.state_dict())
+    own: Any = lambda answer, y: (answer - y).square().sum().log()  # noqa: E731
+    for loss_fn in (None, own):
+        net = PlasticModule(model, "fa", example=x, loss_fn=loss_fn)
+        net(x)
+        with pytest.raises(FloatingPointError, match="the loss is not finite"):
+            net.learn(torch.full((6, 5), torch.inf))
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+
+
+def test_a_bias_is_asked_too() -> None:
+    class Still(Delta):
+        """Moves nothing but biases."""
+
+        def delta(self, weight: Tensor, *others: Tensor, **more: Tensor) -> Tensor:
+            return torch.zeros_like(weight)
+
+    x, model = torch.randn(6, 4), mlp()
+    net = PlasticModule(model, "bp", example=x, plasticity=Still(rate=1e38, per="shared"))
+    net(x)
+    with pytest.raises(FloatingPointError, match="the change of site '0'"):
+        net.learn(torch.full((6, 5), 1e9))
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+def test_changes_of_half_numbers_are_not_too_many_to_be_added_up() -> None:
+    x = torch.full((1, 512), 10.0).half()
+    model = nn.Linear(512, 512, bias=False).half()
+    net = PlasticModule(model, "bp", example=x, rate=1.0)
+    before = net(x)
+    net.learn(before - 1)
+    assert not torch.equal(net(x), before)
