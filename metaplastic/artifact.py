@@ -18,7 +18,8 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from metaplastic.catalog import find
+from metaplastic.catalog import find, shipped
+from metaplastic.choices import did_you_mean
 from metaplastic.describe import DescriptionError, build, describe
 from metaplastic.disk import saying_when_full, sync_file, temporary_beside, write_durably
 from metaplastic.learner import OnlineLearner
@@ -174,8 +175,16 @@ def _read(folder: Path, name: str) -> bytes:
     except OSError as error:
         raise RuleFileError(
             f"{folder} is not a rule file: {name} cannot be read ({error.strerror}). "
-            f"A rule file is a folder with {CONFIG} and {TENSORS}."
+            f"A rule file is a folder with {CONFIG} and {TENSORS}.{_by_name(folder)}"
         ) from error
+
+
+def _by_name(folder: Path) -> str:
+    """Of a bare name, which a learner that ships may have been meant by: what they are called."""
+    names = list(shipped())
+    if folder.name != str(folder) or folder.exists() or not names:
+        return ""
+    return f" Learners that ship: {', '.join(names)}.{did_you_mean(folder, names)}"
 
 
 def _is_empty_folder(folder: Path) -> bool:

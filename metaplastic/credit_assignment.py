@@ -8,7 +8,6 @@ opt.step()
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from metaplastic.credit_rule import CreditRule
 from metaplastic.credit_shapes import Shapes, trace
 from metaplastic.credit_sites import Meeting, bare, find
 from metaplastic.reroute import Carry, rerouted
-from metaplastic.rules import find_rule
+from metaplastic.rules import rule_of
 
 Loss = Callable[[Tensor, Any], Tensor]
 
@@ -220,17 +219,4 @@ def credit(
         ValueError: for an unknown rule or option, a model without sites, or one that the rule
             cannot serve; each says what to do.
     """
-    if isinstance(rule, str):
-        kind = find_rule(rule)
-        try:
-            rule = kind(**options)
-        except TypeError as error:
-            known = ", ".join(kind().options)
-            raise ValueError(f"{error}. Options of {rule!r}: {known}.") from None
-    elif options:
-        raise ValueError(
-            f"options {sorted(options)} go to a rule named by a string; set them on it."
-        )
-    else:
-        rule = copy.deepcopy(rule)
-    return Credit(rule, model, example, seed, leave)
+    return Credit(rule_of(rule, options), model, example, seed, leave)

@@ -20,6 +20,7 @@ from metaplastic.credit_assignment import Credit, Loss, credit
 from metaplastic.credit_rule import CreditRule
 from metaplastic.direct_random import RandomDirect
 from metaplastic.feedback import Backprop
+from metaplastic.learner import OnlineLearner
 from metaplastic.level import gain
 from metaplastic.plasticity import Delta, PlasticityRule
 from metaplastic.plug_loss import check_finite, usual_loss
@@ -71,6 +72,11 @@ class PlasticModule(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.loss_fn, self.pace, self.level = model, loss_fn, 1.0, False
+        if isinstance(rule, OnlineLearner):
+            raise ValueError(
+                "rule is a whole OnlineLearner, with a network of its own; hand in its rule, as in "
+                "from_pretrained(folder).rule."
+            )
         if isinstance(rule, LearningRule):
             if rule.hidden_multiplier != 1.0 or rule.reduction != "mean":
                 raise ValueError(

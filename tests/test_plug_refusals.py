@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Delta, Oja, PlasticModule
+from metaplastic import (
+    CreditRule,
+    Delta,
+    Oja,
+    OnlineLearner,
+    PlasticModule,
+    credit,
+    from_pretrained,
+)
 
 
 def mlp(outputs: int = 5) -> nn.Sequential:
@@ -130,3 +138,51 @@ def test_changes_of_half_numbers_are_not_too_many_to_be_added_up() -> None:
     before = net(x)
     net.learn(before - 1)
     assert not torch.equal(net(x), before)
+
+
+def pictures() -> Tensor:
+    return torch.randn(2, 4)
+
+
+def shipped_learner() -> OnlineLearner:
+    return from_pretrained("omniglot_relative")
+
+
+DOORS: dict[str, tuple[Callable[[], object], str]] = {
+    "a learner into a network": (
+        lambda: PlasticModule(mlp(), shipped_learner(), example=pictures()),  # type: ignore[arg-type]
+        r"whole OnlineLearner.*from_pretrained\(folder\)\.rule",
+    ),
+    "a learned rule into credit": (
+        lambda: credit(shipped_learner().rule, mlp(), example=pictures()),  # type: ignore[arg-type]
+        "of class LearningRule.*goes into PlasticModule",
+    ),
+    "a learner into credit": (
+        lambda: credit(shipped_learner(), mlp(), example=pictures()),  # type: ignore[arg-type]
+        "of class OnlineLearner.*must be a name",
+    ),
+    "a class": (
+        lambda: credit(CreditRule, mlp(), example=pictures()),  # type: ignore[arg-type]
+        r"the class CreditRule; make one, CreditRule\(\)",
+    ),
+    "a learner's name": (
+        lambda: PlasticModule(mlp(), "omniglot_relative", example=pictures()),
+        r"'omniglot_relative' is a learner.*from_pretrained\('omniglot_relative'\)\.rule",
+    ),
+    "nearly a learner's name": (
+        lambda: credit("omniglot_relativ", mlp(), example=pictures()),
+        "no rule named 'omniglot_relativ'; 'omniglot_relative' is a learner",
+    ),
+    "nearly a rule's name": (
+        lambda: credit("mirror_regularzer", mlp(), example=pictures()),
+        r"Did you mean mirror_regularizer\?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("attempt", "sentence"), DOORS.values(), ids=DOORS.keys())
+def test_who_comes_to_the_wrong_door_is_told_the_right_one(
+    attempt: Callable[[], object], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        attempt()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_shipped_learner_is_loaded_by_its_name_unless_there_is_a_folder_of_tha
     Path("small").mkdir()
     with pytest.raises(RuleFileError, match="small is not a rule file"):
         from_pretrained("small")
+
+
+@pytest.mark.parametrize("load", [from_pretrained, read_config])
+def test_a_name_that_is_not_there_is_told_those_that_are(
+    load: Callable[[str], object], tmp_path: Path
+) -> None:
+    with pytest.raises(RuleFileError) as error:
+        load("omniglot_relativ")
+    assert all(name in str(error.value) for name in shipped())
+    assert str(error.value).endswith("Did you mean 'omniglot_relative'?")
+    with pytest.raises(RuleFileError) as error:
+        load(str(tmp_path / "omniglot_relativ"))  # a folder of one's own is not meant by its name
+    assert "ship" not in str(error.value).replace(str(tmp_path), "")
 
 
 def test_every_learner_that_is_shipped_loads_is_small_and_has_a_card() -> None:

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
+from typing import Any
 
+from metaplastic.catalog import shipped
 from metaplastic.credit_rule import CreditRule
 
 
@@ -30,15 +34,48 @@ def find_rule(name: str) -> type[CreditRule]:
     """The rule of this name or alias.
 
     Raises:
-        ValueError: for an unknown one, with the nearest names.
+        ValueError: for an unknown one, with the nearest names; one of a learner is told its door.
     """
     known = rules()
     names = {alias: kind for kind in known.values() for alias in kind.alias} | known
     if name not in names:
+        for learner in get_close_matches(name, shipped(), n=1, cutoff=0.8):
+            raise ValueError(
+                f"There is no rule named {name!r}; {learner!r} is a learner that ships, whose rule "
+                f"is loaded: PlasticModule(model, from_pretrained({learner!r}).rule, example=x)."
+            )
         near = get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(f"There is no rule named {name!r}. {hint}Rules: {', '.join(known)}.")
     return names[name]
+
+
+def rule_of(given: str | CreditRule, options: Mapping[str, Any]) -> CreditRule:
+    """A rule of one's own: made by its name and options, or a copy of the one that was given.
+
+    Raises:
+        ValueError: for an unknown name or option, or what is neither name nor rule.
+    """
+    if isinstance(given, str):
+        kind = find_rule(given)
+        try:
+            return kind(**options)
+        except TypeError as error:
+            known = ", ".join(kind().options)
+            raise ValueError(f"{error}. Options of {given!r}: {known}.") from None
+    if isinstance(given, type):
+        raise ValueError(f"rule is the class {given.__name__}; make one, {given.__name__}().")
+    if not isinstance(given, CreditRule):
+        raise ValueError(
+            f"rule is of class {type(given).__name__}, but it must be a name in metaplastic.rules "
+            "or a CreditRule; a LearningRule, such as from_pretrained(folder).rule, goes into "
+            "PlasticModule."
+        )
+    if options:
+        raise ValueError(
+            f"options {sorted(options)} go to a rule named by a string; set them on it."
+        )
+    return copy.deepcopy(given)
 
 
 def cite(name: str) -> str:
