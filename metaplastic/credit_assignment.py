@@ -216,7 +216,7 @@ def credit(
         options: of the rule.
 
     Raises:
-        ValueError: for an unknown rule or option, a model without sites, or one that the rule
-            cannot serve; each says what to do.
+        ValueError: for an unknown rule or option, a number out of its range, a model without sites,
+            or one that the rule cannot serve; each says what to do.
     """
     return Credit(rule_of(rule, options), model, example, seed, leave)

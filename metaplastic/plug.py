@@ -25,6 +25,7 @@ from metaplastic.level import gain
 from metaplastic.plasticity import Delta, PlasticityRule
 from metaplastic.plug_loss import check_finite, usual_loss
 from metaplastic.plug_watch import Call, watched
+from metaplastic.ranges import check_number
 from metaplastic.rule import LearningRule
 from metaplastic.rules.backprop import Backpropagation
 from metaplastic.rules.direct_feedback_alignment import DirectFeedbackAlignment
@@ -46,16 +47,19 @@ class PlasticModule(nn.Module):
             its own plasticity, such as `from_pretrained(folder).rule`.
         example: a minibatch of inputs, as for `credit`.
         plasticity: what sites do; the delta rule at `rate` unless given, or in the rule.
-        rate: of the delta rule.
+        rate: of the delta rule, 0.01 unless given; refused beside a plasticity, which has its own.
         loss_fn: of answer and target, summed over examples; by default cross-entropy for targets
             that are whole numbers, and half the squared error for others, shaped as the answer.
         seed, leave: as for `credit`.
+
+    `net.pace`, 1 at first, multiplies every rate and may be set at any time.
 
     `net.transplant` says, site by site, what of the plasticity's rates was copied or averaged, and
     that feedback was redrawn.
 
     Raises:
-        ValueError: as `credit`, and for a site that the plasticity rule cannot serve.
+        ValueError: as `credit`, for a site that the plasticity rule cannot serve, and for a rate
+            that is negative, not finite, or beside a plasticity.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class PlasticModule(nn.Module):
         *,
         example: Any = None,
         plasticity: PlasticityRule | None = None,
-        rate: float = 0.01,
+        rate: float | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         leave: Collection[str] = (),
@@ -85,6 +89,13 @@ class PlasticModule(nn.Module):
                 )
             self.level = getattr(rule.feedback, "level", False)
             plasticity, rule = plasticity or rule.plasticity, _pathway(rule)
+        if rate is not None:
+            check_number("rate", rate)
+            if plasticity is not None:
+                raise ValueError(
+                    f"rate is {rate}, but the {type(plasticity).__name__} given or in the rule has "
+                    "rates of its own; leave rate out, and set net.pace to multiply them."
+                )
         if isinstance(rule, Credit):
             self.credit = rule
         else:
@@ -97,7 +108,9 @@ class PlasticModule(nn.Module):
                 "Credit.backward and an optimizer."
             )
         self.transplant: Transplant = transplant(
-            plasticity or Delta(rate=rate, per="shared", learn=False), model, self.credit
+            plasticity or Delta(rate=0.01 if rate is None else rate, per="shared", learn=False),
+            model,
+            self.credit,
         )
         self.plasticity = self.transplant.plasticity
         self._calls: list[Call] = []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metaplastic import PlasticModule, angles, credit, gradients
+from metaplastic import PlasticModule, angles, credit, gradients, rules
 from metaplastic.invertible import narrowing, orthogonal_
+from metaplastic.rules.symmetric_alignment import SymmetricAlignment
 
 
 class Unused(nn.Module):
@@ -49,6 +51,50 @@ def test_names_to_leave_must_exist_and_direct_feedback_keeps_its_size() -> None:
     told = credit("dfa", model, example=x)
     with pytest.raises(ValueError, match="make a new credit"):
         told.backward(model, torch.randn(4, 3, 8, 8), y, F.mse_loss)
+
+
+NUMBERS = (
+    "scale",
+    "noise",
+    "rate",
+    "decay",
+    "amp",
+    "null",
+    "sparse",
+    "self_",
+    "deviation",
+    "gamma",
+)
+NUMBERS += ("orthogonality", "expansion", "examples")
+
+
+@pytest.mark.parametrize("name", rules())
+def test_a_number_out_of_its_range_is_refused_by_its_name(name: str) -> None:
+    model, x = nn.Linear(4, 2), torch.randn(2, 4)
+    own = set(signature(rules()[name]).parameters) & set(NUMBERS)
+    assert own
+    for option in own:
+        for wrong in (-1, float("nan"), "big", True):
+            with pytest.raises(ValueError, match=f"^{option} is {wrong!r}; it must be a .* number"):
+                credit(name, model, example=x, **{option: wrong})
+    first = {
+        option: value for option, value in rules()[name]().options.items() if value is not None
+    }
+    credit(name, model, example=x, **first)
+
+
+def test_schedules_and_rules_of_ones_own_keep_their_options() -> None:
+    model, x = nn.Linear(4, 2), torch.randn(2, 4)
+    credit("sa", model, example=x, decay=lambda step: 0.5 / (1 + step))
+    with pytest.raises(ValueError, match="decay is <function"):
+        credit("kp", model, example=x, decay=lambda step: 0.5)
+    with pytest.raises(ValueError, match="decay is -1; it must be a finite number of at least 0"):
+        credit(SymmetricAlignment(decay=-1), model, example=x)
+
+    class Away(SymmetricAlignment):
+        """Its decay may be anything."""
+
+    credit(Away(decay=-1), model, example=x)
 
 
 INVERSE = ("target_propagation", "gait_prop", "rescaled_gait_prop")

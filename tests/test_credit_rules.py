@@ -231,7 +231,7 @@ def test_unknown_names_and_options_get_a_sentence() -> None:
         credit("symetric_alignment", model, example=x)
     with pytest.raises(ValueError, match=r"Options of 'fa': scale, noise"):
         credit("fa", model, example=x, rate=1.0)
-    with pytest.raises(ValueError, match="scale must be above 0"):
+    with pytest.raises(ValueError, match=r"scale is -1\.0; it must be a finite number above 0"):
         credit("fa", model, example=x, scale=-1.0)
     made = credit("fa", model, example=x)
     with pytest.raises(ValueError, match="one number"):

@@ -20,7 +20,7 @@ birth unroll rule rows compiled meta_loss
 learner
 lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
 trainer evaluate artifact grow glances interference_matrix interference
-references credit_sites reroute credit_rule signs alignment rules
+references ranges credit_sites reroute credit_rule signs alignment rules
 credit_shapes credit_feedback credit_assignment credit_angles credit_exact credit_log
 transplant plug_watch plug_loss plug
 """

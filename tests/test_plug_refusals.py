@@ -186,3 +186,19 @@ def test_who_comes_to_the_wrong_door_is_told_the_right_one(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         attempt()
+
+
+@pytest.mark.parametrize("rate", [-1, float("nan"), float("inf"), "big", True])
+def test_a_rate_that_is_no_rate_is_refused(rate: Any) -> None:
+    with pytest.raises(ValueError, match=f"rate is {rate!r}; it must be a finite number .* 0"):
+        PlasticModule(mlp(), "fa", example=pictures(), rate=rate)
+    assert PlasticModule(mlp(), "fa", example=pictures()).plasticity.initial == 0.01
+    assert PlasticModule(mlp(), "fa", example=pictures(), rate=0).plasticity.initial == 0
+
+
+def test_a_rate_beside_rates_that_it_would_not_change_is_refused() -> None:
+    rule = shipped_learner().rule
+    with pytest.raises(ValueError, match=r"rate is 5\.0, but the Polynomial .* net\.pace"):
+        PlasticModule(mlp(), rule, example=pictures(), rate=5.0)
+    with pytest.raises(ValueError, match=r"rate is 0\.1, but the Oja .* leave rate out"):
+        PlasticModule(mlp(), "fa", example=pictures(), rate=0.1, plasticity=Oja(rate=0.1))

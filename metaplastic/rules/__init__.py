@@ -11,10 +11,20 @@ import pkgutil
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
+from inspect import signature
 from typing import Any
 
+from metaplastic.alignment import Aligned
 from metaplastic.catalog import shipped
 from metaplastic.credit_rule import CreditRule
+from metaplastic.ranges import check_number
+
+SCHEDULED = ("decay", "amp", "null", "sparse", "self_", "rate")  # may be functions of the minibatch
+RANGES: dict[str, dict[str, Any]] = {
+    **{name: {} for name in (*SCHEDULED, "noise", "deviation", "orthogonality")},
+    **{name: {"above": True} for name in ("scale", "gamma")},
+    **{name: {"least": 1, "whole": True} for name in ("expansion", "examples")},
+}
 
 
 @cache
@@ -54,10 +64,12 @@ def rule_of(given: str | CreditRule, options: Mapping[str, Any]) -> CreditRule:
     """A rule of one's own: made by its name and options, or a copy of the one that was given.
 
     Raises:
-        ValueError: for an unknown name or option, or what is neither name nor rule.
+        ValueError: for an unknown name or option, a number out of its range, or what is neither
+            name nor rule.
     """
     if isinstance(given, str):
         kind = find_rule(given)
+        _check(kind, options)
         try:
             return kind(**options)
         except TypeError as error:
@@ -75,7 +87,19 @@ def rule_of(given: str | CreditRule, options: Mapping[str, Any]) -> CreditRule:
         raise ValueError(
             f"options {sorted(options)} go to a rule named by a string; set them on it."
         )
+    if type(given) in rules().values():  # those of a rule of one's own may mean anything
+        has = {name: value for name, value in given.options.items() if value is not None}
+        _check(type(given), has)
     return copy.deepcopy(given)
+
+
+def _check(kind: type[CreditRule], options: Mapping[str, Any]) -> None:
+    """Raise ValueError for a number out of its range; other options the rule checks for itself."""
+    for name in sorted(set(options) & set(signature(kind).parameters) & set(RANGES)):
+        value, may_be_none = options[name], name in ("examples", "gamma")
+        scheduled = issubclass(kind, Aligned) and name in SCHEDULED and callable(value)
+        if not scheduled and not (may_be_none and value is None):
+            check_number(name, value, **RANGES[name])
 
 
 def cite(name: str) -> str:
