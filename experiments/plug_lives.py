@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -52,15 +51,21 @@ def lives(
 def live(
     model: nn.Module, plug: Plug, rate: float, life: Life, marks: Sequence[int]
 ) -> list[float]:
-    """The accuracy on queries after so many examples; an answer that is not finite is wrong."""
+    """The accuracy on queries after so many examples.
+
+    An answer that is not finite is wrong, and so are all after a step that would have made them so.
+    """
     net = plug(model, life.x[:1], life.seed, rate)
     found, finite = [], True
     for number in range(len(life.x) + 1):
         if number in marks:
-            found.append(accuracy(net, life))
+            found.append(accuracy(net, life) if finite else 0.0)
         if finite and number < len(life.x):
             net(life.x[number : number + 1])
-            finite = math.isfinite(net.learn(life.y[number : number + 1]))
+            try:
+                net.learn(life.y[number : number + 1])
+            except FloatingPointError:
+                finite = False
     return found
 
 

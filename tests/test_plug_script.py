@@ -196,6 +196,13 @@ def test_an_answer_that_is_not_finite_is_wrong() -> None:
     assert net.training
 
 
+def test_a_life_at_a_rate_that_makes_it_diverge_is_wrong_from_there_on() -> None:
+    x, y = torch.randn(40, 1, 2, 2), torch.arange(40) % 2
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    life = Life(x, y, x, y, 0)
+    assert live(model, by_delta("bp"), 1e38, life, (20, 40)) == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
