@@ -30,10 +30,11 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
     """Bring every run to its end; finished ones are kept, interrupted ones go on.
 
     Raises:
-        ConfigError: before any, if a folder holds a run other than the one asked for, or if one has
-            an option that nothing answers to.
+        ConfigError: before any, if a folder holds a run other than the one asked for, if a run
+            would be within another, or if one has an option that nothing answers to.
         RuntimeError: after all of them, if any failed, with the last words of the first.
     """
+    _require_apart(runs)
     waiting = [run for run in runs if not _finished(run)]
     _require_readable(waiting)
     done = len(runs) - len(waiting)
@@ -63,6 +64,17 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
             f"{len(failed)} of {len(runs)} runs failed, {failed[0].run_name} first: "
             f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})"
         )
+
+
+def _require_apart(runs: Sequence[Train]) -> None:
+    """Refuse runs within the folder of another, which whoever replaces that one would delete."""
+    above = {run.runs / folder for run in runs for folder in Path(run.run_name).parents}
+    for root in sorted(above - {run.runs for run in runs}):
+        if RunFolder(root).config.exists():
+            raise ConfigError(
+                f"{root} is the folder of a single run, and other runs cannot be kept in it: "
+                "choose another --name."
+            )
 
 
 def _require_readable(runs: Sequence[Train]) -> None:
