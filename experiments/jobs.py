@@ -6,15 +6,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.cli import as_argv
 from experiments.config import ADDED, Train, record
 from experiments.progress import progress
 from experiments.registry import ROOT, ConfigError
 from experiments.run_folder import RunFolder, read_lines
+
+if TYPE_CHECKING:
+    from metaplastic import OnlineLearner, TaskStream
+
+    Check = Callable[[Train, TaskStream, OnlineLearner], None]
 
 PARTS = 1000  # of a run, for the bar
 LIVING = 950  # of them are meta-training, the rest is evaluation
@@ -26,17 +33,29 @@ UNASKED = (
 )  # fmt: skip
 
 
-def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
+class RunsFailedError(RuntimeError):
+    """Some of several runs came to no end; `failed` are these."""
+
+    def __init__(self, said: str, failed: Sequence[Train]) -> None:
+        super().__init__(said)
+        self.failed = failed
+
+
+def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = None) -> None:
     """Bring every run to its end; finished ones are kept, interrupted ones go on.
+
+    `check` is asked of every method that has to be run, with its stream of tests and its learner,
+    and may raise whatever is to be said before the first run.
 
     Raises:
         ConfigError: before any, if a folder holds a run other than the one asked for, if a run
-            would be within another, or if one has an option that nothing answers to.
-        RuntimeError: after all of them, if any failed, with the last words of the first.
+            would be within another, if one has an option that nothing answers to, or if a method
+            and its stream do not fit together.
+        RunsFailedError: after all of them, if any failed, with the last words of the first.
     """
     _require_apart(runs)
     waiting = [run for run in runs if not _finished(run)]
-    _require_readable(waiting)
+    _require_possible(waiting, check)
     done = len(runs) - len(waiting)
     active: dict[Train, subprocess.Popen[str]] = {}
     failed: list[Train] = []
@@ -60,9 +79,10 @@ def run_all(runs: Sequence[Train], jobs: int, title: str) -> None:
     if failed:
         words = _log(failed[0]).read_text(encoding="utf-8").split("\n")
         last = next((line for line in reversed(words) if line.strip()), "it said nothing")
-        raise RuntimeError(
+        raise RunsFailedError(
             f"{len(failed)} of {len(runs)} runs failed, {failed[0].run_name} first: "
-            f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})"
+            f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})",
+            failed,
         )
 
 
@@ -77,14 +97,36 @@ def _require_apart(runs: Sequence[Train]) -> None:
             )
 
 
-def _require_readable(runs: Sequence[Train]) -> None:
-    """Read the options of every method and stream, so that no slip waits for hours to be told."""
-    from experiments.build import build_stream, given_options  # torch only loads if there is work
+def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
+    """Build streams and learner of every method, so that no slip waits for hours to be told."""
+    if not runs:
+        return  # torch only loads if there is work
+    import torch
 
-    for run in {replace(run, seed=0, name=None) for run in runs}:
+    from experiments.build import build_rates, build_stream, given_options, require_device
+    from experiments.training import fresh_learner
+
+    known: dict[TaskStream, TaskStream] = {}
+
+    def built(run: Train, split: str) -> TaskStream:
+        stream = build_stream(run, split)
+        with suppress(TypeError):  # a stream of a user's own may have no hash
+            stream = known.setdefault(stream, stream)  # its pictures are read once for all methods
+        stream.spec  # noqa: B018  reads the files
+        return stream
+
+    for run in dict.fromkeys(replace(run, seed=0, name=None) for run in runs):
+        if not (run.device.startswith("cuda") and torch.cuda.is_available()):
+            require_device(run.device)  # a GPU is for the runs alone: to try it takes memory there
         given_options(run)
-        for split in ("train", "test"):
-            build_stream(run, split)
+        train, test = (built(run, split) for split in ("train", "test"))
+        try:
+            learner = fresh_learner(run, train)
+            build_rates(run, train, learner.parameter_groups())
+        except ValueError as error:
+            raise ConfigError(f"{run.method}: {error}") from error
+        if check is not None:
+            check(run, test, learner)
 
 
 def _folder(run: Train) -> RunFolder:
