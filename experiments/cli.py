@@ -6,10 +6,12 @@ import dataclasses
 import errno
 import io
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,6 +111,32 @@ def _listed(config: object) -> str:
     return "\n".join(lines)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: a script ends by it as by the keyboard, and stops what it has started."""
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`, unless somebody else has a use for it."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    told = False
+
+    def end(*_: object) -> None:
+        nonlocal told
+        if not told:  # `timeout` sends it twice, and the second must not cut the ending short
+            told = True
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def run(
     main: Callable[[Sequence[str]], None],
     argv: Sequence[str] | None = None,
@@ -116,12 +144,15 @@ def run(
 ) -> None:
     """Call `main`; turn what goes wrong into a sentence and an exit status.
 
-    `again` is how to go on after the keyboard has stopped it.
+    `again` is how to go on after the keyboard, or a scheduler, has stopped it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        main(arguments)
+        with _ending_on_sigterm():
+            main(arguments)
+    except Terminated:
+        sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:

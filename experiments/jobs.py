@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PARTS = 1000  # of a run, for the bar
 LIVING = 950  # of them are meta-training, the rest is evaluation
 POLL = 0.5  # seconds
+PATIENCE = 5.0  # seconds that a run has to end by itself
 # What a finished run may differ in and still answer the question that is asked now.
 UNASKED = (
     "steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs",
@@ -74,8 +75,7 @@ def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = 
                 so_far = done * PARTS + sum(map(_parts, active))
                 report(so_far, ", ".join(run.run_name.rpartition("/")[2] for run in active))
     finally:
-        for process in active.values():
-            process.terminate()
+        _stop(active.values())
     if failed:
         words = _log(failed[0]).read_text(encoding="utf-8").split("\n")
         last = next((line for line in reversed(words) if line.strip()), "it said nothing")
@@ -84,6 +84,18 @@ def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = 
             f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})",
             failed,
         )
+
+
+def _stop(processes: Collection[subprocess.Popen[str]]) -> None:
+    """End what still runs, and return when it has let go of its folders."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # within a long step; a run stands a kill at any moment
+            process.kill()
+            process.wait()
 
 
 def _require_apart(runs: Sequence[Train]) -> None:
