@@ -20,6 +20,7 @@ import tyro
 
 from experiments.limits import require_in_range
 from experiments.registry import ConfigError, method_options, methods, nearest, require, tasks
+from experiments.task_options import task_options
 
 Config = TypeVar("Config")
 
@@ -99,7 +100,7 @@ def as_argv(config: Any) -> list[str]:
 
 
 def _listed(config: object) -> str:
-    """What can be named: the methods, the options of the one that is chosen, and the tasks."""
+    """What can be named: methods and tasks, each with the options of the one that is chosen."""
     lines = []
     if hasattr(config, "method") or hasattr(config, "methods"):
         lines += ["Methods:", *(f"  {name}: {line}" for name, line in methods().items()), ""]
@@ -108,6 +109,10 @@ def _listed(config: object) -> str:
         lines += [f"Options of {method}:", f"  {options or 'none'}", ""]
     if hasattr(config, "task"):
         lines += ["Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())]
+        task, preset = config.task, getattr(config, "preset", "laptop")
+        if task in tasks():
+            options = "\n  ".join(task_options(task, preset))
+            lines += ["", f"Options of {task} (--stream) by --preset {preset}:", f"  {options}"]
     return "\n".join(lines)
 
 
