@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PARTS = 1000  # of a run, for the bar
 LIVING = 950  # of them are meta-training, the rest is evaluation
 POLL = 0.5  # seconds
-PATIENCE = 5.0  # seconds that a run has to end by itself
+PATIENCE = 10.0  # seconds that a run has to end by itself
 # What a finished run may differ in and still answer the question that is asked now.
 UNASKED = (
     "steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs",
