@@ -6,10 +6,12 @@ import dataclasses
 import errno
 import io
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ import tyro
 
 from experiments.limits import require_in_range
 from experiments.registry import ConfigError, method_options, methods, nearest, require, tasks
+from experiments.task_options import task_options
 
 Config = TypeVar("Config")
 
@@ -97,7 +100,7 @@ def as_argv(config: Any) -> list[str]:
 
 
 def _listed(config: object) -> str:
-    """What can be named: the methods, the options of the one that is chosen, and the tasks."""
+    """What can be named: methods and tasks, each with the options of the one that is chosen."""
     lines = []
     if hasattr(config, "method") or hasattr(config, "methods"):
         lines += ["Methods:", *(f"  {name}: {line}" for name, line in methods().items()), ""]
@@ -106,7 +109,37 @@ def _listed(config: object) -> str:
         lines += [f"Options of {method}:", f"  {options or 'none'}", ""]
     if hasattr(config, "task"):
         lines += ["Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())]
+        task, preset = config.task, getattr(config, "preset", "laptop")
+        if task in tasks():
+            options = "\n  ".join(task_options(task, preset))
+            lines += ["", f"Options of {task} (--stream) by --preset {preset}:", f"  {options}"]
     return "\n".join(lines)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: a script ends by it as by the keyboard, and stops what it has started."""
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`, unless somebody else has a use for it."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    told = False
+
+    def end(*_: object) -> None:
+        nonlocal told
+        if not told:  # `timeout` sends it twice, and the second must not cut the ending short
+            told = True
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run(
@@ -116,12 +149,15 @@ def run(
 ) -> None:
     """Call `main`; turn what goes wrong into a sentence and an exit status.
 
-    `again` is how to go on after the keyboard has stopped it.
+    `again` is how to go on after the keyboard, or a scheduler, has stopped it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        main(arguments)
+        with _ending_on_sigterm():
+            main(arguments)
+    except Terminated:
+        sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:

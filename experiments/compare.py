@@ -9,32 +9,60 @@ given again after anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from experiments import cli
 from experiments.config import Compare, MetaTraining, Train, preset
-from experiments.jobs import run_all
+from experiments.jobs import RunsFailedError, run_all
+from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
 from experiments.tables import as_markdown, over_seen, rows
 
+if TYPE_CHECKING:
+    from experiments.jobs import Check
+
+Groups: TypeAlias = Mapping[str, Sequence[Train]]  # the runs of every method, one a seed
 OF_STREAM = ("train.", "test.")  # an option that begins so is one of this method's own lifetimes
 
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Compare, argv, preset(Compare, argv))
+
+    def tell(groups: Groups, lost: str) -> None:
+        root = config.runs / config.name
+        results = drawn(groups, root / "plots")
+        remark = f"{origin(config.device)}{made_at(groups)}{lost}"
+        text = write_tables(root, [rows(results), over_seen(results)], remark)
+        print(f"{text}\n\nPlots, rules and records are in {root}.")
+
+    lived(config, tell)
+
+
+def lived(config: Compare, tell: Callable[[Groups, str], None], check: Check | None = None) -> None:
+    """Bring the runs to their end and `tell` of them, where some failed of the others.
+
+    What is told of comes by method, with a remark on how many runs it lacks.
+    """
     groups = planned(config)
-    run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
-    root = config.runs / config.name
-    results = drawn(groups, root / "plots")
-    remark = f"{origin(config.device)}{made_at(groups)}"
-    text = write_tables(root, [rows(results), over_seen(results)], remark)
-    print(f"{text}\n\nPlots, rules and records are in {root}.")
+    runs = [run for group in groups.values() for run in group]
+    try:
+        run_all(runs, config.jobs, config.name, check)
+    except RunsFailedError as error:
+        kept = {
+            label: finished
+            for label, group in groups.items()
+            if (finished := [run for run in group if run not in error.failed])
+        }
+        if kept:
+            tell(kept, f" {len(error.failed)} of {len(runs)} runs failed and are left out.")
+        raise
+    tell(groups, "")
 
 
-def made_at(groups: Mapping[str, Sequence[Train]]) -> str:
+def made_at(groups: Groups) -> str:
     """Says so where runs were made at another commit than the table: finished runs are kept."""
     from metaplastic.provenance import provenance
 
@@ -46,7 +74,7 @@ def made_at(groups: Mapping[str, Sequence[Train]]) -> str:
     return f" Runs made at commit {', '.join(sorted({commit[:10] for commit in commits}))}."
 
 
-def drawn(groups: Mapping[str, Sequence[Train]], plots: Path) -> dict[str, list[dict[str, Any]]]:
+def drawn(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
     """The results of finished runs of several methods on one stream, drawn on the way."""
     from experiments.curves import draw_lifetimes, draw_training  # matplotlib, for --help, is slow
 
@@ -80,8 +108,11 @@ def planned(config: Compare) -> dict[str, list[Train]]:
     one alone is meta-trained (`train.`) or judged (`test.`) on, over those of `--stream`. A comma
     that no `name=` follows belongs to the value, as in `channels=16,32`.
     """
+    if not config.methods:
+        raise ConfigError("--methods names none: give one method or more; --help lists them.")
     shared = {field.name: getattr(config, field.name) for field in fields(MetaTraining)}
     groups: dict[str, list[Train]] = {}
+    taken: set[str] = set()
     for label in config.methods:
         method, _, rest = label.partition(",")
         options = re.split(r",(?=[\w.]+=)", rest) if rest else []
@@ -90,6 +121,9 @@ def planned(config: Compare) -> dict[str, list[Train]]:
         run = Train(**shared, method=method, options=own)
         run = replace(run, stream=(*run.stream, *lives))  # the last of a name counts
         folder = "-".join([method, *options]).replace("=", "_").replace(",", "-")
+        if folder in taken:
+            raise ConfigError(f"--methods names {label} twice: leave one of the two out.")
+        taken.add(folder)
         groups[label] = [
             replace(run, seed=seed, name=f"{config.name}/{folder}-seed{seed}")
             for seed in range(config.seed, config.seed + config.seeds)

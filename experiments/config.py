@@ -137,15 +137,19 @@ def preset(config: type[Config], argv: Sequence[str]) -> Config:
 def over_recorded(
     config: type[Config], argv: Sequence[str], source: Mapping[str, Any], rule: Path
 ) -> Config:
-    """A command line over the stream of the rule file `rule`, unless it names another.
+    """A command line over the stream of the rule file `rule`, unless it names another task.
 
     `source` is the provenance of the rule. Options of the stream go on top of those recorded, and
-    what a rule does not record, such as the number of lifetimes, is that of its preset.
+    what a rule does not record, such as the number of lifetimes, is that of the preset: its own,
+    or the one that the command line names.
     """
-    if cli.is_given(argv, "task") or cli.is_given(argv, "preset"):
+    if cli.is_given(argv, "task"):
         return cli.parse(config, argv, preset(config, argv))
     settings = source.get("settings", {})
     recorded = restore(config, settings, rule)
+    size = cli.peek(argv, "preset", recorded.preset)
+    require(size, PRESETS, "a preset")
+    recorded = replace(recorded, preset=size)  # type: ignore[arg-type]
     own = {field.name for field in fields(config)} - set(settings)
     unsaid = of_preset(TRAIN, recorded.preset, recorded.task)
     recorded = replace(recorded, **{key: value for key, value in unsaid.items() if key in own})

@@ -11,24 +11,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 
 from experiments import cli
-from experiments.compare import made_at, planned, write_tables
-from experiments.config import NAMED, Compare, preset
-from experiments.jobs import run_all
+from experiments.compare import Groups, lived, made_at, write_tables
+from experiments.config import NAMED, Compare, Train, preset
 from experiments.registry import ConfigError
 from experiments.run_folder import RunFolder, origin, read_lines
 from experiments.tables import over_seeds
+
+if TYPE_CHECKING:
+    from metaplastic import OnlineLearner, TaskStream
 
 METHODS = (
     "flp_stable", "flp_readout", "flp_random_feedback", "flp_frozen", "oml", "oml_one_layer",
     "oml_first_order", "anml", "maml_rep", "pretrained", "pretrained_readout", "scratch",
     "prototypes", "prototypes_cosine",
 )  # fmt: skip
+# As `experiments.sweep` has them, which --help does without: it loads torch.
+POSSIBLE = (
+    "in a test of up to 50 classes any, in a longer one 10, 50, 75, 100, 150, 200, 300, 400, 500, "
+    "600 and all of them"
+)
+OFFLINE = (
+    "{} is not asked while it learns: this script is for learners that live online, on classes in "
+    "their order; use compare for the others."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +51,7 @@ class Continual(Compare):
         "split_omniglot"
     )
     methods: Annotated[tuple[str, ...], Doc(NAMED)] = METHODS
-    classes: Annotated[str, Doc("numbers of classes to show in the table, as 10,100,600")] = (
+    classes: Annotated[str, Doc(f"numbers of classes to show in the table: {POSSIBLE}")] = (
         "10,100,600"
     )
     name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = (
@@ -50,25 +62,32 @@ class Continual(Compare):
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Continual, argv, preset(Continual, argv))
     shown = counts(config.classes)
-    groups = planned(config)
-    run_all([run for runs in groups.values() for run in runs], config.jobs, config.name)
-    root = config.runs / config.name
-    results = {
-        label: [RunFolder(run.runs / run.run_name).results() for run in runs]
-        for label, runs in groups.items()
-    }
-    require_asked(shown, results)
-    from experiments.curves import draw_classes, draw_training  # matplotlib, for --help, is slow
+    if config.order != "incremental":
+        raise ConfigError(
+            f"--order {config.order} mixes the classes, and here they come one after another: "
+            "give --order incremental."
+        )
 
-    draw_classes(root / "plots", results)
-    lines = {
-        label: [read_lines(RunFolder(run.runs / run.run_name).metrics) for run in runs]
-        for label, runs in groups.items()
-    }
-    draw_training(root / "plots", lines)
-    remark = f"{origin(config.device)}{made_at(groups)}"
-    text = write_tables(root, [rows(results, shown)], remark)
-    print(f"{text}\n\nFigures, rules and records are in {root}.")
+    def tell(groups: Groups, lost: str) -> None:
+        from experiments.curves import draw_classes, draw_training  # matplotlib is slow for --help
+
+        folders = {
+            label: [RunFolder(run.runs / run.run_name) for run in runs]
+            for label, runs in groups.items()
+        }
+        root = config.runs / config.name
+        results = {label: [run.results() for run in runs] for label, runs in folders.items()}
+        require_asked(shown, results)
+        draw_classes(root / "plots", results)
+        lines = {
+            label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()
+        }
+        draw_training(root / "plots", lines)
+        remark = f"{origin(config.device)}{made_at(groups)}{lost}"
+        text = write_tables(root, [rows(results, shown)], remark)
+        print(f"{text}\n\nFigures, rules and records are in {root}.")
+
+    lived(config, tell, partial(require_possible, shown))
 
 
 def counts(text: str) -> list[int]:
@@ -79,21 +98,42 @@ def counts(text: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
+def require_possible(
+    shown: Sequence[int], run: Train, stream: TaskStream, learner: OnlineLearner
+) -> None:
+    """Refuse before a run what could not be shown after it."""
+    from experiments.sweep import classes_asked
+    from experiments.testing import MANY
+
+    spec = stream.spec
+    if spec.kind != "classification":
+        raise ConfigError(
+            f"task {run.task!r} has no classes to count: choose one that has, such as "
+            "split_omniglot, or use compare."
+        )
+    label = " ".join([run.method, *run.options])
+    if not learner.online:
+        raise ConfigError(OFFLINE.format(label))
+    every = range(1, spec.subtasks + 1)
+    require_among(label, shown, classes_asked(spec) if spec.subtasks > MANY else every)
+
+
 def require_asked(shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Refuse a number of classes after which nothing was asked."""
+    """Refuse a number of classes after which nothing was asked in runs that are there."""
     for label, runs in results.items():
         for run in runs:
             if "seen" not in run:
-                raise ConfigError(
-                    f"{label} was not asked while it learned: this script is for learners that "
-                    "live online, on classes in their order (--order incremental)."
-                )
-            if missing := [count for count in shown if count not in run["seen"]["x"]]:
-                asked = ",".join(map(str, run["seen"]["x"]))
-                raise ConfigError(
-                    f"--classes {missing[0]}: {label} was asked after {asked} classes; choose "
-                    "among these."
-                )
+                raise ConfigError(OFFLINE.format(label))
+            require_among(label, shown, run["seen"]["x"])
+
+
+def require_among(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
+    """Refuse a number of classes after which a learner is not asked."""
+    if missing := [count for count in shown if count not in asked]:
+        few = f"1 to {asked[-1]}" if isinstance(asked, range) else ",".join(map(str, asked))
+        raise ConfigError(
+            f"--classes {missing[0]}: {label} is asked after {few} classes; choose among these."
+        )
 
 
 def rows(

@@ -8,7 +8,8 @@ Lives on the test split of the stream that the rule was meta-trained on, or of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,17 +28,29 @@ from experiments.tables import as_markdown, rows
 class Test(Stream):
     """Judge a rule file on lifetimes of the stream it was meta-trained on, or of another."""
 
-    rule: Annotated[Positional[Path], Doc("folder with config.json and model.safetensors")] = Path(
-        "rule"
-    )
+    rule: Annotated[
+        Positional[Path],
+        Doc("folder with config.json and model.safetensors, or a learner of the package by name"),
+    ] = Path("rule")
     glances: Annotated[
         int, Doc("codes of pictures are means over moves by so many pixels (metaplastic.glances)")
     ] = 0
-    out: Annotated[Path | None, Doc("folder of results; None: test, beside the rule")] = None
+    out: Annotated[
+        Path | None,
+        Doc(
+            "folder of results, in place of those that it holds; None: test, beside the rule, or "
+            "here if that is a learner of the package"
+        ),
+    ] = None
 
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Test, argv, preset(Test, argv))
+    if config.rule == Test.rule and not config.rule.exists():
+        raise ConfigError(
+            "no rule was given, and there is no folder named rule here: name a folder that holds "
+            "a config.json, RUN/rule."
+        )
     from experiments.build import asked_split  # torch only loads once there is work to do
     from metaplastic.artifact import read_config
 
@@ -67,15 +80,27 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
             raise ConfigError(f"--glances {config.glances} is for pictures, not {config.task}.")
         learner = glancing(learner, config.glances)
     folder = config.out or config.rule.parent / "test"
+    if not config.rule.exists():  # it is one of the package, which says nothing of where this is
+        folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "result.json").exists():  # said first, while it can still be stopped
+        print(f"The earlier results in {folder} will be replaced; --out FOLDER keeps both.")
     label = source.get("method", config.rule.name)
     result = judge(learner, stream, config, folder, trained_on(source)) | {"method": label}
     lived_on = getattr(stream, "split", split)  # which the settings of meta-training do not say
     write_json(folder / "result.json", {**result, "split": lived_on, "settings": record(config)})
     draw_lifetimes(folder / "plots", {label: [result]})
     print(as_markdown(rows({label: [result]})))
+    print(f"{spread(result)}; see {folder}.")
+
+
+def spread(result: Mapping[str, Any]) -> str:
+    """The interval of a result over its lifetimes; one lifetime has none."""
     low, high = result["interval"]
-    print(f"95 % interval over {config.episodes} lifetimes: {low:.4f} to {high:.4f}; see {folder}.")
+    if result["episodes"] == 1 or math.isnan(low) or math.isnan(high):
+        lived = "one lifetime" if result["episodes"] == 1 else f"{result['episodes']} lifetimes"
+        return f"No interval over {lived}"
+    return f"95 % interval over {result['episodes']} lifetimes: {low:.4f} to {high:.4f}"
 
 
 def record_of(spec: Any) -> dict[str, Any]:

@@ -76,6 +76,23 @@ class RunFolder:
                 f"{self.root} already holds a run: go on with it by --resume, replace it by "
                 "--overwrite, or choose another --name."
             )
+        if others := self.others():
+            raise ConfigError(
+                f"{self.root} holds other runs, too ({', '.join(others[:3])}"
+                f"{', ...' if len(others) > 3 else ''}), which --overwrite would delete: move them "
+                "elsewhere, or choose another --name."
+            )
+
+    def others(self) -> list[str]:
+        """Runs in folders below this one; a config beside tensors is that of a rule file."""
+        found = sorted(self.root.rglob("config.json")) if self.root.is_dir() else []
+        return [
+            str(path.parent.relative_to(self.root))
+            for path in found
+            if path != self.config
+            and not path.with_name("model.safetensors").exists()
+            and not path.parent.match(".*.tmp")  # what a kill left of a rule file
+        ]
 
     def _is_bare(self) -> bool:
         """Whether there is nothing but what a kill left of a run that had not begun."""

@@ -41,7 +41,7 @@ def missing_folder(root: str | Path | None) -> str:
     folder = data_folder(root)
     if folder is None or folder.is_dir():
         return ""
-    named = "root" if root else "METAPLASTIC_DATA"
+    named = "root, or --data," if root else "METAPLASTIC_DATA"
     return f" ({named} names {str(folder)!r}, which is not a folder)"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -190,6 +192,37 @@ def test_a_stopped_script_advises_only_what_it_can_do(script: str) -> None:
     assert ("--resume" in done.stderr) == (script in ("meta_train", "discover"))
     goes_on = ("meta_train", "discover", "compare", "continual", "demo", "deep")
     assert ("goes on" in done.stderr) == (script in goes_on)
+
+
+def test_sigterm_ends_a_script_as_the_keyboard_does_and_is_nobodys_afterwards(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended: list[str] = []
+
+    def main(argv: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # a second one does not cut the ending short
+            ended.append("well")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main, [], again="go on.")
+    assert (end.value.code, ended) == (143, ["well"])
+    assert capsys.readouterr().err == "error: stopped by SIGTERM; go on.\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_only_the_main_thread_listens_to_signals() -> None:
+    heard: list[object] = []
+
+    def main(argv: object) -> None:
+        heard.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=cli.run, args=(main, []))
+    thread.start()
+    thread.join()
+    assert heard == [signal.SIG_DFL]
 
 
 def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:

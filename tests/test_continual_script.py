@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from experiments.build import build_stream
 from experiments.compare import planned
 from experiments.config import Compare, Train
 from experiments.registry import ConfigError
-from experiments.sweep import chosen, held_out, moments, paces
+from experiments.sweep import COUNTS, chosen, held_out, moments, paces
+from experiments.testing import MANY as MOST_OF_FEW
 from metaplastic import OnlineLearner, StreamSpec
 from metaplastic.evaluate import over_lifetime
 from tasks.glyphs import Glyphs
@@ -70,14 +72,40 @@ def test_a_comma_within_a_value_does_not_end_it() -> None:
     [
         (["--methods", "flp_readout,glances"], "write each option as name=value"),
         (["--classes", "ten"], "write numbers of classes, as in 10,100,600"),
-        (["--classes", "7", "--methods", "flp_readout"], "was asked after 10,50,60 classes"),
-        (["--methods", "maml"], "for learners that live online"),
+        (["--classes", "7", "--methods", "flp_readout"], "flp_readout is asked after 10,50,60 cla"),
+        (
+            ["--stream", "test.ways=9", "--methods", "oml"],
+            "--classes 10: oml is asked after 1 to 9",
+        ),
+        (
+            ["--methods", "flp_readout", "maml", "--classes", "10"],
+            "maml is not asked .* for learners that live online",
+        ),
+        (["--order", "iid"], "--order iid mixes the classes.*give --order incremental"),
+        (["--task", "sines", "--stream", "batch=1"], "task 'sines' has no classes to count"),
+        (["--methods"], "--methods names none: give one method or more"),
     ],
 )
-def test_what_cannot_be_shown_is_said(words: list[str], sentence: str, tmp_path: Path) -> None:
-    common = ["--seeds", "1", "--episodes", "1", "--runs", str(tmp_path)]
+def test_what_cannot_be_shown_is_said_before_the_first_run(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    common = ["--seeds", "1", "--episodes", "1", "--runs", str(tmp_path), "--methods", "oml"]
     with pytest.raises(ConfigError, match=sentence):
         continual.main([*TINY, *common, *words])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_finished_run_was_not_asked_is_said(tmp_path: Path) -> None:
+    words = ["--methods", "flp_readout", "--seeds", "1", "--episodes", "1", "--runs", str(tmp_path)]
+    continual.main([*TINY, *words, "--classes", "10"])
+    with pytest.raises(ConfigError, match="--classes 7: flp_readout is asked after 10,50,60 class"):
+        continual.main([*TINY, *words, "--classes", "7"])
+
+
+def test_the_help_of_classes_lists_what_is_asked() -> None:
+    few, *counts = map(int, re.findall(r"\d+", continual.POSSIBLE))
+    assert few == MOST_OF_FEW
+    assert tuple(counts) == COUNTS
 
 
 def test_moments_are_those_at_which_others_published() -> None:

@@ -13,6 +13,7 @@ import pytest
 from experiments import cli, jobs
 from experiments.config import Train, record
 from experiments.meta_train import resumed
+from experiments.registry import ConfigError
 from experiments.run_folder import write_json
 
 
@@ -52,6 +53,20 @@ def test_a_run_imports_from_where_its_user_does(
     first, *others = started[0][1]["PYTHONPATH"].split(os.pathsep)
     assert first == str(jobs.ROOT)
     assert others == (given.split(os.pathsep) if given else [])
+
+
+@pytest.mark.parametrize("name", ["base/flp-seed0", "base/sines/flp-seed0"])
+def test_runs_are_not_put_into_the_folder_of_another(
+    name: str, started: list[tuple[list[str], dict[str, str]]], tmp_path: Path
+) -> None:
+    write_json(tmp_path / "config.json", {})  # beside the runs, and none of them
+    jobs.run_all([Train(runs=tmp_path, name=name)], 1, "one")
+    assert len(started) == 1
+    (tmp_path / "base").mkdir(exist_ok=True)
+    write_json(tmp_path / "base" / "config.json", record(Train()))
+    with pytest.raises(ConfigError, match=r"base is the folder of a single run.*another --name"):
+        jobs.run_all([Train(runs=tmp_path, name=name)], 1, "one")
+    assert len(started) == 1
 
 
 @pytest.mark.parametrize("moved", [True, False])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
 
 import tasks
-from experiments import build, meta_train
+from experiments import build, meta_train, task_options
 from experiments.config import Train
-from experiments.registry import ConfigError, methods
+from experiments.registry import ConfigError, methods, typed
 from metaplastic.episode import Episode, StreamSpec
 from tasks.sines import Sines
 
@@ -67,6 +68,25 @@ def test_a_stream_that_is_no_dataclass_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(build, "stream_class", lambda name: Plain)
     with pytest.raises(ConfigError, match="Plain of task 'sines' is not a dataclass with a field"):
         build.build_stream(Train(), "train")
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_help_lists_every_option_of_a_task_but_its_order(name: str) -> None:
+    known = {field.name: field for field in fields(tasks.stream_class(name)) if field.init}
+    listed = task_options.fields(name)
+    assert listed.keys() == known.keys() - {"order"}
+    hints = get_type_hints(tasks.stream_class(name))
+    for option in listed.keys() - {"root"}:  # there `None` would be the name of a folder
+        if listed[option] != "BY_PROTOCOL":  # a constant, by its name
+            assert typed(option, listed[option], hints[option]) == known[option].default
+
+
+def test_help_lists_what_a_preset_makes_of_a_task() -> None:
+    options, in_tests = task_options.task_options("omniglot", "laptop")
+    assert "ways=20 shots=5 queries_per_class=3 " in options
+    assert in_tests == "in tests: ways=5 queries_per_class=5 rotations=False"
+    (options,) = task_options.task_options("sines", "tiny")
+    assert options.startswith("split=train functions=3 steps_per_function=2 ")
 
 
 @pytest.mark.parametrize("name", tasks.names())

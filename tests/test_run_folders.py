@@ -41,6 +41,17 @@ def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_run_that_holds_other_runs_is_never_deleted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "base")
+    folder.start({"steps": 1})
+    for name in ("config.json", "model.safetensors"):  # a rule file, which is the run's own
+        write_json(folder.rule / name, {})
+    folder.refuse(overwrite=True)
+    RunFolder(folder.root / "flp-seed0").start({"steps": 2})
+    with pytest.raises(ConfigError, match=r"holds other runs, too \(flp-seed0\).*move them"):
+        folder.refuse(overwrite=True)
+
+
 @pytest.mark.parametrize("left", ["./", "plots/", ".config.json.123.tmp", "plots/.a.png.9.tmp"])
 def test_what_a_kill_at_the_very_start_leaves_can_be_started_again(
     left: str, tmp_path: Path

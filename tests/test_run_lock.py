@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,28 @@ def test_a_killed_process_lets_go(tmp_path: Path) -> None:
     with alone_in(run):
         assert not run.exists()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_comparison_that_a_scheduler_ends_stops_its_runs_first(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--methods", "flp", "oml", "--seeds", "1", "--jobs", "2"]
+    command = [sys.executable, "-m", "experiments.compare", *words, "--steps", "1000000"]
+    process = subprocess.Popen(
+        [*command, "--runs", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    runs = [tmp_path / "compare" / f"{method}-seed0" for method in ("flp", "oml")]
+    with process:
+        while not all((run / "metrics.jsonl").exists() for run in runs):
+            assert process.poll() is None, "the comparison ended before it could be stopped"
+            time.sleep(0.05)
+        process.terminate()
+        process.terminate()  # as `timeout` does
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said.splitlines()[-1] == "error: stopped by SIGTERM; the same command goes on."
+    for run in runs:
+        with alone_in(run):
+            assert not (run / "result.json").exists()
+        assert "stopped by SIGTERM" in run.with_name(f"{run.name}.log").read_text()
 
 
 def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(tmp_path: Path) -> None:

@@ -173,6 +173,48 @@ def test_a_run_that_fails_in_a_comparison_is_quoted(tmp_path: Path) -> None:
     words = [*TINY, "--methods", "flp", "--seeds", "1", "--runs", str(tmp_path)]
     with pytest.raises(RuntimeError, match="1 of 1 runs failed, compare/flp-seed0 first: Stopped"):
         compare.main([*words, "--loss-limit", "1e-9", "--max-skipped", "1"])
+    assert not (tmp_path / "compare" / "table.md").exists()
+
+
+def test_runs_that_are_finished_are_told_of_though_others_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = tmp_path / "compare" / "flp-seed1" / "thesis.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("years of work")
+    words = [*TINY, "--methods", "flp", "oml", "--seeds", "2", "--jobs", "2"]
+    with pytest.raises(
+        RuntimeError, match=r"1 of 4 runs failed, compare/flp-seed1 first: .* not a"
+    ):
+        compare.main([*words, "--runs", str(tmp_path)])
+    table = (tmp_path / "compare" / "table.md").read_text()
+    assert table in capsys.readouterr().out + "\n"
+    assert "1 of 4 runs failed and are left out." in table
+    rows = [line for line in table.splitlines() if "sines, incremental" in line]
+    assert [row.split("|")[-2].strip() for row in rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--methods"], "--methods names none: give one method or more"),
+        (["--methods", "flp", "flp"], "--methods names flp twice"),
+        (
+            ["--methods", "flp", "prototypes"],
+            "prototypes: a head .* is for classes, and task 'sines'",
+        ),
+        (
+            ["--task", "glyphs", "--stream", "test.ways=500"],
+            "ways is 500; this split has 400 class",
+        ),
+    ],
+)
+def test_what_is_known_of_a_comparison_is_told_before_its_first_run(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        compare.main([*TINY, *words, "--seeds", "1", "--runs", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_slip_in_a_comparison_is_told_before_its_first_run(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_folder_without_the_archives_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no omniglot/images_background.zip; put the official"):
         _ = Omniglot(root=str(tmp_path)).images
     nowhere = str(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"zip \(root names '.*nowhere', which is not a folder\);"):
+    with pytest.raises(DataError, match=r"zip \(root, or --data, names '.*nowhere', which is not"):
         _ = Omniglot(root=nowhere).images
 
 
