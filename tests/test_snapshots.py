@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,6 +211,7 @@ def test_hundreds_of_classes_one_after_another_are_told_apart_by_their_rows() ->
             )
 
     stream = Corners(subtasks=classes, steps=2 * classes)
+    stream.spec = replace(stream.spec, input_shape=(classes,))
     network = nn.Sequential(nn.Linear(classes, classes, bias=False))
     rule = LearningRule(Direct(), Hebb(rate=1.0))
     learner = OnlineLearner(
