@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ def paces(
     return {
         count: best[next((one for one in tried if one >= count), tried[-1])] for count in counts
     }
+
+
+def told(paces: Mapping[int, float]) -> str:
+    """Paces in words: `x0.3 up to 10, x0.1 up to 25 classes`."""
+    same = [(pace, [*group]) for pace, group in groupby(paces, key=lambda count: paces[count])]
+    return ", ".join(f"x{pace:.2g} up to {counts[-1]}" for pace, counts in same) + " classes"
 
 
 def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.build import SEEN_WITH, fitted
 from experiments.config import Stream
-from experiments.sweep import classes_asked, moments, paces, swept
+from experiments.sweep import classes_asked, moments, paces, swept, told
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate import over_lifetime
 from metaplastic.report import ContinualReport, Measure
@@ -24,14 +24,16 @@ def judge(
     `trained` is the split that the learner was meta-trained on. A learner of fewer classes than the
     stream has is grown (`metaplastic.grow`). Returns the summary that tables are made of: `score`
     with its 95 % interval over lifetimes, the same for each subtask at the end (`final`, in the
-    order met), and the curves. With many classes, all of it is asked at the published counts alone,
-    with bootstrap intervals, of the pictures that were taught as well.
+    order met), and the curves, for classes of the examples that were taught as well. With many
+    classes all of it is asked at the published counts alone, with bootstrap intervals.
     """
     spec = stream.spec
     learner = fitted(learner, spec)
     many = spec.subtasks > MANY
     counts = classes_asked(spec) if many else range(1, spec.subtasks + 1)
     factors = paces(learner, stream, config, counts)
+    if factors:
+        print(f"Rates at test, chosen on validation lifetimes: {told(factors)}.")
     if factors and "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
         print(
             f"Rates at test were chosen on classes that meta-training saw, too: split {trained!r} "

@@ -15,7 +15,7 @@ from experiments.build import build_stream
 from experiments.compare import planned
 from experiments.config import Compare, Train
 from experiments.registry import ConfigError
-from experiments.sweep import COUNTS, chosen, held_out, moments, paces
+from experiments.sweep import COUNTS, chosen, held_out, moments, paces, told
 from experiments.testing import MANY as MOST_OF_FEW
 from metaplastic import OnlineLearner, StreamSpec
 from metaplastic.evaluate import over_lifetime
@@ -172,7 +172,10 @@ def test_few_classes_have_their_rates_chosen_too(
     assert found["seen"]["x"] == [int(count) for count in found["paces"]] == [*range(1, 13)]
     assert found["paces"]["1"] == found["paces"]["10"]
     assert found["paces"]["11"] == found["paces"]["12"]
-    assert "chosen on classes that meta-training saw" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "chosen on classes that meta-training saw" not in said
+    assert "Rates at test, chosen on validation lifetimes: x" in said
+    assert told({1: 0.3, 10: 0.3, 25: 0.1}) == "x0.3 up to 10, x0.1 up to 25 classes"
 
 
 def test_rates_chosen_on_classes_of_meta_training_are_said_to_be(
