@@ -33,6 +33,17 @@ def movements(number: int, distort: float, elastic: float, generator: torch.Gene
     return sources
 
 
+def turned(sources: Tensor, turns: Tensor) -> Tensor:
+    """The maps of `movements` for square pictures that are turned before they are moved.
+
+    `turns` are as many quarters as `rot90` of height and width takes. Maps are small, pictures are
+    not, so it costs next to nothing.
+    """
+    x, y = sources.unbind(1)
+    quarters = torch.stack([sources, torch.stack([-y, x], 1), -sources, torch.stack([y, -x], 1)])
+    return quarters[turns, torch.arange(len(turns))]
+
+
 def moved(x: Tensor, sources: Tensor) -> Tensor:
     """Pictures (n channels height width), each by its own map of `movements`.
 

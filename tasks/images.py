@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metaplastic.episode import Episode, StreamSpec
 from tasks.data import fingerprint
-from tasks.distort import moved, movements
+from tasks.distort import moved, movements, turned
 from tasks.image_options import FewShotOptions, check
 
 # Pixels that are prepared together: what lies between the set and a lifetime stays in the cache.
@@ -179,10 +179,12 @@ class FewShotImages(FewShotOptions, ABC):
     def _prepared(self, row: Tensor, turn: Tensor, move: Tensor | None) -> Tensor:
         """The pictures of some rows of the set, each with its quarter turns and its movement."""
         pixels = self.images.flatten(0, 1).index_select(0, row)
-        if self.rotations:
+        if self.rotations and move is not None:
+            move = turned(move, turn)
+        elif self.rotations:
             for turns in (1, 2, 3):
-                (turned,) = (turn == turns).nonzero(as_tuple=True)
-                pixels[turned] = pixels[turned].rot90(turns, (1, 2))
+                (which,) = (turn == turns).nonzero(as_tuple=True)
+                pixels[which] = pixels[which].rot90(turns, (1, 2))
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
         x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
         # Before `finish`: around a picture there is paper, whatever number paper becomes.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.distort import KNOTS, affine_maps, bends, moved, movements
+from tasks.distort import KNOTS, affine_maps, bends, moved, movements, turned
 from tasks.images import ArrayImages
 
 
@@ -56,6 +56,14 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
         for channel in range(2):
             expected = by_hand(x[n, channel], sources[n])
             torch.testing.assert_close(seen[n, channel], expected, atol=1e-4, rtol=0)
+
+
+def test_a_turn_within_the_map_is_a_turn_before_it() -> None:
+    x, turns = torch.rand(8, 3, 9, 9, generator=seeded(1)), torch.arange(8) % 4
+    sources = movements(8, 1.0, 1.0, seeded())
+    before = torch.stack([one.rot90(int(k), (1, 2)) for one, k in zip(x, turns, strict=True)])
+    seen = moved(x, turned(sources, turns))
+    torch.testing.assert_close(seen, moved(before, sources), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
