@@ -87,16 +87,18 @@ def main(argv: Sequence[str]) -> None:
 
 def require_alike(rule: Path, records: Sequence[Mapping[str, Any]], seeds: Seeds) -> None:
     """Refuse a seed whose network or stream is not that of the seeds before it."""
-    for before in seeds[:1]:
-        for what, one, other in (
-            ("plastic sites", *(", ".join(r[0]["sites"]) for r in (records, before))),
-            ("examples", *(len(r[0]["matrix"]) for r in (records, before))),
-        ):
-            if one != other:
-                raise ConfigError(
-                    f"{rule} has {what} {one}, a rule of its method before it {other}: with "
-                    "--over-seeds rules of one method are seeds of one; leave it out."
-                )
+    if not seeds:
+        return
+    both = records[0], seeds[0][0]
+    for what, one, other in (
+        ("plastic sites", *(", ".join(r["sites"]) for r in both)),
+        ("examples", *(len(r["matrix"]) for r in both)),
+    ):
+        if one != other:
+            raise ConfigError(
+                f"{rule} has {what} {one}, a rule of its method before it {other}: with "
+                "--over-seeds rules of one method are seeds of one; leave it out."
+            )
 
 
 def labelled(method: str, rule: Path, taken: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def paces(
         return {}
     validation = held_out(stream)
     if validation is None or validation.spec.outputs > learner.objective.outputs:
-        print(f"--sweep is not used: {config.task} has no validation classes to choose rates on.")
+        print(f"--sweep is not used: {config.task} has no validation classes for this learner.")
         return {}
     spec = validation.spec
 

@@ -34,11 +34,8 @@ def judge(
     factors = paces(learner, stream, config, counts)
     if factors:
         print(f"Rates at test, chosen on validation lifetimes: {told(factors)}.")
-    if factors and "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
-        print(
-            f"Rates at test were chosen on classes that meta-training saw, too: split {trained!r} "
-            "has those of validation among its own."
-        )
+        if "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
+            print(f"They were chosen on classes that meta-training saw, too: split {trained!r}.")
 
     def live(pace: float) -> ContinualReport:
         learner.rule.pace = pace

@@ -113,13 +113,10 @@ def interference(
 
 def _in_double(learner: OnlineLearner, episodes: Episode) -> tuple[OnlineLearner, Episode]:
     """A copy of both in float64, where the device has it."""
-    if episodes.support_x.device.type == "mps":
+    device = episodes.support_x.device
+    if device.type == "mps":
         return learner, episodes
-    real = {
-        name: value.double() for name, value in episodes._asdict().items()
-        if value.is_floating_point()
-    }  # fmt: skip
-    return copy.deepcopy(learner).double(), episodes._replace(**real)
+    return copy.deepcopy(learner).double(), episodes.to(device, torch.float64)
 
 
 def _spread(count: int, over: int) -> list[int]:

@@ -92,11 +92,8 @@ def _bootstrap(values: Array, seed: int) -> tuple[Array, Array]:
 def _percentiles(means: Array) -> Array:
     """The 2.5th and the 97.5th of each column, of the resamples that drew something known."""
     ends = np.array([0.025, 0.975])
-    unknown = np.isnan(means).sum(0)  # they are sorted last
-    if not unknown.any():
-        places = np.rint(ends * (len(means) - 1)).astype(int)
-        return np.asarray(np.partition(means, places, axis=0)[places])
-    places = np.rint(ends[:, None] * np.maximum(len(means) - unknown - 1, 0)).astype(int)
+    known = (~np.isnan(means)).sum(0)  # the others are sorted last
+    places = np.rint(ends[:, None] * np.maximum(known - 1, 0)).astype(int)
     return np.take_along_axis(np.sort(means, axis=0), places, 0)
 
 

@@ -49,11 +49,6 @@ def when_met(subtask: Tensor, subtasks: int) -> Tensor:
     `tasks steps batch` -> `tasks subtasks`.
     """
     flat = subtask.flatten(1)
-    if int(flat.min()) < 0 or int(flat.max()) >= subtasks:
-        raise ValueError(
-            f"support_subtask has values from {int(flat.min())} to {int(flat.max())}, but the "
-            f"stream's spec says {subtasks} subtasks. They must be numbered from 0."
-        )
     when = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
     never = torch.full((len(flat), subtasks), flat.shape[1], device=flat.device)
     return never.scatter_reduce(1, flat, when, "amin")

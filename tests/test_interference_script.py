@@ -107,6 +107,16 @@ def test_seeds_of_one_method_share_a_row_and_each_site_has_one(
     assert "| selectivity " in said
 
 
+def test_what_are_no_seeds_of_one_rule_share_no_row(tmp_path: Path) -> None:
+    for functions in ("2", "3"):
+        words = ["--runs", str(tmp_path), "--name", functions, "--stream", f"functions={functions}"]
+        meta_train.main([*TINY, *words])
+    rules = [str(tmp_path / functions / "rule") for functions in ("2", "3")]
+    words = ["--moments", "0", "--lifetimes", "1", "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="has examples 6, a rule of its method before it 4"):
+        interference.main([*rules, "--over-seeds", *words])
+
+
 @pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
 def test_a_rule_that_diverges_is_tabled_and_drawn_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
