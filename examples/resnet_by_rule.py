@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import metaplastic
-from experiments.residual import residual
+from experiments.lab.networks.residual import residual
 
 rule, steps = sys.argv[1:] or ("symmetric_alignment", 100)
 torch.manual_seed(0)

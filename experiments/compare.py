@@ -14,15 +14,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from experiments import cli
-from experiments.config import Compare, MetaTraining, Train, preset
-from experiments.jobs import RunsFailedError, run_all
-from experiments.registry import ConfigError
-from experiments.run_folder import RunFolder, origin, read_json, read_lines, write_json
-from experiments.tables import as_markdown, over_seen, rows
+from experiments.lab.figures.tables import as_markdown, over_seen, rows
+from experiments.lab.runs.jobs import RunsFailedError, run_all
+from experiments.lab.runs.run_folder import RunFolder, origin, read_json, read_lines, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Compare, MetaTraining, Train, preset
+from experiments.lab.settings.registry import ConfigError
 
 if TYPE_CHECKING:
-    from experiments.jobs import Check
+    from experiments.lab.runs.jobs import Check
 
 Groups: TypeAlias = Mapping[str, Sequence[Train]]  # the runs of every method, one a seed
 OF_STREAM = ("train.", "test.")  # an option that begins so is one of this method's own lifetimes
@@ -64,7 +64,7 @@ def lived(config: Compare, tell: Callable[[Groups, str], None], check: Check | N
 
 def made_at(groups: Groups) -> str:
     """Says so where runs were made at another commit than the table: finished runs are kept."""
-    from metaplastic.provenance import provenance
+    from metaplastic.files.provenance import provenance
 
     records = [RunFolder(run.runs / run.run_name) for runs in groups.values() for run in runs]
     facts = (read_json(run.root / "environment.json", "run it again") for run in records)
@@ -76,7 +76,10 @@ def made_at(groups: Groups) -> str:
 
 def drawn(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
     """The results of finished runs of several methods on one stream, drawn on the way."""
-    from experiments.curves import draw_lifetimes, draw_training  # matplotlib, for --help, is slow
+    from experiments.lab.figures.curves import (  # matplotlib, for --help, is slow
+        draw_lifetimes,
+        draw_training,
+    )
 
     folders = {
         label: [RunFolder(run.runs / run.run_name) for run in runs]

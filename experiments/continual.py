@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments import cli
 from experiments.compare import Groups, lived, made_at, write_tables
-from experiments.config import NAMED, Compare, Train, preset
-from experiments.registry import ConfigError
-from experiments.run_folder import RunFolder, origin, read_lines
-from experiments.tables import over_seeds
+from experiments.lab.figures.tables import over_seeds
+from experiments.lab.runs.run_folder import RunFolder, origin, read_lines
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import NAMED, Compare, Train, preset
+from experiments.lab.settings.registry import ConfigError
 
 if TYPE_CHECKING:
     from metaplastic import OnlineLearner, TaskStream
@@ -32,7 +32,7 @@ METHODS = (
     "oml_first_order", "anml", "maml_rep", "pretrained", "pretrained_readout", "scratch",
     "prototypes", "prototypes_cosine",
 )  # fmt: skip
-# As `experiments.sweep` has them, which --help does without: it loads torch.
+# As `experiments.lab.runs.sweep` has them, which --help does without: it loads torch.
 POSSIBLE = (
     "in a test of up to 50 classes any, in a longer one 10, 50, 75, 100, 150, 200, 300, 400, 500, "
     "600 and all of them"
@@ -69,7 +69,10 @@ def main(argv: Sequence[str]) -> None:
         )
 
     def tell(groups: Groups, lost: str) -> None:
-        from experiments.curves import draw_classes, draw_training  # matplotlib is slow for --help
+        from experiments.lab.figures.curves import (  # matplotlib is slow for --help
+            draw_classes,
+            draw_training,
+        )
 
         folders = {
             label: [RunFolder(run.runs / run.run_name) for run in runs]
@@ -102,8 +105,8 @@ def require_possible(
     shown: Sequence[int], run: Train, stream: TaskStream, learner: OnlineLearner
 ) -> None:
     """Refuse before a run what could not be shown after it."""
-    from experiments.sweep import classes_asked
-    from experiments.testing import MANY
+    from experiments.lab.runs.sweep import classes_asked
+    from experiments.lab.runs.testing import MANY
 
     spec = stream.spec
     if spec.kind != "classification":

@@ -12,9 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from experiments import cli
-from experiments.credit_checks.config import CHECKS, CLAIMS, Credit
-from experiments.registry import ConfigError, require
+from experiments.lab.credit_checks.config import CHECKS, CLAIMS, Credit
+from experiments.lab.settings import cli
+from experiments.lab.settings.registry import ConfigError, require
 
 
 def main(argv: Sequence[str]) -> None:
@@ -25,11 +25,11 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError("nothing was asked: give --check all, --claims all or --tune.")
     missed = check(config, checks) if checks else 0
     if config.tune:
-        from experiments.credit_checks.tuning import tune
+        from experiments.lab.credit_checks.tuning import tune
 
         tune(config)
     for claim in claims:
-        from experiments.credit_checks.claims import show
+        from experiments.lab.credit_checks.claims import show
 
         show(config, claim)
     if missed and config.strict:
@@ -45,13 +45,13 @@ def named(asked: Sequence[str], known: Sequence[str], what: str) -> list[str]:
 
 def check(config: Credit, rules: Sequence[str]) -> int:
     """Run the checks of some rules and write their tables; how many lines are not met."""
-    from experiments.credit_checks.lines import judged
-    from experiments.credit_checks.report import run_rows, verdict_rows
-    from experiments.credit_checks.rows import CHECKS as ALL
-    from experiments.credit_checks.runs import RUNS
-    from experiments.credit_checks.work import measured, prepared
-    from experiments.run_folder import origin, write_json
-    from experiments.tables import as_markdown
+    from experiments.lab.credit_checks.lines import judged
+    from experiments.lab.credit_checks.report import run_rows, verdict_rows
+    from experiments.lab.credit_checks.rows import CHECKS as ALL
+    from experiments.lab.credit_checks.runs import RUNS
+    from experiments.lab.credit_checks.work import measured, prepared
+    from experiments.lab.figures.tables import as_markdown
+    from experiments.lab.runs.run_folder import origin, write_json
 
     chosen = [one for one in ALL if one.rule in rules and one.told(reduced=config.reduced)]
     if not chosen:

@@ -14,13 +14,13 @@ from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from experiments import cli
-from experiments.deep_training.config import MORE, RULES, Deep
-from experiments.registry import ConfigError, require
+from experiments.lab.deep_training.config import MORE, RULES, Deep
+from experiments.lab.settings import cli
+from experiments.lab.settings.registry import ConfigError, require
 
 if TYPE_CHECKING:
-    from experiments.deep_training.lesson import Settings
-    from experiments.progress import Report
+    from experiments.lab.deep_training.lesson import Settings
+    from experiments.lab.runs.progress import Report
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> None:
     check(config)
     import torch
 
-    from experiments.deep_training.report import report
-    from experiments.run_lock import alone_in
+    from experiments.lab.deep_training.report import report
+    from experiments.lab.runs.run_lock import alone_in
 
     torch.set_num_threads(config.threads)
     with alone_in(config.out):
@@ -59,8 +59,8 @@ def check(config: Deep) -> None:
 
 def train(config: Deep) -> None:
     """Choose the rates, then live every run that is not finished, seed by seed."""
-    from experiments.deep_training.runs import lived
-    from experiments.progress import progress
+    from experiments.lab.deep_training.runs import lived
+    from experiments.lab.runs.progress import progress
 
     tuning = [(rule, rate) for rule in config.rules for rate in config.lrs if is_open(config)]
     total = len(tuning) + len(config.rules) * config.seeds
@@ -88,7 +88,7 @@ def teller(bar: Report, done: int, title: str) -> Callable[[str], None]:
 
 def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
     """The rate of a rule: given, another command's, or the best of a few."""
-    from experiments.deep_training.tuning import best, rates_of, tried
+    from experiments.lab.deep_training.tuning import best, rates_of, tried
 
     if config.lr is not None:
         return config.lr
@@ -102,7 +102,7 @@ def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
 
 def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
     """A run's settings, with as many epochs as fit into the minutes asked for."""
-    from experiments.deep_training.runs import epochs_in
+    from experiments.lab.deep_training.runs import epochs_in
 
     settings = drafted(config, rule, seed, rate, config.epochs)
     if config.minutes is None:
@@ -112,7 +112,7 @@ def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
 
 
 def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
-    from experiments.deep_training.lesson import Settings
+    from experiments.lab.deep_training.lesson import Settings
 
     return Settings(
         rule=rule, network=config.network, width=config.width,

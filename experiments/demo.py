@@ -15,11 +15,11 @@ from typing import Annotated
 
 from typing_extensions import Doc
 
-from experiments import cli
 from experiments.compare import drawn, planned, write_tables
-from experiments.config import Compare, Train, preset
-from experiments.jobs import run_all
-from experiments.tables import as_markdown, rows
+from experiments.lab.figures.tables import as_markdown, rows
+from experiments.lab.runs.jobs import run_all
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Compare, Train, preset
 from experiments.watch import Watch, say
 
 METHODS = ("flp_stable", "oml")
@@ -78,7 +78,7 @@ def comparison(demo: Demo, task: str) -> Compare:
 
 def choose_images(demo: Demo) -> tuple[str, str]:
     """Omniglot where it is found or can be fetched, else glyphs; and a sentence that says which."""
-    from experiments.build import build_stream
+    from experiments.lab.networks.build import build_stream
     from tasks.data import DataError
 
     try:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments import cli
-from experiments.config import Order, Train, preset
+from experiments.lab.figures.tables import as_markdown
+from experiments.lab.runs.run_folder import RunFolder, origin, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Order, Train, preset
 from experiments.meta_train import resumed
-from experiments.run_folder import RunFolder, origin, write_json
-from experiments.tables import as_markdown
 
 if TYPE_CHECKING:
     from metaplastic import OnlineLearner, TaskStream
-    from metaplastic.report import ContinualReport
+    from metaplastic.evaluate.report import ContinualReport
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the fixed rules; the best is shown
 PARTS = 10  # of a lifetime, at whose ends all is asked
@@ -58,7 +58,9 @@ def main(argv: Sequence[str]) -> None:
     if run.resume:
         run = resumed(run, without(argv, ("--threshold", "--lifetimes")))
         config = replace(config, **vars(run))
-    from experiments.training import meta_train  # torch only loads once there is work to do
+    from experiments.lab.runs.training import (
+        meta_train,  # torch only loads once there is work to do
+    )
 
     meta_train(run)
     discovered(config)
@@ -75,8 +77,8 @@ def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
 
 def discovered(config: Discover) -> None:
     """Print the equation, save the pruned rule, and compare on validation lifetimes."""
-    from experiments.build import build_stream, own_classes
-    from metaplastic.artifact import from_pretrained, read_config, save_pretrained
+    from experiments.lab.networks.build import build_stream, own_classes
+    from metaplastic.files.rule_file import from_pretrained, read_config, save_pretrained
 
     folder = RunFolder(config.runs / config.run_name)
     source = read_config(folder.rule)["provenance"]
@@ -101,8 +103,8 @@ def discovered(config: Discover) -> None:
 
 def plasticity_of(learner: OnlineLearner) -> Any:
     """The learner's polynomial, or a sentence where it has none."""
-    from experiments.registry import ConfigError
-    from metaplastic.polynomial import Polynomial
+    from experiments.lab.settings.registry import ConfigError
+    from metaplastic.plasticity.polynomial import Polynomial
 
     plasticity = learner.rule.plasticity
     if not isinstance(plasticity, Polynomial):
@@ -125,7 +127,7 @@ def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
 
 def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
     """The same network taught by one term of rate 1: feedback alignment, or backprop."""
-    from experiments.training import fresh_learner
+    from experiments.lab.runs.training import fresh_learner
 
     replaced = ("terms", "rate", "feedback", "normalized")
     kept = tuple(o for o in config.options if o.partition("=")[0] not in replaced)
@@ -135,7 +137,7 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
 
 def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
     """The lifetimes that every learner lives, asked about all classes as examples go by."""
-    from metaplastic.evaluate import over_lifetime
+    from metaplastic.evaluate.evaluate import over_lifetime
 
     parts = min(PARTS, stream.spec.steps)
     return over_lifetime(
@@ -164,7 +166,7 @@ def finish(
     config: Discover,
 ) -> None:
     """Keep and print the table, draw the figure."""
-    from experiments.plots import Curve, draw_lines
+    from experiments.lab.figures.plots import Curve, draw_lines
 
     rows, curves = [], {}
     for label, report in reports.items():

@@ -17,12 +17,12 @@ from typing import Annotated, Any, Literal
 from typing_extensions import Doc
 from tyro.conf import Positional
 
-from experiments import cli
-from experiments.config import Stream, over_recorded, preset, record
-from experiments.interference_tables import Seeds, averaged, changes, features, geometry
-from experiments.registry import ConfigError
-from experiments.run_folder import origin, write_json
-from experiments.tables import as_markdown
+from experiments.lab.figures.interference_tables import Seeds, averaged, changes, features, geometry
+from experiments.lab.figures.tables import as_markdown
+from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Stream, over_recorded, preset, record
+from experiments.lab.settings.registry import ConfigError
 
 UPDATES: tuple[Literal["rule", "gradient"], ...] = ("rule", "gradient")
 
@@ -69,8 +69,10 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(f"--pace is {config.pace}: give a factor above 0; 1 leaves rates alone.")
     if len({rule.resolve() for rule in config.rules}) < len(config.rules):
         raise ConfigError("a rule was given twice: name each folder once.")
-    from experiments.build import asked_split  # torch only loads once there is work to do
-    from metaplastic.artifact import read_config
+    from experiments.lab.networks.build import (
+        asked_split,  # torch only loads once there is work to do
+    )
+    from metaplastic.files.rule_file import read_config
 
     sources = {rule: read_config(rule)["provenance"] for rule in config.rules}
     splits = {rule: asked_split(config, source) for rule, source in sources.items()}
@@ -110,11 +112,11 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     """One record for each moment, each kind of update and each choice of sites."""
     import torch
 
-    from experiments.build import build_stream, fitted, own_classes, require_device
-    from metaplastic.artifact import from_pretrained, read_config
-    from metaplastic.interference import interference
-    from metaplastic.lifetimes import lifetimes_of
-    from metaplastic.selectivity import statistics_over_lifetimes
+    from experiments.lab.networks.build import build_stream, fitted, own_classes, require_device
+    from metaplastic.evaluate.interference import interference
+    from metaplastic.evaluate.lifetimes import lifetimes_of
+    from metaplastic.evaluate.selectivity import statistics_over_lifetimes
+    from metaplastic.files.rule_file import from_pretrained, read_config
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -162,7 +164,7 @@ def estimated(found: Mapping[str, Seeds]) -> list[str]:
 
 def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
-    from experiments.interference_plots import draw_distances, draw_matrices
+    from experiments.lab.figures.interference_plots import draw_distances, draw_matrices
 
     text = "\n\n".join(
         [

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 from typing_extensions import Doc
 from tyro.conf import Positional
 
-from experiments import cli
-from experiments.config import Stream, over_recorded, preset, record
-from experiments.registry import ConfigError
-from experiments.run_folder import write_json
-from experiments.tables import as_markdown, rows
+from experiments.lab.figures.tables import as_markdown, rows
+from experiments.lab.runs.run_folder import write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Stream, over_recorded, preset, record
+from experiments.lab.settings.registry import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,10 @@ def main(argv: Sequence[str]) -> None:
             "no rule was given, and there is no folder named rule here: name a folder that holds "
             "a config.json, RUN/rule."
         )
-    from experiments.build import asked_split  # torch only loads once there is work to do
-    from metaplastic.artifact import read_config
+    from experiments.lab.networks.build import (
+        asked_split,  # torch only loads once there is work to do
+    )
+    from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
     split = asked_split(config, source)
@@ -63,11 +65,11 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.build import build_stream, own_classes, require_device, trained_on
-    from experiments.curves import draw_lifetimes
-    from experiments.testing import judge
-    from metaplastic.artifact import from_pretrained
-    from metaplastic.glances import glancing
+    from experiments.lab.figures.curves import draw_lifetimes
+    from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
+    from experiments.lab.runs.testing import judge
+    from metaplastic.evaluate.glances import glancing
+    from metaplastic.files.rule_file import from_pretrained
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from experiments import cli
-from experiments.config import Train, preset, record, restore
-from experiments.registry import ConfigError
-from experiments.run_folder import RunFolder
+from experiments.lab.runs.run_folder import RunFolder
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Train, preset, record, restore
+from experiments.lab.settings.registry import ConfigError
 
 # What may differ when a run goes on; the trainer itself sees to it that what it learns is the same.
 FREE = (
@@ -26,7 +26,9 @@ def main(argv: Sequence[str]) -> None:
     config = cli.parse(Train, argv, preset(Train, argv))
     if config.resume:
         config = resumed(config, argv)
-    from experiments.training import meta_train  # torch only loads once there is work to do
+    from experiments.lab.runs.training import (
+        meta_train,  # torch only loads once there is work to do
+    )
 
     meta_train(config)
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typing_extensions import Doc
 from tyro.conf import Positional
 
-from experiments import cli
-from experiments.config import Order, Stream, preset, record
-from experiments.registry import ConfigError, require, split_options
-from experiments.run_folder import origin, write_json
-from experiments.tables import as_markdown
+from experiments.lab.figures.tables import as_markdown
+from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Order, Stream, preset, record
+from experiments.lab.settings.registry import ConfigError, require, split_options
 
 if TYPE_CHECKING:
-    from experiments.plug_lives import Life
+    from experiments.lab.transfer.plug_lives import Life
     from metaplastic import LearningRule, TaskStream
 
 BASE = ("ways=5", "shots=10", "queries_per_class=10")
@@ -74,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
 
 def plugged(config: Plug) -> None:
     """Plug in, choose, live; write table, figure and numbers."""
-    from experiments.build import own_classes, require_device
-    from experiments.plug_lives import lives
-    from metaplastic.artifact import from_pretrained, read_config
+    from experiments.lab.networks.build import own_classes, require_device
+    from experiments.lab.transfer.plug_lives import lives
+    from metaplastic.files.rule_file import from_pretrained, read_config
 
     checked(config)
     require_device(config.device)
@@ -112,7 +112,7 @@ def keep(
     marks: Sequence[int],
 ) -> str:
     """Write table, figure and numbers; the table."""
-    from experiments.plug_report import draw, table
+    from experiments.lab.transfer.plug_report import draw, table
 
     rows, known = table(networks, marks), equation(rule)
     write_json(config.out / "plug.json", {
@@ -132,7 +132,7 @@ def keep(
 
 def checked(config: Plug) -> None:
     """Refuse what no comparison could be made of, before any data is read."""
-    from experiments.plug_networks import NETWORKS
+    from experiments.lab.networks.plug_networks import NETWORKS
 
     for name in config.networks:
         require(name, NETWORKS, "a network")
@@ -148,7 +148,7 @@ def checked(config: Plug) -> None:
 
 def stream_of(config: Plug, split: str) -> TaskStream:
     """The stream of a split, with as many rounds of its pictures as the examples need."""
-    from experiments.build import build_stream
+    from experiments.lab.networks.build import build_stream
 
     options = split_options("--stream", BASE) | split_options("--stream", config.stream)
     if "slots" not in split_options("--stream", config.stream):
@@ -164,8 +164,8 @@ def stream_of(config: Plug, split: str) -> TaskStream:
 
 def fitted(name: str, rule: LearningRule, life: Life, outputs: int) -> dict[str, str]:
     """What of the rule went into a network, site by site, or a sentence on why nothing does."""
-    from experiments.plug_lives import by_rule
-    from experiments.plug_networks import network
+    from experiments.lab.networks.plug_networks import network
+    from experiments.lab.transfer.plug_lives import by_rule
 
     model = network(name, tuple(life.x.shape[1:]), outputs, life.seed).to(life.x.device)
     return by_rule(rule)(model, life.x[:1], life.seed, 1.0).transplant.report
@@ -181,7 +181,7 @@ def compared(
     rates: Sequence[float],
 ) -> dict[str, Any]:
     """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
-    from experiments.plug_lives import Trial, by_rule, choose, fixed
+    from experiments.lab.transfer.plug_lives import Trial, by_rule, choose, fixed
 
     own = by_rule(rule)
     plan = {"the rule": (own, ()), "the rule, pace tuned": (own, PACES)}
@@ -204,7 +204,7 @@ def compared(
 
 def equation(rule: LearningRule) -> str | None:
     """The rule in one line, if it has one."""
-    from metaplastic.polynomial import Polynomial
+    from metaplastic.plasticity.polynomial import Polynomial
 
     return rule.plasticity.equation() if isinstance(rule.plasticity, Polynomial) else None
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typing_extensions import Doc
 from tyro.conf import Positional
 
-from experiments import cli
-from experiments.config import Stream, over_recorded, preset
-from experiments.registry import ConfigError
-from experiments.run_folder import origin, read_json
-from experiments.tables import as_markdown
+from experiments.lab.figures.tables import as_markdown
+from experiments.lab.runs.run_folder import origin, read_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Stream, over_recorded, preset
+from experiments.lab.settings.registry import ConfigError
 
 if TYPE_CHECKING:
     from metaplastic import OnlineLearner
@@ -55,8 +55,10 @@ def main(argv: Sequence[str]) -> None:
             "a shipped learner needs --name, a word without spaces, and --about and --not-for, a "
             "sentence each."
         )
-    from experiments.build import asked_split  # torch only loads once there is work to do
-    from metaplastic.artifact import read_config
+    from experiments.lab.networks.build import (
+        asked_split,  # torch only loads once there is work to do
+    )
+    from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
     split = asked_split(config, source)
@@ -67,11 +69,11 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     """Save in half precision, judge both, write the card."""
     import torch
 
-    from experiments.build import build_stream, own_classes
-    from experiments.testing import judge
-    from metaplastic.artifact import from_pretrained, save_pretrained
-    from metaplastic.catalog import CARD
-    from metaplastic.glances import glancing
+    from experiments.lab.networks.build import build_stream, own_classes
+    from experiments.lab.runs.testing import judge
+    from metaplastic.evaluate.glances import glancing
+    from metaplastic.files.rule_file import from_pretrained, save_pretrained
+    from metaplastic.support.catalog import CARD
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -107,7 +109,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
 
 def use(name: str, learner: OnlineLearner) -> str:
     """The lines that a card shows: of a learner, or of a rule that goes into other networks."""
-    from metaplastic.polynomial import Polynomial
+    from metaplastic.plasticity.polynomial import Polynomial
 
     rule = learner.rule.plasticity
     if not isinstance(rule, Polynomial):

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments import cli
 from experiments.benchmarks import ROWS, Finding, of_threads
 from experiments.benchmarks.child import start
-from experiments.registry import require
+from experiments.lab.settings import cli
+from experiments.lab.settings.registry import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,11 @@ def main(argv: Sequence[str]) -> None:
     config = cli.parse(Speed, argv, Speed())
     for name in config.only:
         require(name, ROWS, "a row")
-    from experiments.run_folder import environment, origin, write_json  # names torch's build
+    from experiments.lab.runs.run_folder import (  # names torch's build
+        environment,
+        origin,
+        write_json,
+    )
 
     print(f"{origin()} Load {os.getloadavg()[0]:.1f}.")
     record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "rows": {}}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments import cli
+from experiments.lab.settings import cli
 
 SHOTS, QUESTIONS, AT_ONCE = 15, 5, 10  # pictures taught and asked of a character; characters a line
 

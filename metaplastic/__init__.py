@@ -4,43 +4,46 @@ An outer loop meta-trains feedback connections, first weights and plasticity; an
 online pass of a local rule and no gradient, then learns. Start from `OnlineLearner`.
 """
 
-from metaplastic.artifact import RuleFileError, from_pretrained, save_pretrained
-from metaplastic.birth import Birth
-from metaplastic.catalog import shipped
-from metaplastic.checkpoint import CheckpointError
-from metaplastic.credit_angles import angles
-from metaplastic.credit_assignment import Credit, credit
-from metaplastic.credit_exact import gradients
-from metaplastic.credit_log import AngleLog
-from metaplastic.credit_rule import CreditRule
-from metaplastic.direct import Direct
-from metaplastic.direct_random import RandomDirect
-from metaplastic.divergence import DivergenceError
+from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.evaluate import few_shot, over_lifetime
-from metaplastic.feedback import Backprop, FeedbackPathway
-from metaplastic.few_shot_report import FewShotReport
-from metaplastic.grow import grow
-from metaplastic.interference import interference
-from metaplastic.interference_matrix import Interference
-from metaplastic.learner import OnlineLearner
-from metaplastic.meta_loss import MetaLoss
+from metaplastic.evaluate.evaluate import few_shot, over_lifetime
+from metaplastic.evaluate.few_shot_report import FewShotReport
+from metaplastic.evaluate.interference import interference
+from metaplastic.evaluate.interference_matrix import Interference
+from metaplastic.evaluate.own_matrix import report_of
+from metaplastic.evaluate.report import ContinualReport
+from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
+from metaplastic.inner.grow import grow
+from metaplastic.inner.initialization import Birth
+from metaplastic.inner.learner import OnlineLearner
+from metaplastic.inner.meta_loss import MetaLoss
+from metaplastic.inner.rule import LearningRule
+from metaplastic.inner.unroll import Unroll
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
-from metaplastic.optimizer import make_optimizer, make_schedule
-from metaplastic.own_matrix import report_of
-from metaplastic.plasticity import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
-from metaplastic.plug import PlasticModule
-from metaplastic.polynomial import Polynomial
-from metaplastic.report import ContinualReport
-from metaplastic.rule import LearningRule
+from metaplastic.online.credit import Credit, credit
+from metaplastic.online.credit_angles import angles
+from metaplastic.online.credit_exact import gradients
+from metaplastic.online.credit_log import AngleLog
+from metaplastic.online.plastic_module import PlasticModule
+from metaplastic.outer.checkpoint import CheckpointError
+from metaplastic.outer.divergence import DivergenceError
+from metaplastic.outer.loggers import JsonLines
+from metaplastic.outer.optimizer import make_optimizer, make_schedule
+from metaplastic.outer.trainer import MetaTrainer
+from metaplastic.outer.trainer_config import TrainerConfig
+from metaplastic.pathways.base import Backprop, FeedbackPathway
+from metaplastic.pathways.direct import Direct
+from metaplastic.pathways.direct_random import RandomDirect
+from metaplastic.pathways.sequential import RandomFeedback
+from metaplastic.plasticity.base import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
+from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules import cite, rules
-from metaplastic.sequential import RandomFeedback
-from metaplastic.sinks import JsonLines
-from metaplastic.site import Site
-from metaplastic.stack import FastWeights, Stack, Tape
-from metaplastic.trainer import MetaTrainer
-from metaplastic.trainer_config import TrainerConfig
-from metaplastic.unroll import Unroll
+from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.stacked.site import Site
+from metaplastic.stacked.stack import FastWeights, Stack, Tape
+from metaplastic.support.catalog import shipped
+
+_moved.install()
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,22 +9,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("metaplastic", "tasks", "experiments")
-LONGEST = 250
-LAYERS = """
-choices coincidence disk catalog seeding distributed buffers patches pullback geometry selectivity
-readouts level checkpoint describe sinks intervals few_shot_report continual_measures matrices
-report own_matrix trainer_config episode provenance objective
-site layers stack
-feedback direct sequential direct_random plasticity polynomial invertible inverse
-birth unroll rule rows compiled meta_loss
-learner
-lifetimes snapshots trials meta_gradient divergence identity run_state optimizer
-trainer evaluate artifact grow glances interference_matrix interference
-references ranges credit_sites reroute credit_rule signs alignment rules
-credit_shapes credit_feedback credit_assignment credit_angles credit_exact credit_log
-transplant plug_watch plug_loss plug
-"""
-ORDER = LAYERS.split()  # each knows only those before it
+LONGEST, MOST = 250, 22
+ORDER = [
+    {"support"},
+    {"episode"},
+    {"objective"},
+    {"sites"},
+    {"stacked"},
+    {"pathways", "plasticity", "alignment"},
+    {"rules"},
+    {"inner"},
+    {"outer", "evaluate", "online"},
+    {"files"},
+]
+"""Folders and files of the library; each knows only those of the lines before it, and itself."""
 
 
 def sources(package: str) -> list[Path]:
@@ -45,6 +43,23 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def needed(path: Path) -> set[str]:
+    """What of ours a file needs when it runs: not what it imports for a type checker alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    skipped = {id(inner) for node in typing for inner in ast.walk(node)}
+    return {
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in skipped
+        if node.module.split(".")[0] in OURS
+    }
+
+
 def ours(path: Path) -> set[str]:
     return {name for name in imports(path) if name.split(".")[0] in OURS}
 
@@ -54,20 +69,32 @@ def test_the_library_knows_neither_tasks_nor_experiments(path: Path) -> None:
     assert not {name for name in ours(path) if not name.startswith("metaplastic")}
 
 
-def test_every_module_of_the_library_has_its_place_in_the_order() -> None:
+def test_every_folder_of_the_library_has_its_place_in_the_order() -> None:
     home = ROOT / "metaplastic"
-    packages = [path.parent.name for path in home.glob("*/__init__.py")]
-    modules = [path.stem for path in home.glob("*.py") if path.stem != "__init__"]
-    assert sorted(ORDER) == sorted(modules + packages)
+    folders = [path.parent.name for path in home.glob("*/__init__.py")]
+    alone = [path.stem for path in home.glob("*.py") if not path.stem.startswith("_")]
+    assert sorted(name for line in ORDER for name in line) == sorted(folders + alone)
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_a_module_knows_only_those_before_it_in_the_order(module: str) -> None:
-    home, below = ROOT / "metaplastic", ORDER[: ORDER.index(module)]
-    alone = home / f"{module}.py"
-    files = [alone] if alone.exists() else sources(f"metaplastic/{module}")
-    named = {name.split(".")[1] for path in files for name in ours(path) if name.count(".")}
-    assert not [name for name in named - {module} if name in ORDER and name not in below]
+@pytest.mark.parametrize("name", [name for line in ORDER for name in sorted(line)])
+def test_a_folder_knows_only_those_before_it_in_the_order(name: str) -> None:
+    where = next(i for i, line in enumerate(ORDER) if name in line)
+    allowed = set().union(*ORDER[:where]) | {name}
+    places = set().union(*ORDER)
+    alone = ROOT / "metaplastic" / f"{name}.py"
+    for path in [alone] if alone.exists() else sources(f"metaplastic/{name}"):
+        used = {known.split(".")[1] for known in needed(path) if known.count(".")}
+        assert not (used & places) - allowed, path
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_no_folder_holds_more_than_one_idea(package: str) -> None:
+    counts = {
+        str(folder.relative_to(ROOT)): len(list(folder.glob("*.py")))
+        for folder in (ROOT / package).rglob("*")
+        if folder.is_dir()
+    }
+    assert not {folder: count for folder, count in counts.items() if count > MOST}
 
 
 @pytest.mark.parametrize("path", sources("tasks"), ids=lambda path: path.name)

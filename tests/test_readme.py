@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import cli, compare, continual, demo, meta_test, meta_train
-from experiments.config import Compare, Train, preset
-from experiments.registry import tasks
+from experiments import compare, continual, demo, meta_test, meta_train
+from experiments.lab.settings import cli
+from experiments.lab.settings.config import Compare, Train, preset
+from experiments.lab.settings.registry import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from torch import nn
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, peak_mb
-from experiments.residual import residual
+from experiments.lab.networks.residual import residual
 from metaplastic import credit
 
 BATCH, GOALS = 128, {"feedback_alignment": 1.25, "symmetric_alignment": 1.4}

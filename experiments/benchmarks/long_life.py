@@ -15,7 +15,7 @@ from torch import nn
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import copy_bandwidth, peak_mb, seconds
 from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, Unroll
-from metaplastic.stack import FastWeights
+from metaplastic.stacked.stack import FastWeights
 
 STEPS, PIECE, FEATURES = 9_000, 300, 256
 FLAT_MB = 2.0  # an allocator rounds

@@ -13,13 +13,13 @@ from torch import nn
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, peak_mb, seconds
-from experiments.build import build_learner, build_stream
-from experiments.config import Train
-from experiments.sweep import moments
+from experiments.lab.networks.build import build_learner, build_stream
+from experiments.lab.runs.sweep import moments
+from experiments.lab.settings.config import Train
 from metaplastic import Birth, CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
-from metaplastic.grow import grow
-from metaplastic.readouts import CosineReadout
-from metaplastic.stack import FastWeights
+from metaplastic.inner.grow import grow
+from metaplastic.stacked.readouts import CosineReadout
+from metaplastic.stacked.stack import FastWeights
 from tasks.data import DataError
 
 FEATURES, SHOTS, STEPS = 256, 15, 9_000

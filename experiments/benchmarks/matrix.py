@@ -17,7 +17,7 @@ from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, versus
 from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner
 from metaplastic.episode import Episode
-from metaplastic.interference import interference
+from metaplastic.evaluate.interference import interference
 
 UNITS, CLASSES, TRIED = 256, 40, 4
 EXAMPLES, BATCHES = 50, (1, 32)

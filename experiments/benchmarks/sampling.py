@@ -11,8 +11,8 @@ import torch
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, peak_mb
-from experiments.build import build_learner, build_stream
-from experiments.config import Train
+from experiments.lab.networks.build import build_learner, build_stream
+from experiments.lab.settings.config import Train
 from metaplastic import Episode, OnlineLearner, TaskStream
 from tasks.data import DataError
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from experiments.config import Preset
+from experiments.lab.networks.problem import MANY_CLASSES, Problem
+from experiments.lab.settings.config import Preset
 from experiments.methods import flp_stable
 from experiments.methods.oml import rates
-from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 __all__ = ["build", "rates", "stream"]

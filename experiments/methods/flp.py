@@ -7,7 +7,7 @@ back with strength 1, the readout is clamped to it, and hidden rates count a hun
 
 from __future__ import annotations
 
-from experiments.problem import Problem
+from experiments.lab.networks.problem import Problem
 from metaplastic import Direct, LearningRule, Oja, OnlineLearner, objective_for
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from experiments.lab.networks.problem import Problem
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates, stream
-from experiments.problem import Problem
 from metaplastic import OnlineLearner
 
 __all__ = ["build", "rates", "stream"]

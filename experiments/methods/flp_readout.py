@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.config import Preset
+from experiments.lab.networks.problem import Problem
+from experiments.lab.settings.config import Preset
+from experiments.lab.settings.registry import ConfigError
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
-from experiments.problem import Problem
-from experiments.registry import ConfigError
 from metaplastic import OnlineLearner
-from metaplastic.glances import glancing
+from metaplastic.evaluate.glances import glancing
 
 __all__ = ["build", "rates", "stream"]
 

@@ -26,8 +26,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
-from experiments.config import Preset
-from experiments.problem import MANY_CLASSES, Problem
+from experiments.lab.networks.problem import MANY_CLASSES, Problem
+from experiments.lab.settings.config import Preset
 from metaplastic import (
     Backprop,
     Birth,

@@ -6,7 +6,7 @@ Finn, Abbeel & Levine (2017). It does not learn online: the support set is one b
 
 from __future__ import annotations
 
-from experiments.problem import Problem
+from experiments.lab.networks.problem import Problem
 from metaplastic import Backprop, Delta, LearningRule, OnlineLearner, objective_for
 
 

@@ -6,10 +6,10 @@ learned: what OML gains is gained by learning online. At test it learns online a
 
 from __future__ import annotations
 
+from experiments.lab.networks.problem import Problem
 from experiments.methods.oml import rates, stream
-from experiments.problem import Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
-from metaplastic.plasticity import Granularity
+from metaplastic.plasticity.base import Granularity
 
 __all__ = ["build", "rates", "stream"]
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from experiments.config import Preset
+from experiments.lab.networks.problem import MANY_CLASSES, Problem
+from experiments.lab.settings.config import Preset
 from experiments.methods import flp_stable
-from experiments.problem import MANY_CLASSES, Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from experiments.lab.networks.problem import Problem
 from experiments.methods import oml
 from experiments.methods.oml import rates, stream
-from experiments.problem import Problem
 from metaplastic import OnlineLearner
 
 __all__ = ["build", "rates", "stream"]

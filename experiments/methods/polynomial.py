@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from experiments.config import Preset
-from experiments.problem import Problem
+from experiments.lab.networks.problem import Problem
+from experiments.lab.settings.config import Preset
 from metaplastic import (
     Backprop,
     Birth,
@@ -25,8 +25,8 @@ from metaplastic import (
     RandomDirect,
     objective_for,
 )
-from metaplastic.polynomial import POOL, Polynomial
-from metaplastic.sequential import RandomFeedback
+from metaplastic.pathways.sequential import RandomFeedback
+from metaplastic.plasticity.polynomial import POOL, Polynomial
 
 WIDTHS = {"laptop": (100, 80, 60, 40), "paper": (170, 130, 100, 70), "tiny": (12, 8)}
 SHARPNESS = 10.0  # of softplus
@@ -42,13 +42,13 @@ def build(
     normalized: bool = False,
     widths: tuple[int, ...] | None = None,
 ) -> OnlineLearner:
-    """`terms` are those of `metaplastic.polynomial`; `rate` is the first value of `signal_pre`, or
-    of the first term where that is not among them. `l1` is the price on coefficients. `feedback`:
-    random weights that are redrawn in each lifetime, drawn once, or learned; `gradient` carries
-    errors back exactly, `direct` sends them straight to every site by matrices that are redrawn.
-    `normalized` makes steps relative: activity is seen in units of a site's inputs, and random
-    feedback brings every signal to the length of the error. `widths` are those of the hidden
-    layers, in place of the preset's.
+    """`terms` are those of `metaplastic.plasticity.polynomial`; `rate` is the first value of
+    `signal_pre`, or of the first term where that is not among them. `l1` is the price on
+    coefficients. `feedback`: random weights that are redrawn in each lifetime, drawn once, or
+    learned; `gradient` carries errors back exactly, `direct` sends them straight to every site by
+    matrices that are redrawn. `normalized` makes steps relative: activity is seen in units of a
+    site's inputs, and random feedback brings every signal to the length of the error. `widths` are
+    those of the hidden layers, in place of the preset's.
     """
     started = "signal_pre" if "signal_pre" in terms else terms[0]
     pathway: FeedbackPathway

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.config import Preset
-from experiments.problem import Problem
+from experiments.lab.networks.problem import Problem
+from experiments.lab.settings.config import Preset
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 HEAD = 0.1  # of Kaiming's size: louder answers of thousands of classes kill the units before them

@@ -6,8 +6,8 @@ rests; at test its rows start from zero and learn by Oja's rule, at one rate.
 
 from __future__ import annotations
 
+from experiments.lab.networks.problem import Problem
 from experiments.methods.pretrained import rates, stream
-from experiments.problem import Problem
 from metaplastic import Birth, Direct, LearningRule, Oja, OnlineLearner, objective_for
 
 __all__ = ["build", "rates", "stream"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from experiments.lab.networks.problem import Problem
 from experiments.methods.flp_readout import stream
-from experiments.problem import Problem
 from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, Unroll, objective_for
 
 __all__ = ["build", "rates", "stream"]

@@ -6,7 +6,7 @@ do on the stream at its best step size, without any meta-learned weight.
 
 from __future__ import annotations
 
-from experiments.problem import Problem
+from experiments.lab.networks.problem import Problem
 from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
 
 

@@ -14,10 +14,10 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from metaplastic.alignment import Aligned
-from metaplastic.catalog import shipped
-from metaplastic.credit_rule import CreditRule
-from metaplastic.ranges import check_number
+from metaplastic.alignment.primitives import Aligned
+from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.support.catalog import shipped
+from metaplastic.support.ranges import check_number
 
 SCHEDULED = ("decay", "amp", "null", "sparse", "self_", "rate")  # may be functions of the minibatch
 RANGES: dict[str, dict[str, Any]] = {

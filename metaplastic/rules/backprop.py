@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metaplastic.credit_rule import CreditRule
+from metaplastic.sites.credit_rule import CreditRule
 
 
 class Backpropagation(CreditRule):

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import AtSite, fans
-from metaplastic.references import MOSKOVITZ_2018
-from metaplastic.signs import SignSymmetric
+from metaplastic.pathways.signs import SignSymmetric
+from metaplastic.rules.references import MOSKOVITZ_2018
+from metaplastic.sites.credit_rule import AtSite, fans
 
 
 class BatchwiseRandomSign(SignSymmetric):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import CreditRule
+from metaplastic.sites.credit_rule import CreditRule
 
 
 class DirectFeedbackAlignment(CreditRule):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metaplastic.references import MOSKOVITZ_2018
-from metaplastic.signs import SignSymmetric
+from metaplastic.pathways.signs import SignSymmetric
+from metaplastic.rules.references import MOSKOVITZ_2018
 
 
 class FixedRandomSign(SignSymmetric):

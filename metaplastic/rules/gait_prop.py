@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.credit_rule import CreditRule
-from metaplastic.inverse import Inverse
+from metaplastic.pathways.inverse import Inverse
+from metaplastic.sites.credit_rule import CreditRule
 
 
 class GaitProp(CreditRule):
     """Ahmad et al. (2020): with orthogonal weights errors are backpropagation's.
 
-    For chains of square sites in float64 (`metaplastic.invertible`). In more than some eight layers
+    For chains of square sites in float64 (`pathways.invertible`). In more than some eight layers
     a fixed `gamma` is lost in rounding, as `gamma ** depth`: see `rescaled_gait_prop`.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metaplastic.credit_rule import AtSite, CreditRule
-from metaplastic.references import AKROUT_2019
+from metaplastic.rules.references import AKROUT_2019
+from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 
 class KolenPollack(CreditRule):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from metaplastic.alignment import Aligned, Coefficient, Inputs
-from metaplastic.references import KUNIN_2020
+from metaplastic.alignment.primitives import Aligned, Coefficient, Inputs
+from metaplastic.rules.references import KUNIN_2020
 
 
 class MirrorRegularizer(Aligned):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import AtSite, CreditRule
+from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 
 class ProductFeedbackAlignment(CreditRule):

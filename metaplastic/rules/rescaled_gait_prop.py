@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.credit_rule import CreditRule
-from metaplastic.inverse import Inverse
+from metaplastic.pathways.inverse import Inverse
+from metaplastic.sites.credit_rule import CreditRule
 
 
 class RescaledGaitProp(CreditRule):
     """Dalm et al. (2021): gamma is that of a sample and layer, `gamma sqrt(units) / |t - h|`.
 
-    For chains of square sites in float64 (`metaplastic.invertible`). With orthogonal weights errors
+    For chains of square sites in float64 (`pathways.invertible`). With orthogonal weights errors
     are backpropagation's at any depth.
 
     Args:

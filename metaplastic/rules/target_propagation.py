@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.credit_rule import CreditRule
-from metaplastic.inverse import Inverse
+from metaplastic.pathways.inverse import Inverse
+from metaplastic.sites.credit_rule import CreditRule
 
 
 class TargetPropagation(CreditRule):
     """Lee et al. (2015), with exact inverses as in the GAIT-prop code.
 
-    For chains of square sites in float64 (`metaplastic.invertible`).
+    For chains of square sites in float64 (`metaplastic.pathways.invertible`).
     """
 
     route = "inverse"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.credit_rule import AtSite, CreditRule
-from metaplastic.references import AKROUT_2019
+from metaplastic.rules.references import AKROUT_2019
+from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 
 class WeightMirror(CreditRule):

@@ -1,0 +1,192 @@
+"""One network trained by one rule, epoch by epoch, so that it can be cut anywhere between them.
+
+Every epoch draws from a generator of its own, fixed by seed and epoch, so a checkpoint needs none:
+weights, statistics, feedback, momentum and records are all there is to go on with.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from experiments.lab.credit_checks.networks import draw
+from experiments.lab.credit_checks.training import shuffled
+from experiments.lab.deep_training.pictures import Pictures, moved
+from experiments.lab.deep_training.rules import assigned, stepped, weight_decay
+from experiments.lab.networks.residual import Norm, residual, resnet18
+from metaplastic import AngleLog
+from metaplastic.support.seeding import derive, global_seed, seeded
+
+ASKED = 128  # training pictures on which angles are measured
+PART = 256  # test pictures at a time
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides a run; equal settings on equal machines give equal bits.
+
+    Args:
+        held_out: the share of training pictures that stands in for those of the test.
+        every: minibatches between measurements of angles, besides those at both ends.
+    """
+
+    rule: str
+    network: Literal["resnet20", "resnet18"]
+    width: int | None
+    norm: Norm
+    data_set: Literal["exact", "jpeg75"]
+    examples: int | None
+    held_out: float
+    lr: float
+    batch: int
+    epochs: int
+    flip_crop: bool
+    precision: Literal["float32", "bfloat16"]
+    every: int
+    seed: int
+
+
+class Lesson:
+    """The network, its credit and its optimizer, and what was recorded of them so far."""
+
+    def __init__(self, settings: Settings, data: Pictures) -> None:
+        self.settings, self.data = settings, data
+        self.epochs: list[dict[str, Any]] = []
+        self.diverged = False
+        self.steps_an_epoch = -(-len(data.x) // settings.batch)
+        self.model = network(settings)
+        asked = self.shown(data.x[:ASKED])
+        self.credit = assigned(
+            settings.rule, self.model, asked[:2], derive("feedback", settings.seed)
+        )
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            settings.lr,
+            momentum=MOMENTUM,
+            weight_decay=weight_decay(settings.rule),
+        )
+        self.angles = AngleLog(
+            self.credit, self.model, asked, data.y[:ASKED], F.cross_entropy, every=settings.every
+        )
+        self.angles.measure(0)
+
+    def epoch(self) -> None:
+        """All training pictures once, in a new order; then those of the test."""
+        number = len(self.epochs)
+        done = number * self.steps_an_epoch
+        generator = seeded("order", self.settings.seed, number)
+        began, losses, asking = time.process_time(), [], 0.0
+        with global_seed(torch.device("cpu"), "rule", self.settings.seed, number):
+            for rows in shuffled(len(self.data.x), self.settings.batch, generator):
+                losses.append(self.step(rows, done, generator))
+                if not math.isfinite(losses[-1]):
+                    self.diverged = True
+                    break
+                done += 1
+                asks = time.process_time()
+                if done == self.settings.epochs * self.steps_an_epoch:
+                    self.angles.measure(done)
+                else:
+                    self.angles.log(done)
+                asking += time.process_time() - asks
+        self.epochs.append(
+            {
+                "epoch": number + 1,
+                "loss": sum(losses) / len(losses),
+                "seconds": time.process_time() - began - asking,
+                "accuracy": self.accuracy(),
+            }
+        )
+
+    def step(self, rows: Tensor, done: int, generator: torch.Generator) -> float:
+        """One minibatch at the rate of its place in half a cosine wave; its loss."""
+        total = self.settings.epochs * self.steps_an_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * (1 + math.cos(math.pi * done / total)) / 2
+        pixels = self.data.x[rows]
+        if self.settings.flip_crop:
+            pixels = moved(pixels, generator)
+        x = self.shown(pixels)
+        self.optimizer.zero_grad()
+        with self.precision():
+            loss = self.credit.backward(self.model, x, self.data.y[rows], F.cross_entropy)
+        self.optimizer.step()
+        stepped(self.credit, self.optimizer)
+        return float(loss)
+
+    @torch.no_grad()
+    def accuracy(self) -> float:
+        """Percent of the test pictures."""
+        self.model.eval()
+        right = 0
+        for start in range(0, len(self.data.test_x), PART):
+            rows = slice(start, start + PART)
+            with self.precision():
+                answers = self.model(self.shown(self.data.test_x[rows])).argmax(1)
+            right += int((answers == self.data.test_y[rows]).sum())
+        self.model.train()
+        return 100 * right / len(self.data.test_x)
+
+    def shown(self, pixels: Tensor) -> Tensor:
+        """Bytes as the network sees them, in the order of memory that is the faster one for it."""
+        x = self.data.standardized(pixels)
+        return x.contiguous(memory_format=order(self.settings.norm))
+
+    def precision(self) -> torch.autocast:
+        wanted = self.settings.precision == "bfloat16"
+        return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
+
+    @property
+    def over(self) -> bool:
+        return self.diverged or len(self.epochs) >= self.settings.epochs
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds: tensors, numbers and words."""
+        return {
+            "model": self.model.state_dict(),
+            "credit": self.credit.state_dict(),
+            "rule": {
+                "steps": self.credit.rule.steps,
+                "decay": getattr(self.credit.rule, "decay", None),
+            },
+            "optimizer": self.optimizer.state_dict(),
+            "epochs": self.epochs,
+            "angles": self.angles.rows,
+            "diverged": self.diverged,
+        }
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Be the lesson that `state` was taken of."""
+        self.model.load_state_dict(state["model"])
+        self.credit.load_state_dict(state["credit"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.credit.rule.steps = state["rule"]["steps"]
+        if state["rule"]["decay"] is not None:
+            self.credit.rule.decay = state["rule"]["decay"]  # type: ignore[attr-defined]
+        self.epochs, self.diverged = copy.deepcopy(state["epochs"]), state["diverged"]
+        self.angles.rows = copy.deepcopy(state["angles"])
+
+
+def network(settings: Settings) -> nn.Module:
+    """Weights normal, of Xavier's variance: so is the feedback."""
+    model = (
+        resnet18(width=settings.width or 64, norm=settings.norm)
+        if settings.network == "resnet18"
+        else residual(width=settings.width or 16, norm=settings.norm)
+    )
+    draw(model, 1.0, derive("weights", settings.seed))
+    placed: nn.Module = model.to(memory_format=order(settings.norm))  # type: ignore[call-overload]
+    return placed
+
+
+def order(norm: Norm) -> torch.memory_format:
+    """Channels last, where convolutions are faster; but GroupNorm takes twice as long so."""
+    return torch.channels_last if norm == "batch" else torch.contiguous_format

@@ -1,0 +1,76 @@
+"""What a rule needs to be given in a deep convolutional network, where that is not its default.
+
+Kolen-Pollack: W and B forget their difference by weight decay alone, so it gets more of it, and
+its own decay is kept equal to the optimizer's at every step.
+
+Activation and information alignment: their steps go with the energy of what a site meets, summed
+over positions, and sites of one network differ in that by orders of magnitude: a rate that suits
+one site throws another into divergence. Here a step is divided by that energy, site by site and
+minibatch by minibatch, as in normalized least mean squares (Nagumo & Noda 1967).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import metaplastic
+from metaplastic import Credit
+from metaplastic.rules.activation_alignment import ActivationAlignment
+from metaplastic.rules.information_alignment import InformationAlignment
+from metaplastic.rules.kolen_pollack import KolenPollack
+from metaplastic.sites.credit_rule import AtSite, CreditRule
+
+COMMON_DECAY = 1e-4
+WEIGHT_DECAY = {"kolen_pollack": 1e-2}
+
+
+class SteadyActivationAlignment(ActivationAlignment):
+    """The step over `E |x|^2`, what a unit's synapses meet, summed over positions."""
+
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
+        change = super().follow(feedback, site)
+        one = torch.ones_like(site.weight[:1])
+        return _over(change, [site.meeting.run(x.to(one).square(), one) for x in site.inputs])
+
+
+class SteadyInformationAlignment(InformationAlignment):
+    """The step over `E |W x|^2`, summed over units and positions, times the size of the kernel:
+
+    what is rebuilt at one position is a sum over so many outputs.
+    """
+
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
+        change = super().follow(feedback, site)
+        size = site.weight[0][0].numel()
+        met = [site.meeting.run(x.to(feedback), site.weight).square() * size for x in site.inputs]
+        return _over(change, met)
+
+
+def _over(change: Tensor | None, squares: list[Tensor]) -> Tensor | None:
+    if change is None or not squares:
+        return change
+    energy = sum(float(square.sum()) / len(square) for square in squares)
+    return change / max(energy, torch.finfo(change.dtype).tiny)
+
+
+STEADY: dict[str, CreditRule] = {
+    "activation_alignment": SteadyActivationAlignment(rate=1.5),
+    "information_alignment": SteadyInformationAlignment(rate=1.0),
+}
+
+
+def assigned(rule: str, model: nn.Module, example: Tensor, seed: int) -> Credit:
+    """The rule of this name for this network, as it is used here."""
+    return metaplastic.credit(STEADY.get(rule, rule), model, example=example, seed=seed)
+
+
+def weight_decay(rule: str) -> float:
+    return WEIGHT_DECAY.get(rule, COMMON_DECAY)
+
+
+def stepped(credit: Credit, optimizer: torch.optim.SGD) -> None:
+    """Tell Kolen-Pollack by what share the step just made has made its weights decay."""
+    if isinstance(credit.rule, KolenPollack):
+        (group,) = optimizer.param_groups
+        credit.rule.decay = group["lr"] * group["weight_decay"] / (1 - group["momentum"])

@@ -1,0 +1,62 @@
+"""Figures of interference: the matrices, and harm and help against distance in the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+
+from experiments.lab.figures.plots import COLORS, finish, save
+
+Found = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def draw_matrices(path: Path, found: Found) -> None:
+    """A row a rule, a column a moment and kind of update; one scale of color for all."""
+    matrices = [[np.array(row["matrix"]) for row in rows] for rows in found.values()]
+    sizes = np.abs(np.concatenate([matrix.ravel() for row in matrices for matrix in row]))
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0.0)) or 1.0
+    scale = SymLogNorm(linthresh=largest / 1000, vmin=-largest, vmax=largest)
+    columns = len(matrices[0])
+    size = (1.6 * columns + 1, 1.7 * len(matrices) + 0.6)
+    figure = Figure(figsize=size, layout="constrained", dpi=150)
+    panels = figure.subplots(len(matrices), columns, squeeze=False)
+    for (label, rows), axes_row, row in zip(found.items(), panels, matrices, strict=True):
+        for of, axes, matrix in zip(rows, axes_row, row, strict=True):
+            image = axes.imshow(matrix, cmap="RdBu_r", norm=scale, interpolation="nearest")
+            axes.set_title(f"{of['update']}, {of['moment']:g} lived", fontsize=8)
+            axes.tick_params(labelsize=6)
+        axes_row[0].set_ylabel(f"{label}\nlearned", fontsize=8)
+    for axes in panels[-1]:
+        axes.set_xlabel("asked about", fontsize=8)
+    bar = figure.colorbar(image, ax=panels, shrink=0.8)
+    bar.set_label("change of loss (harm is red)", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    save(figure, path)
+
+
+def draw_distances(path: Path, found: Found) -> None:
+    """Mean change of loss against distance in the stream, at the middle moment measured."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    moments = list(dict.fromkeys(row["moment"] for row in next(iter(found.values()))))
+    middle = moments[len(moments) // 2]
+    for index, (label, rows) in enumerate(found.items()):
+        for row in rows:
+            if row["moment"] == middle:
+                rule = row["update"] == "rule"
+                axes.plot(
+                    row["distance"], row["by_distance"], color=COLORS[index % len(COLORS)],
+                    linestyle="-" if rule else ":", linewidth=1.4,
+                    label=label if rule else f"{label}, gradient of that length",
+                )  # fmt: skip
+    axes.set_yscale("symlog", linthresh=1e-3)
+    axes.axhline(0, color="#999999", linewidth=0.6)
+    title = f"{middle:g} of the lifetime lived; negative distances are the past"
+    finish(axes, "steps from the example learned to the one asked about", "change of loss", title)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    save(figure, path)

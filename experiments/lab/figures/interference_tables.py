@@ -1,0 +1,85 @@
+"""The tables of `interference`: one row for a rule, moment and kind of update, over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from experiments.lab.figures.tables import over_seeds
+
+Record: TypeAlias = Mapping[str, Any]
+Seeds: TypeAlias = list[list[dict[str, Any]]]  # runs of one rule, each with its records in order
+
+CHANGES = {
+    "loss": "loss", "own": "own", "within": "within", "across": "across",
+    "across_seen": "across, lived",
+}  # fmt: skip
+
+
+def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
+    """What the updates do to losses."""
+    rows = []
+    several = len({record["applied"] for seeds in found.values() for record in seeds[0]}) > 1
+    for label, seeds in found.items():
+        for same in zip(*seeds, strict=True):
+            first = same[0]
+            row = {"rule": label, "moment": f"{first['moment']:g}", "update": first["update"]}
+            if several:
+                row["applied to"] = first["applied"]
+            for name, title in CHANGES.items():
+                row[title] = _over(same, lambda record, name=name: record[name], "{:.4f}")
+            row["harmed %"] = _over(same, lambda record: 100 * record["harmed"], "{:.0f}")
+            row["first-order error"] = _over(same, lambda r: r["first_order_error"], "{:.2f}")
+            if any(record["diverged"] for record in same):
+                row["diverged"] = f"{sum(r['diverged'] for r in same)} lifetimes"
+            rows.append(row)
+    return rows
+
+
+def geometry(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
+    """The rule's own updates at every site, along the lifetime."""
+    rows = []
+    for label, seeds in found.items():
+        for same in zip(*seeds, strict=True):
+            if same[0]["update"] != "rule" or same[0]["applied"] != "all":
+                continue
+            for site, numbers in same[0]["sites"].items():
+                row = {"rule": label, "site": site, "moment": f"{same[0]['moment']:g}"}
+                for name in numbers:
+                    form = "{:.2g}" if name.startswith("dot") else "{:.3f}"  # of any size
+                    row[name] = _over(same, lambda r, s=site, n=name: r["sites"][s][n], form)
+                rows.append(row)
+    return rows
+
+
+def features(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
+    """How many units of the encoder speak, and for whom."""
+    return [
+        {"rule": label}
+        | {
+            name: _over(
+                [records[0] for records in seeds], lambda r, n=name: r["features"][n], "{:.3f}"
+            )
+            for name in seeds[0][0]["features"]
+        }
+        for label, seeds in found.items()
+    ]
+
+
+def averaged(seeds: Seeds) -> list[dict[str, Any]]:
+    """The records of the first seed that figures show, with curves and matrices of all seeds."""
+    import numpy as np  # which --help does without
+
+    return [
+        {
+            **same[0],
+            "by_distance": np.mean([r["by_distance"] for r in same], 0).tolist(),
+            "matrix": np.mean([r["matrix"] for r in same], 0).tolist(),
+        }
+        for same in zip(*seeds, strict=True)
+        if same[0]["applied"] == "all"
+    ]
+
+
+def _over(records: Sequence[Record], of: Callable[..., float], form: str) -> str:
+    return over_seeds([float(of(record)) for record in records], form)

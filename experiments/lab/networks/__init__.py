@@ -1,0 +1,1 @@
+"""Networks of the experiments, and learners built from names on a command line."""

@@ -1,0 +1,1 @@
+"""Runs: folders, locks, jobs, progress, loggers, and what a finished run leaves."""

@@ -1,0 +1,96 @@
+"""What a learner is worth on lifetimes it never met, as numbers and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.lab.networks.build import SEEN_WITH, fitted
+from experiments.lab.runs.sweep import classes_asked, moments, paces, swept, told
+from experiments.lab.settings.config import Stream
+from metaplastic import OnlineLearner, StreamSpec, TaskStream
+from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.report import ContinualReport, Measure
+
+AT_A_TIME = 50  # lifetimes
+MANY = 50  # subtasks: beyond that, not every one is the occasion for asking about all
+
+
+def judge(
+    learner: OnlineLearner, stream: TaskStream, config: Stream, folder: Path, trained: str | None
+) -> dict[str, Any]:
+    """Live `config.episodes` lifetimes of the stream; write `lifetimes.json` and `.csv`.
+
+    `trained` is the split that the learner was meta-trained on. A learner of fewer classes than the
+    stream has is grown (`inner.grow`). Returns the summary that tables are made of: `score`
+    with its 95 % interval over lifetimes, the same for each subtask at the end (`final`, in the
+    order met), and the curves, for classes of the examples that were taught as well. With many
+    classes all of it is asked at the published counts alone, with bootstrap intervals.
+    """
+    spec = stream.spec
+    learner = fitted(learner, spec)
+    many = spec.subtasks > MANY
+    counts = classes_asked(spec) if many else range(1, spec.subtasks + 1)
+    factors = paces(learner, stream, config, counts)
+    if factors:
+        print(f"Rates at test, chosen on validation lifetimes: {told(factors)}.")
+        if "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
+            print(f"They were chosen on classes that meta-training saw, too: split {trained!r}.")
+
+    def live(pace: float) -> ContinualReport:
+        learner.rule.pace = pace
+        try:
+            return over_lifetime(
+                learner,
+                stream,
+                config.episodes,
+                seed=config.seed,
+                snapshots=1 if not learner.online else moments(spec) if many else None,
+                tasks_per_batch=1 if many else min(config.episodes, at_a_time(spec)),
+                intervals="bootstrap" if many else "normal",
+                trajectory=many or (learner.online and spec.kind == "classification"),
+            )
+        finally:
+            learner.rule.pace = 1.0
+
+    report, curves = swept(live, factors)
+    if report.diverged:
+        print(
+            f"{report.diverged} of {config.episodes} lifetimes diverged: errors there count as "
+            "infinite, answers that are no numbers as wrong."
+        )
+    report.to_json(folder / "lifetimes.json")
+    report.to_csv(folder / "lifetimes.csv")
+    of: Measure = "accuracy" if spec.kind == "classification" else "error"
+    born, whole, end = report.at_birth(of), report.on_all(of), report.at_end(of)
+    summary: dict[str, Any] = {
+        "stream": f"{spec.name}, {config.order}",
+        "kind": spec.kind,
+        "episodes": config.episodes,
+        "diverged": report.diverged,
+        "score": float(whole.mean[-1]),
+        "interval": [float(whole.low[-1]), float(whole.high[-1])],
+        "final": end.mean.tolist(),
+        "forgetting": float(report.forgetting(of).mean),
+        "examples": {
+            "x": [0, *report.examples.tolist()],
+            "y": [float(born.mean), *whole.mean.tolist()],
+            "low": [float(born.low), *whole.low.tolist()],
+            "high": [float(born.high), *whole.high.tolist()],
+        },
+    }
+    if learner.online and config.order == "incremental":
+        summary["seen"] = curves["test"]
+        if "trajectory" in curves:
+            summary["taught"] = curves["trajectory"]
+        if many or factors:
+            summary["paces"] = {str(count): pace for count, pace in factors.items()}
+    return summary
+
+
+def at_a_time(spec: StreamSpec) -> int:
+    """How many lifetimes: memory bounds them where inputs are large."""
+    size = 1
+    for length in spec.input_shape:
+        size *= length
+    return max(1, AT_A_TIME // (1 + size // 1000))

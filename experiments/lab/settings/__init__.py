@@ -1,0 +1,1 @@
+"""Settings: command lines, presets, and what can be named on them."""

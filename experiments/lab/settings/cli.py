@@ -1,0 +1,195 @@
+"""Command lines: a frozen dataclass in, one sentence out when something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import re
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from experiments.lab.settings.limits import require_in_range
+from experiments.lab.settings.registry import (
+    ConfigError,
+    method_options,
+    methods,
+    nearest,
+    require,
+    tasks,
+)
+from experiments.lab.settings.task_options import task_options
+
+Config = TypeVar("Config")
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def peek(argv: Sequence[str], name: str, default: str) -> str:
+    """The value of one flag before anything else is parsed: it decides the others' defaults."""
+    wanted, value = flag(name), default
+    for word, after in zip_longest(argv, argv[1:], fillvalue=default):
+        if word == wanted:
+            value = after
+        elif word.startswith(wanted + "="):
+            value = word.partition("=")[2]
+    return value
+
+
+def is_given(argv: Sequence[str], name: str) -> bool:
+    """Whether a command line says anything of a flag itself."""
+    return any(word.partition("=")[0] == flag(name) for word in argv)
+
+
+def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
+    """The command line as a config, over `default`; an unknown flag names the nearest known one."""
+    known = [flag(field.name) for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    accepted = {"--help", *known, *(f"--no-{name[2:]}" for name in known)}
+    for word in argv:
+        given = word.partition("=")[0].replace("_", "-")
+        if given.startswith("--") and given not in accepted:
+            raise nearest(given, known, "a flag of this command")
+    if "-h" in argv or "--help" in argv:
+        argv = ["--help"]
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            parsed = tyro.cli(
+                config,
+                prog=f"python -m experiments.{Path(sys.argv[0]).stem}",
+                args=list(argv),
+                default=default,
+                description=f"{config.__doc__}\n\n{_listed(default)}",
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ConfigError(_unboxed(box.getvalue())) from None
+    require_in_range(parsed)
+    require(getattr(parsed, "task", "sines"), tasks(), "a task")
+    named = [getattr(parsed, "method", ""), *getattr(parsed, "methods", ())]
+    for method in filter(None, named):
+        require(method.partition(",")[0], methods(), "a method")
+    return parsed
+
+
+def _unboxed(box: str) -> str:
+    """One sentence of tyro's box: a title, then parts between rules, of which the first matters."""
+    inside = re.sub("[│╭╮╰╯]", " ", box.partition("\n")[2])
+    first = next((part for part in re.split("[─-]{9,}", inside) if part.strip()), box)
+    said = " ".join(first.split()).removeprefix("Error parsing ").rstrip(".")
+    return f"{said} (--help shows what can be given)."
+
+
+def as_argv(config: Any) -> list[str]:
+    """The command line that gives exactly this config, whatever the presets."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            words += [flag(field.name)] if value else []
+        elif isinstance(value, tuple):
+            words += [flag(field.name), *map(str, value)] if value else []
+        else:
+            words += [flag(field.name), str(value)]
+    return words
+
+
+def _listed(config: object) -> str:
+    """What can be named: methods and tasks, each with the options of the one that is chosen."""
+    lines = []
+    if hasattr(config, "method") or hasattr(config, "methods"):
+        lines += ["Methods:", *(f"  {name}: {line}" for name, line in methods().items()), ""]
+    if method := getattr(config, "method", None):
+        options = " ".join(f"{name}={value}" for name, value in method_options(method).items())
+        lines += [f"Options of {method}:", f"  {options or 'none'}", ""]
+    if hasattr(config, "task"):
+        lines += ["Tasks:", *(f"  {name}: {line}" for name, line in tasks().items())]
+        task, preset = config.task, getattr(config, "preset", "laptop")
+        if task in tasks():
+            options = "\n  ".join(task_options(task, preset))
+            lines += ["", f"Options of {task} (--stream) by --preset {preset}:", f"  {options}"]
+    return "\n".join(lines)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: a script ends by it as by the keyboard, and stops what it has started."""
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Within, SIGTERM raises `Terminated`, unless somebody else has a use for it."""
+    alone = threading.current_thread() is threading.main_thread()
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    told = False
+
+    def end(*_: object) -> None:
+        nonlocal told
+        if not told:  # `timeout` sends it twice, and the second must not cut the ending short
+            told = True
+            raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def run(
+    main: Callable[[Sequence[str]], None],
+    argv: Sequence[str] | None = None,
+    again: str = "the same command starts again.",
+) -> None:
+    """Call `main`; turn what goes wrong into a sentence and an exit status.
+
+    `again` is how to go on after the keyboard, or a scheduler, has stopped it.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        with _ending_on_sigterm():
+            main(arguments)
+    except Terminated:
+        sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
+    except KeyboardInterrupt:
+        sys.exit(_say(f"stopped by the keyboard; {again}", 130))
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        sys.exit(_say(sentence(error), 2 if isinstance(error, ConfigError) else 1))
+
+
+def sentence(error: Exception) -> str:
+    """What a user needs to know of an error, in one line."""
+    text = " ".join(str(error).split())
+    if type(error).__module__.split(".")[0] in OURS:
+        return text
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({error.filename or 'while writing'}): make room."
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, ValueError):
+        return text
+    return f"{type(error).__name__}: {text} (--debug shows where)."
+
+
+OURS = ("metaplastic", "tasks", "experiments")
+
+
+def _say(text: str, status: int) -> int:
+    print("error: " + re.sub(r"^error: ", "", text), file=sys.stderr)
+    return status

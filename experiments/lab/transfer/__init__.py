@@ -1,0 +1,1 @@
+"""Saved rules in networks and data that they were not meta-trained on."""

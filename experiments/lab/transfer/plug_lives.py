@@ -1,0 +1,148 @@
+"""Lifetimes of any network: examples one by one, by a rule that is plugged in, at a chosen rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import Tensor, nn
+
+from experiments.lab.networks.plug_networks import network
+from metaplastic import Delta, LearningRule, PlasticModule, TaskStream
+from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.sequential import RandomFeedback
+from metaplastic.support.seeding import derive, seeded
+
+STEP = 10**0.5  # between two rates, or two paces
+BEYOND = 3  # steps beyond the rates given, at most, if the best is their last
+
+
+@dataclass(frozen=True)
+class Life:
+    """What one network meets; `seed` fixes its first weights and its feedback."""
+
+    x: Tensor  # examples *input
+    y: Tensor  # examples
+    query_x: Tensor  # queries *input
+    query_y: Tensor  # queries
+    seed: int
+
+
+Plug = Callable[[nn.Module, Tensor, int, float], PlasticModule]
+"""From a model, an example of its inputs, a seed of feedback and a rate."""
+
+
+def lives(
+    stream: TaskStream, count: int, examples: int, device: str, *parts: int | str
+) -> list[Life]:
+    """`count` lifetimes that `parts` fix: those of other parts are other draws."""
+    found = []
+    for number in range(count):
+        episode = stream.sample(1, seeded(*parts, number))
+        x, y = episode.support_x[0, :, 0], episode.support_y[0, :, 0]
+        own = (x[:examples], y[:examples], episode.query_x[0], episode.query_y[0])
+        x, y, query_x, query_y = (part.to(device) for part in own)
+        found.append(Life(x, y, query_x, query_y, derive(*parts, number)))
+    return found
+
+
+def live(
+    model: nn.Module, plug: Plug, rate: float, life: Life, marks: Sequence[int]
+) -> list[float]:
+    """The accuracy on queries after so many examples.
+
+    An answer that is not finite is wrong, and so are all after a step that would have made them so.
+    """
+    net = plug(model, life.x[:1], life.seed, rate)
+    found, finite = [], True
+    for number in range(len(life.x) + 1):
+        if number in marks:
+            found.append(accuracy(net, life) if finite else 0.0)
+        if finite and number < len(life.x):
+            net(life.x[number : number + 1])
+            try:
+                net.learn(life.y[number : number + 1])
+            except FloatingPointError:
+                finite = False
+    return found
+
+
+def accuracy(net: PlasticModule, life: Life) -> float:
+    with torch.no_grad():
+        answer = net.eval()(life.query_x)
+    net.train()
+    right = (answer.argmax(-1) == life.query_y) & answer.isfinite().all(-1)
+    return float(right.double().mean())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network and a way to teach it, ready to live."""
+
+    network: str
+    outputs: int
+    plug: Plug
+
+    def curve(self, rate: float, drawn: Sequence[Life], marks: Sequence[int]) -> list[float]:
+        """The mean over lifetimes of accuracy at the marks."""
+        curves = []
+        for life in drawn:
+            model = network(self.network, tuple(life.x.shape[1:]), self.outputs, life.seed)
+            curves.append(live(model.to(life.x.device), self.plug, rate, life, marks))
+        return [fmean(values) for values in zip(*curves, strict=True)]
+
+
+def choose(
+    score: Callable[[float], float], rates: Sequence[float]
+) -> tuple[float, dict[float, float]]:
+    """The best rate, of equal ones the first, and what each of those tried came to.
+
+    While the best is the first or last of all, and better than the one beside it, the next is tried
+    too, so that a range that was too narrow is no handicap.
+    """
+    tried = {rate: score(rate) for rate in sorted(rates)}
+    for _ in range(BEYOND):
+        order = sorted(tried)
+        best = max(order, key=lambda rate: tried[rate])
+        if best == order[-1] and (len(order) == 1 or tried[best] > tried[order[-2]]):
+            further = best * STEP
+        elif best == order[0] and tried[best] > tried[order[1]]:
+            further = best / STEP
+        else:
+            break
+        tried[further] = score(further)
+    return max(sorted(tried), key=lambda rate: tried[rate]), tried
+
+
+def by_rule(rule: LearningRule) -> Plug:
+    """The rule itself; the rate is its pace, 1 as it was saved."""
+
+    def plug(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
+        net = PlasticModule(model, rule, example=example, seed=seed)
+        net.pace = rate
+        return net
+
+    return plug
+
+
+def by_delta(rule: LearningRule | str) -> Plug:
+    """The delta rule at a rate, by the signals of a rule or of one by name."""
+
+    def plug(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
+        plasticity = Delta(rate=rate, per="shared", learn=False)
+        return PlasticModule(model, rule, example=example, plasticity=plasticity, seed=seed)
+
+    return plug
+
+
+def fixed(rule: LearningRule) -> dict[str, Plug]:
+    """What a rule is measured against; feedback alignment has the feedback that the rule has."""
+    own = rule.feedback
+    feedback = RandomFeedback(scale=own.scale if isinstance(own, RandomFeedback) else 1.0)
+    return {
+        "feedback alignment": by_delta(LearningRule(feedback, Delta(rate=1.0))),
+        "direct feedback alignment": by_delta("dfa"),
+        "backprop": by_delta(LearningRule(Backprop(), Delta(rate=1.0))),
+    }

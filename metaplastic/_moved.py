@@ -1,0 +1,65 @@
+"""Module names of the flat package, before it had folders: they work for one release, and warn."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, ClassVar
+
+FOLDERS = {
+    "support": "choices ranges seeding disk describe catalog level",
+    "sites": "credit_rule reroute credit_sites credit_shapes",
+    "stacked": "site stack layers patches pullback readouts",
+    "pathways": "direct direct_random sequential inverse invertible signs",
+    "plasticity": "polynomial coincidence",
+    "rules": "references",
+    "inner": "learner unroll rule meta_loss grow rows compiled",
+    "outer": "trainer trainer_config meta_gradient optimizer checkpoint run_state distributed "
+    "divergence identity buffers",
+    "online": "credit_feedback credit_angles credit_exact credit_log transplant plug_loss",
+    "evaluate": "few_shot_report continual_measures glances interference interference_matrix "
+    "intervals lifetimes matrices own_matrix report selectivity snapshots trials geometry",
+    "files": "provenance",
+}
+MOVED = {name: f"{folder}.{name}" for folder, names in FOLDERS.items() for name in names.split()}
+MOVED |= {
+    "artifact": "files.rule_file", "birth": "inner.initialization", "sinks": "outer.loggers",
+    "feedback": "pathways.base", "plug": "online.plastic_module",
+    "credit_assignment": "online.credit",
+}  # fmt: skip
+PACKAGE = __name__.partition(".")[0]
+
+
+class _OldNames(MetaPathFinder, Loader):
+    """Finds `metaplastic.NAME` of the flat package where no module of today has that name."""
+
+    specs: ClassVar[dict[str, ModuleSpec | None]] = {}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        return ModuleSpec(fullname, self) if package == PACKAGE and name in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        new = f"{PACKAGE}.{MOVED[spec.name.partition('.')[2]]}"
+        warnings.warn(
+            f"{spec.name} is now {new}; the old name goes with the next release.",
+            DeprecationWarning,
+            stacklevel=2,  # frames of the import system are not counted,
+        )
+        module = importlib.import_module(new)
+        self.specs[new] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing but its own spec, which the import system has written over."""
+        module.__spec__ = self.specs[module.__name__]
+
+
+def install() -> None:
+    """Let old names be imported; asked for once, when the package is."""
+    if not any(type(finder).__name__ == _OldNames.__name__ for finder in sys.meta_path):
+        sys.meta_path.append(_OldNames())

@@ -1,0 +1,245 @@
+"""A plasticity rule of a few numbers: one sum of local terms, shared by all synapses of all sites.
+
+With x and y the activity before and behind a synapse, b and s what the units there are told (each
+the negative gradient, or what feedback has in its place) and W the weights,
+
+    dW = sum over terms of coefficient * sum over rows of term
+
+The first ten terms are F0 to F9 of Shervani-Tabar & Rosenbaum (2023, Nature Communications 14:1805,
+eqs. 14 to 23), signs included, so that a coefficient here is the theta there; they write the error
+e = -s, and e of the layer below = -b. The others are ours to choose from: plain Hebb, Oja's rule
+with each unit's own decay, the same with the signal in the unit's place (Lindsey & Litwin-Kumar
+2020), and a product of three factors. At the readout y is the answer (a softmax), as there.
+
+What is known and what is not: the formulas, the softmax, the first value 1e-3 of F0 and 0 of all
+others, and the L1 penalty (eq. 6) are the paper's. It has neither biases nor convolutions; what a
+rule does to these is said in `Polynomial`. Four terms (F5 to F8) need a number that is summed over
+a layer, so they are local only if a layer can broadcast one; Oja's subspace form (F9) needs W'y at
+the inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.coincidence import coincidence
+from metaplastic.stacked.site import Site
+from metaplastic.support.choices import check_choice, did_you_mean
+from metaplastic.support.level import inverse_length
+
+Positions = Literal["mean", "sum"]
+
+
+class Seen(NamedTuple):
+    """What a site can see in one step: `tasks post pre`, then `tasks rows pre` or `... post`."""
+
+    weight: Tensor
+    pre: Tensor
+    post: Tensor
+    signal: Tensor
+    back: Tensor
+
+    @property
+    def agreement(self) -> Tensor:
+        """`y' W b` of each row: `tasks rows 1`."""
+        return (self.post * torch.bmm(self.back, self.weight.mT)).sum(-1, keepdim=True)
+
+    @property
+    def guess(self) -> Tensor:
+        """`x' W' s` of each row: `tasks rows 1`."""
+        return (self.pre * torch.bmm(self.signal, self.weight)).sum(-1, keepdim=True)
+
+
+class Term(NamedTuple):
+    """A term as products of a factor behind the synapse and one before it.
+
+    `factors` gives the former, `tasks rows post`, by the name of the latter: `pre`, `back`,
+    `reading` (W'y), or `weight` (the synapse itself). So a sum of terms costs one product for each
+    name, however many terms there are.
+    """
+
+    text: str
+    factors: Callable[[Seen], Mapping[str, Tensor]]
+
+
+TERMS: dict[str, Term] = {
+    "signal_pre": Term("s x'", lambda z: {"pre": z.signal}),
+    "post_back": Term("y b'", lambda z: {"back": z.post}),
+    "signal_back": Term("-s b'", lambda z: {"back": -z.signal}),
+    "decay": Term("-W", lambda z: {"weight": -torch.ones_like(z.post)}),
+    "back": Term("1 b'", lambda z: {"back": torch.ones_like(z.post)}),
+    "signal_total_pre": Term("s (1'y) x'", lambda z: {"pre": z.signal * z.post.sum(-1, True)}),
+    "post_agreement_back": Term("-y (y'W b) b'", lambda z: {"back": -z.post * z.agreement}),
+    "signal_agreement_pre": Term("-s (y'W b) x'", lambda z: {"pre": -z.signal * z.agreement}),
+    "post_guess_back": Term("-y (x'W's) b'", lambda z: {"back": -z.post * z.guess}),
+    "oja": Term("(y x' - y y'W)", lambda z: {"pre": z.post, "reading": -z.post}),
+    "hebb": Term("y x'", lambda z: {"pre": z.post}),
+    "unit_oja": Term("(y x' - y^2 W)", lambda z: {"pre": z.post, "weight": -z.post.square()}),
+    "signal_oja": Term("(s x' - s^2 W)", lambda z: {"pre": z.signal, "weight": -z.signal.square()}),
+    "three_factor": Term("(s y) x'", lambda z: {"pre": z.signal * z.post}),
+}
+POOL = tuple(TERMS)[:10]
+"""F0 to F9, in their order."""
+
+
+class Polynomial(PlasticityRule):
+    """A sum of local terms whose coefficients are all that is learned, shared by all synapses.
+
+    A bias is the weight of an input that is always 1: the first term, `signal_pre`, moves it by its
+    coefficient, the others leave it alone.
+
+    Args:
+        terms: names in `TERMS`, each at most once.
+        first: first values of coefficients, by name; those not named start at 0. By default 1e-3
+            for `signal_pre`.
+        l1: what meta-training adds to the loss for each unit of the sum of |coefficient|, so that
+            terms which are not worth it go to 0.
+        positions: at a convolution, terms are averaged over positions, or summed as a gradient is.
+        normalized: a site sees x and y divided by the length of x, and b by its own, each a root
+            mean square over rows (`level`). Where signals are leveled too, a coefficient is then a
+            relative step, of the same size in layers of any width and at any scale of input. It is
+            not in the paper.
+        learn: `False` freezes the coefficients.
+
+    Raises:
+        ValueError: for a term that is not known, twice the same or none, a first value of a term
+            that is not there, or a price below 0.
+    """
+
+    reads_answer = True
+
+    def __init__(
+        self,
+        terms: Sequence[str] = POOL,
+        *,
+        first: Mapping[str, float] | None = None,
+        l1: float = 0.0,
+        positions: Positions = "mean",
+        normalized: bool = False,
+        learn: bool = True,
+    ) -> None:
+        super().__init__(per="shared", learn=learn)
+        check_choice("positions", positions, Positions)
+        terms = _checked(terms)
+        if first is None:
+            first = {"signal_pre": 1e-3} if "signal_pre" in terms else {}
+        for name in first:
+            if name not in terms:
+                raise ValueError(
+                    f"first names {name!r}, which is not among the terms {', '.join(terms)}; "
+                    "leave it out, or add the term."
+                )
+        if not 0 <= l1 < math.inf:
+            raise ValueError(f"l1 is {l1!r}; a price on coefficients is 0 or more, and finite.")
+        values = [float(first.get(name, 0.0)) for name in terms]
+        self.options = {
+            "terms": terms, "first": dict(zip(terms, values, strict=True)), "l1": l1,
+            "positions": positions, "normalized": normalized, "learn": learn,
+        }  # fmt: skip
+        self.terms, self.price, self.normalized = terms, l1, normalized
+        self.coefficients = nn.Parameter(torch.tensor(values), requires_grad=learn)
+        self.two_sided = any("b" in TERMS[name].text for name in terms)
+        self.moves_bias = "signal_pre" in terms
+        self.averages_positions = positions == "mean"
+
+    def attach(self, sites: Sequence[Site]) -> None:
+        """Nothing is made for a site: a rule serves any network as it is."""
+
+    def rate(self, site: Site) -> Tensor:
+        """The coefficients, `terms 1 1`; the same for every site."""
+        return self.coefficients[:, None, None]
+
+    def bias_rate(self, site: Site) -> Tensor:
+        where = self.terms.index("signal_pre")
+        return self.coefficients[where : where + 1]
+
+    def delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
+    ) -> Tensor:
+        """As `two_sided_delta`, where presynaptic units hear nothing; `rate` is `terms 1 1`."""
+        return self.two_sided_delta(weight, pre, post, signal, torch.zeros_like(pre), rate)
+
+    def two_sided_delta(
+        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, back: Tensor, rate: Tensor
+    ) -> Tensor:
+        if self.normalized:
+            size = inverse_length(pre)
+            pre, post, back = pre * size, post * size, back * inverse_length(back)
+        seen, behind = Seen(weight, pre, post, signal, back), dict[str, Tensor]()
+        for name, coefficient in zip(self.terms, rate.unbind(-3), strict=True):
+            for before, factor in TERMS[name].factors(seen).items():
+                part = coefficient * factor
+                behind[before] = behind[before] + part if before in behind else part
+        change = torch.zeros_like(weight)
+        for before, factor in behind.items():
+            if before == "weight":
+                change = change + factor.sum(1)[:, :, None] * weight
+            else:
+                other = torch.bmm(post, weight) if before == "reading" else getattr(seen, before)
+                change = change + coincidence(factor, other)
+        return change
+
+    def values(self) -> dict[str, float]:
+        """The coefficients by name."""
+        return dict(zip(self.terms, self.coefficients.detach().tolist(), strict=True))
+
+    def l1(self) -> Tensor:
+        """The sum of |coefficient|."""
+        return self.coefficients.abs().sum()
+
+    def penalty(self) -> Tensor | None:
+        return self.price * self.l1() if self.price else None
+
+    def pruned(self, threshold: float) -> Polynomial:
+        """A new rule of those terms alone whose |coefficient| is at least `threshold`.
+
+        Raises:
+            ValueError: if no term would be left.
+        """
+        values = self.values()
+        kept = {name: value for name, value in values.items() if abs(value) >= threshold}
+        if not kept:
+            largest = max(map(abs, values.values()))
+            raise ValueError(
+                f"No term is left at threshold {threshold:g}; the largest coefficient is "
+                f"{largest:.3g}, so choose a smaller one."
+            )
+        options = {name: self.options[name] for name in self.options.keys() - {"terms", "first"}}
+        small = Polynomial(tuple(kept), first=kept, **options)
+        return small.to(self.coefficients)
+
+    def equation(self, threshold: float = 0.0) -> str:
+        """The rule in one line, without the terms whose |coefficient| is below `threshold` or 0.
+
+        Largest first. `'` is the transpose; sums over rows are left out, and a normalized rule is
+        said to be one in brackets.
+        """
+        found = ""
+        for name, value in sorted(self.values().items(), key=lambda item: -abs(item[1])):
+            if value == 0 or abs(value) < threshold:
+                continue
+            text = TERMS[name].text
+            negative = (value < 0) != text.startswith("-")
+            sign = (" - " if negative else " + ") if found else ("-" if negative else "")
+            found += f"{sign}{abs(value):.3g} {text.removeprefix('-')}"
+        lengths = "  (x, y in units of |x|, b of |b|)" if self.normalized else ""
+        return f"dW = {found or '0'}{lengths}"
+
+
+def _checked(terms: Iterable[str]) -> tuple[str, ...]:
+    terms = (terms,) if isinstance(terms, str) else tuple(terms)
+    for name in terms:
+        if name not in TERMS:
+            raise ValueError(
+                f"terms names {name!r}, which is no term.{did_you_mean(name, TERMS)} The terms are "
+                f"{', '.join(TERMS)}."
+            )
+    if not terms or len(set(terms)) < len(terms):
+        raise ValueError(f"terms is {terms!r}; give at least one, and each once.")
+    return terms

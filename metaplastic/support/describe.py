@@ -1,0 +1,183 @@
+"""Objects as JSON and back, without pickle: a kind by name, and what it was constructed with.
+
+Only three sorts of class can be built: the layers of `torch.nn` listed here, the modules and
+frozen dataclasses of this package, and classes that the caller hands in. So a description from a
+stranger can construct networks, and do nothing else.
+
+A module of ours, or of a user's, is described by its `options`: its constructor's keyword
+arguments. Nothing is registered by hand; a new file in the package is found by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import math
+import pkgutil
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from torch import nn
+
+from metaplastic.support.choices import did_you_mean
+
+LAYERS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Softplus,
+    nn.Identity, nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d,
+)  # fmt: skip
+TORCH = "torch.nn."
+PLACEMENT = ("device", "dtype")  # constructor arguments that the tensors file already answers
+
+
+class DescriptionError(ValueError):
+    """An object has no description, or a description no object; the message says which."""
+
+
+def describe(value: Any) -> Any:
+    """`value` as JSON-able values, from which `build` makes its like (without its tensors).
+
+    Raises:
+        DescriptionError: for anything that is not a number, a string, a list, tuple or dict of
+            describable things, a frozen dataclass, a listed layer, or a module with `options`.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, list):
+        return [describe(item) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [describe(item) for item in value]}
+    if isinstance(value, Mapping):
+        return {"dict": {str(key): describe(item) for key, item in value.items()}}
+    if type(value) is nn.Sequential:
+        # Not `named_children`, which leaves out a layer that is used a second time. Such a layer
+        # comes back as two, with the same weights.
+        used = zip(value._modules, value, strict=True)
+        children = {name: describe(child) for name, child in used}
+        return {"kind": TORCH + "Sequential", "children": children}
+    if type(value) in LAYERS:
+        return {
+            "kind": TORCH + type(value).__name__,
+            "options": describe(_arguments(value))["dict"],
+        }
+    options = getattr(value, "options", None)
+    if isinstance(value, nn.Module) and isinstance(options, Mapping):
+        return {"kind": type(value).__name__, "options": describe(options)["dict"]}
+    if _is_record(type(value)):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, "options": describe(fields)["dict"]}
+    raise DescriptionError(
+        f"A {type(value).__name__} cannot be described: it is not a layer that this package knows. "
+        "Give its class the attribute options, a dict of its constructor's keyword arguments."
+    )
+
+
+def build(description: Any, classes: Iterable[type] = ()) -> Any:
+    """What `description` describes, freshly constructed.
+
+    Args:
+        classes: classes of the caller's own that the description may name.
+
+    Raises:
+        DescriptionError: for a kind that is not known, or arguments that it does not take.
+    """
+    return _build(description, known(tuple(classes)))
+
+
+def _build(description: Any, kinds: Mapping[str, type]) -> Any:
+    if isinstance(description, list):
+        return [_build(item, kinds) for item in description]
+    if not isinstance(description, dict):
+        return description
+    match description:
+        case {"float": str(text)} if len(description) == 1:
+            return float(text)
+        case {"tuple": list(items)} if len(description) == 1:
+            return tuple(_build(item, kinds) for item in items)
+        case {"dict": dict(items)} if len(description) == 1:
+            return {key: _build(item, kinds) for key, item in items.items()}
+        case {"kind": "torch.nn.Sequential", "children": dict(children)}:
+            network = nn.Sequential()
+            for name, child in children.items():
+                network.add_module(name, _build(child, kinds))
+            return network
+        case {"kind": str(kind), "options": dict(options)}:
+            if kind not in kinds:
+                raise DescriptionError(_unknown(kind, kinds))
+            arguments = {key: _build(item, kinds) for key, item in options.items()}
+            try:
+                return kinds[kind](**arguments)
+            except DescriptionError:
+                raise
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise DescriptionError(f"{kind} cannot be built as described: {error}") from error
+    raise DescriptionError(
+        f"{str(description)[:80]!r} describes nothing; it needs a kind and options."
+    )
+
+
+def known(classes: tuple[type, ...] = ()) -> dict[str, type]:
+    """Every class that can be built, by the name it has in a description."""
+    kinds = dict(_of_this_package())
+    for added in classes:
+        if kinds.get(added.__name__, added) is not added:
+            raise DescriptionError(
+                f"classes names {added.__name__}, which this package has as well. Rename yours."
+            )
+        kinds[added.__name__] = added
+    return kinds
+
+
+def own_classes(module: nn.Module) -> set[type]:
+    """The classes of a module's parts that are neither torch's nor this package's."""
+    ours = known().values()
+    return {
+        type(part)
+        for part in module.modules()
+        if type(part) not in ours and not type(part).__module__.startswith("torch.")
+    }
+
+
+@cache
+def _of_this_package() -> dict[str, type]:
+    package = importlib.import_module(__name__.partition(".")[0])
+    kinds: dict[str, type] = {TORCH + layer.__name__: layer for layer in LAYERS}
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            ours = inspect.isclass(value) and value.__module__ == module.name
+            if ours and not name.startswith("_") and (_is_module(value) or _is_record(value)):
+                if name in kinds:
+                    raise DescriptionError(f"Two classes of this package are called {name}.")
+                kinds[name] = value
+    return kinds
+
+
+def _is_module(value: type) -> bool:
+    return issubclass(value, nn.Module)
+
+
+def _is_record(value: type) -> bool:
+    return dataclasses.is_dataclass(value) and value.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def _arguments(layer: nn.Module) -> dict[str, Any]:
+    """The constructor arguments of a torch layer, read back from its attributes."""
+    arguments = {}
+    for name, parameter in inspect.signature(type(layer)).parameters.items():
+        if name in PLACEMENT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = getattr(layer, name)
+        arguments[name] = value is not None if name == "bias" else value
+    return arguments
+
+
+def _unknown(kind: str, kinds: Mapping[str, type]) -> str:
+    return (
+        f"The kind {kind!r} is not known here.{did_you_mean(kind, kinds)} "
+        "If it is a class of your own, hand it in: classes=[...]."
+    )

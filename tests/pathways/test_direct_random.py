@@ -1,0 +1,124 @@
+"""Direct random feedback: against its two lines, against the credit rule of that name, as drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from metaplastic import Birth, Delta, LearningRule, RandomDirect, RandomFeedback, credit
+from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.plasticity.polynomial import Polynomial
+from tests.helpers.lives import convolutional, dense, episodes, learner
+from tests.plasticity.test_polynomial import one_step
+
+
+def test_direct_feedback_alignment_is_its_two_lines() -> None:
+    made = learner(dense(3, 4, 2), LearningRule(RandomDirect(), Delta(rate=0.1, per="layer")))
+    life = episodes(tasks=1, steps=1, batch=2)
+    born, after = one_step(made, batch=2)
+    w, c, v, d = (born[n][0].detach() for n in ("0.weight", "0.bias", "2.weight", "2.bias"))
+    x, y = life.support_x[0, 0], torch.eye(2, dtype=torch.float64)[life.support_y[0, 0]]
+    hidden = torch.tanh(x @ w.T + c)
+    error = y - (hidden @ v.T + d).softmax(-1)
+    back = (error @ made.rule.feedback.feedback["2"].detach()) * (1 - hidden**2)
+    rate = made.rule.plasticity.rates["2"].item() / 2
+    torch.testing.assert_close(after["2.weight"][0], v + rate * error.T @ hidden)
+    rate = made.rule.plasticity.rates["0"].item() / 2
+    torch.testing.assert_close(after["0.weight"][0], w + rate * back.T @ x)
+
+
+def test_its_signals_are_the_gradients_of_the_credit_rule_with_the_same_matrices() -> None:
+    feedback = RandomDirect()
+    made = learner(dense(3, 5, 4, 2), LearningRule(feedback, Delta(rate=1.0, per="shared")))
+    made.rule.plasticity.rates["shared"].data.fill_(1.0)
+    life, model = episodes(tasks=1, steps=1, batch=4), made.stack.layers
+    born, after = one_step(made, batch=4)
+    network = nn.Sequential(*model)
+    x, y = life.support_x[0, 0], life.support_y[0, 0]
+    given = credit("dfa", network, example=x)
+    for key, drawn in feedback.feedback.items():
+        given.feedback(key).copy_(drawn.detach())
+    given.backward(network, x, y, nn.functional.cross_entropy)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(after[name][0] - born[name][0], -parameter.grad)
+
+
+@pytest.mark.parametrize(
+    ("feedback", "network"),
+    [
+        (RandomDirect(level=True), lambda: dense(3, 5, 4, 2)),
+        (RandomFeedback(level=True), lambda: dense(3, 5, 4, 2)),
+        (RandomFeedback(level=True), convolutional),
+    ],
+)
+def test_leveled_signals_have_the_length_of_the_error_and_their_own_direction(
+    feedback: FeedbackPathway, network: Any
+) -> None:
+    shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
+    made = learner(network(), LearningRule(feedback, Polynomial()))
+    life = episodes(tasks=2, steps=1, shape=shape)
+    weights = made.birth(life.support_y, life.seed)
+    tape = made.stack.run(life.support_x[:, 0], weights)
+    told = {"target": life.support_y[:, 0]}
+    place = (made.stack, tape, weights, made.sites, made.objective, told)
+    found = feedback.signals(*place)
+    feedback.level = False  # type: ignore[assignment]
+    plain = feedback.signals(*place)
+    feedback.level = True  # type: ignore[assignment]
+    error = made.objective.negative_gradient(tape.output, told["target"]).detach().numpy()
+    for task in range(2):
+        wanted = np.sqrt(np.mean(np.sum(error[task] ** 2, -1)))
+        for name in found:
+            rows, was = (one[name][task].detach().numpy() for one in (found, plain))
+            assert np.sqrt(np.mean(np.sum(rows**2, -1))) == pytest.approx(wanted, rel=1e-6)
+            np.testing.assert_allclose(
+                rows / np.linalg.norm(rows), was / np.linalg.norm(was), atol=1e-7
+            )
+
+
+def test_what_presynaptic_units_hear_is_what_was_sent_to_them() -> None:
+    feedback = RandomDirect()
+    made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), LearningRule(feedback, Polynomial()))
+    life = episodes(tasks=2, steps=1)
+    weights = made.birth(life.support_y, life.seed)
+    tape = made.stack.run(life.support_x[:, 0], weights)
+    told, stack, sites = {"target": life.support_y[:, 0]}, made.stack, made.sites
+    signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
+    heard = feedback.presynaptic(stack, tape, weights, sites, signals)
+    torch.testing.assert_close(heard["2"], signals["0"])
+    torch.testing.assert_close(heard["4"], signals["2"])
+    error = made.objective.negative_gradient(tape.output, told["target"])
+    first = error @ feedback.feedback["0"] * (1 - torch.exp(-10 * tape.pre["0"].abs()))
+    torch.testing.assert_close(heard["0"], first)
+
+
+def test_feedback_is_within_its_bound_and_redrawn_for_each_lifetime_by_its_seed() -> None:
+    made = learner(
+        dense(9, 4, 2), LearningRule(RandomDirect(scale=0.6, weights="redrawn"), Polynomial()),
+        birth=Birth("redrawn", "redrawn"),
+    )  # fmt: skip
+    life = episodes(tasks=2, shape=(9,))
+    one, other = (made.birth(life.support_y, life.seed) for _ in range(2))
+    drawn = one["direct feedback to 0"]
+    assert drawn.shape == (2, 2, 9)
+    assert drawn.abs().max() <= 0.2
+    assert drawn.std() == pytest.approx(0.2 / 3**0.5, rel=0.25)
+    assert drawn.equal(other["direct feedback to 0"])
+    assert not drawn[0].equal(drawn[1])
+    after = made.adapt(life.support_x, life.support_y, one)
+    assert after["direct feedback to 0"].equal(drawn)
+
+
+def test_what_it_cannot_serve_gets_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"scale is 0\.0"):
+        RandomDirect(scale=0.0)
+    with pytest.raises(ValueError, match="goes into others by PlasticModule"):
+        learner(convolutional(), LearningRule(RandomDirect(), Polynomial()))
+    followed = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    made = learner(followed, LearningRule(RandomDirect(), Polynomial()))
+    with pytest.raises(ValueError, match="A Tanh follows the readout '0'"):
+        made(episodes())
