@@ -117,7 +117,7 @@ def test_what_are_no_seeds_of_one_rule_share_no_row(tmp_path: Path) -> None:
         interference.main([*rules, "--over-seeds", *words])
 
 
-@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+@pytest.mark.filterwarnings("ignore::metaplastic.outer.divergence.DivergenceWarning")
 def test_a_rule_that_diverges_is_tabled_and_drawn_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,7 @@ def test_options_and_rates_on_the_command_line_are_resolved_over_the_defaults() 
     assert found["rates"] == {"weights": 0.25, "plasticity": 0.03}
 
 
-@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+@pytest.mark.filterwarnings("ignore::metaplastic.outer.divergence.DivergenceWarning")
 def test_a_run_of_which_nothing_could_be_used_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +109,7 @@ def test_lifetimes_that_the_test_cannot_supply_are_refused_before_any_is_lived(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+@pytest.mark.filterwarnings("ignore::metaplastic.outer.divergence.DivergenceWarning")
 def test_a_run_that_stopped_at_its_very_first_meta_step_can_go_on(tmp_path: Path) -> None:
     words = ["--runs", str(tmp_path), "--name", "run"]
     with pytest.raises(DivergenceError):

@@ -118,7 +118,7 @@ def test_a_run_set_to_stop_stops_with_its_work_saved(tmp_path: Path) -> None:
     assert healthy.step == 5
 
 
-@pytest.mark.filterwarnings("ignore::metaplastic.divergence.DivergenceWarning")
+@pytest.mark.filterwarnings("ignore::metaplastic.outer.divergence.DivergenceWarning")
 def test_too_many_skipped_in_a_row_stop_the_run() -> None:
     run = small_run(stream=Poisoned(range(2, 100)), max_skipped=3)
     with pytest.raises(DivergenceError, match="Stopped after 3 unusable meta-steps in a row"):
