@@ -22,7 +22,7 @@ from metaplastic import (
     StableOja,
     Unroll,
 )
-from metaplastic.stacked import rows
+from metaplastic.inner import rows
 from metaplastic.stacked.readouts import CosineReadout, UnitLength
 from tests.helpers.lives import episodes, learned
 
