@@ -152,7 +152,7 @@ def best(
     """The rate that is best at the end of these very lifetimes, and how they went."""
     found = {}
     for rate in RATES:
-        learner.rule.pace = rate
+        learner.rule.rate_scale = rate
         found[rate] = seen(learner, stream, config)
     rate = max(found, key=lambda one: float(found[one].on_all("accuracy").mean[-1]))
     return rate, found[rate]

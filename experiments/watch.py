@@ -47,7 +47,7 @@ def lived(watch: Watch) -> Iterator[tuple[int, float]]:
     life = drawn(watch)
     with torch.no_grad():
         pictures, questions = learner.encode_episodes(life)
-        fast = learner.birth(life.support_y, life.seed)
+        fast = learner.initialize(life.support_y, life.seed)
         for start in range(0, watch.characters, AT_ONCE):
             end = min(start + AT_ONCE, watch.characters)
             now = slice(start * SHOTS, end * SHOTS)

@@ -14,10 +14,9 @@ from metaplastic.evaluate.own_matrix import report_of
 from metaplastic.evaluate.report import ContinualReport
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
-from metaplastic.inner.initialization import Birth
+from metaplastic.inner.initialization import Initialization
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.inner.meta_loss import MetaLoss
-from metaplastic.inner.rule import LearningRule
 from metaplastic.inner.unroll import Unroll
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
 from metaplastic.online.credit import Credit, credit
@@ -38,18 +37,30 @@ from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.base import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules import cite, rules
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.rules.credit_rule import CreditRule
+from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
+from metaplastic.support.renamed import warn_renamed
 
 _moved.install()
+OLD_NAMES = {"Birth": "Initialization"}
+
+
+def __getattr__(name: str) -> object:
+    """Old public names, for one release."""
+    if name not in OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_renamed(f"metaplastic.{name}", f"metaplastic.{OLD_NAMES[name]}")
+    return globals()[OLD_NAMES[name]]
+
 
 __version__ = "0.1.0"
 __all__ = [
     "AngleLog",
     "Backprop",
-    "Birth",
+    "Initialization",
     "CheckpointError",
     "ContinualReport",
     "Credit",

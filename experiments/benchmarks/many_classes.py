@@ -16,7 +16,15 @@ from experiments.benchmarks.measure import interleaved, peak_mb, seconds
 from experiments.lab.networks.build import build_learner, build_stream
 from experiments.lab.runs.sweep import moments
 from experiments.lab.settings.config import Train
-from metaplastic import Birth, CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
+from metaplastic import (
+    CrossEntropy,
+    Direct,
+    Initialization,
+    LearningRule,
+    Oja,
+    OnlineLearner,
+    over_lifetime,
+)
 from metaplastic.inner.grow import grow
 from metaplastic.stacked.readouts import CosineReadout
 from metaplastic.stacked.stack import FastWeights
@@ -34,7 +42,7 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 def readout(classes: int) -> OnlineLearner:
     rule = LearningRule(Direct(strength=1.0), Oja(rate=0.05, per="feature"))
     network = nn.Sequential(CosineReadout(FEATURES, classes))
-    return OnlineLearner(network, rule, CrossEntropy(classes), birth=Birth(readout="zeroed")).eval()
+    return OnlineLearner(network, rule, CrossEntropy(classes), initialization=Initialization(readout="zeroed")).eval()
 
 
 @torch.no_grad()
@@ -46,7 +54,7 @@ def lessons(repeat: int) -> Finding:
         x = torch.rand(1, STEPS, 1, FEATURES)
         shown = min(SHOTS, STEPS // classes)
         y = (torch.arange(STEPS) // shown % classes).view(1, STEPS, 1)
-        born = learner.birth(y, torch.zeros(1, dtype=torch.long))
+        born = learner.initialize(y, torch.zeros(1, dtype=torch.long))
         return lambda: learner.adapt(x, y, born)
 
     threads = torch.get_num_threads()

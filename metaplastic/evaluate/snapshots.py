@@ -92,7 +92,7 @@ def states(
     learner: OnlineLearner, batch: Episode, support: Iterable[Tensor], moments: list[int]
 ) -> Iterator[FastWeights]:
     """Fast weights at birth and at each moment, from encoded pieces of the stream, in order."""
-    fast = learner.birth(batch.support_y, batch.seed)
+    fast = learner.initialize(batch.support_y, batch.seed)
     yield fast
     begin = 0
     for piece in support:

@@ -89,7 +89,7 @@ def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int)
     for name in ("support_x", "support_y", "query_x", "query_y"):
         if not _finite(getattr(life, name)):
             return found(None, name, f"the stream's {name} is not finite.")
-    fast = learner.birth(life.support_y, life.seed)
+    fast = learner.initialize(life.support_y, life.seed)
     for site, weight in fast.items():
         if not _finite(weight):
             return found(None, site, f"{site} is not finite at birth.")

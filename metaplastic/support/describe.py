@@ -22,6 +22,7 @@ from typing import Any
 from torch import nn
 
 from metaplastic.support.choices import did_you_mean
+from metaplastic.support.recorded import options_of
 
 LAYERS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
@@ -30,6 +31,16 @@ LAYERS = (
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d,
 )  # fmt: skip
 TORCH = "torch.nn."
+RENAMED_OPTIONS = {
+    "LearningRule": {"feedback": "pathway", "rests_in_training": "frozen_in_training"},
+    "OnlineLearner": {
+        "birth": "initialization",
+        "birth_at_test": "initialization_at_test",
+    },
+}
+"""Kind -> option as older rule files call it -> its name now."""
+RENAMED_KINDS = {"Birth": "Initialization"}
+"""Kind as older rule files call it -> its name now."""
 PLACEMENT = ("device", "dtype")  # constructor arguments that the tensors file already answers
 
 
@@ -65,7 +76,7 @@ def describe(value: Any) -> Any:
             "kind": TORCH + type(value).__name__,
             "options": describe(_arguments(value))["dict"],
         }
-    options = getattr(value, "options", None)
+    options = options_of(value)
     if isinstance(value, nn.Module) and isinstance(options, Mapping):
         return {"kind": type(value).__name__, "options": describe(options)["dict"]}
     if _is_record(type(value)):
@@ -107,9 +118,11 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
                 network.add_module(name, _build(child, kinds))
             return network
         case {"kind": str(kind), "options": dict(options)}:
+            kind = RENAMED_KINDS.get(kind, kind)
             if kind not in kinds:
                 raise DescriptionError(_unknown(kind, kinds))
-            arguments = {key: _build(item, kinds) for key, item in options.items()}
+            old = RENAMED_OPTIONS.get(kind, {})
+            arguments = {old.get(key, key): _build(item, kinds) for key, item in options.items()}
             try:
                 return kinds[kind](**arguments)
             except DescriptionError:

@@ -68,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plug, "PACES", (1.0,))
         patch.setattr("experiments.lab.transfer.plug_lives.BEYOND", 0)
-        path = saved(folder, rule.feedback, rule.plasticity)
+        path = saved(folder, rule.pathway, rule.plasticity)
         plug.main([path, *TINY, "--out", str(folder / "out")])
     return folder / "out", path
 

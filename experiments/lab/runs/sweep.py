@@ -48,7 +48,7 @@ def paces(
         counts: numbers of classes in rising order. Those at which others published are tried; one
             between them goes at the pace of the next, and one beyond at that of the last.
     """
-    if not config.sweep or not isinstance(learner.rule.feedback, Backprop) or not learner.online:
+    if not config.sweep or not isinstance(learner.rule.pathway, Backprop) or not learner.online:
         return {}
     validation = held_out(stream)
     if validation is None or validation.spec.outputs > learner.objective.outputs:
@@ -58,14 +58,14 @@ def paces(
 
     def known(factor: float) -> np.ndarray:
         """Accuracy over the classes met so far, at each of the counts."""
-        learner.rule.pace = factor
+        learner.rule.rate_scale = factor
         try:
             report = over_lifetime(
                 learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
                 tasks_per_batch=1,
             )  # fmt: skip
         finally:
-            learner.rule.pace = 1.0
+            learner.rule.rate_scale = 1.0
         accuracy: np.ndarray = report.on_seen("accuracy").mean
         return accuracy
 

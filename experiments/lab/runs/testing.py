@@ -38,7 +38,7 @@ def judge(
             print(f"They were chosen on classes that meta-training saw, too: split {trained!r}.")
 
     def live(pace: float) -> ContinualReport:
-        learner.rule.pace = pace
+        learner.rule.rate_scale = pace
         try:
             return over_lifetime(
                 learner,
@@ -51,7 +51,7 @@ def judge(
                 trajectory=many or (learner.online and spec.kind == "classification"),
             )
         finally:
-            learner.rule.pace = 1.0
+            learner.rule.rate_scale = 1.0
 
     report, curves = swept(live, factors)
     if report.diverged:

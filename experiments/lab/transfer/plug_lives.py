@@ -121,7 +121,7 @@ def by_rule(rule: LearningRule) -> Plug:
 
     def plug(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
         net = PlasticModule(model, rule, example=example, seed=seed)
-        net.pace = rate
+        net.rate_scale = rate
         return net
 
     return plug
@@ -139,7 +139,7 @@ def by_delta(rule: LearningRule | str) -> Plug:
 
 def fixed(rule: LearningRule) -> dict[str, Plug]:
     """What a rule is measured against; feedback alignment has the feedback that the rule has."""
-    own = rule.feedback
+    own = rule.pathway
     feedback = RandomFeedback(scale=own.scale if isinstance(own, RandomFeedback) else 1.0)
     return {
         "feedback alignment": by_delta(LearningRule(feedback, Delta(rate=1.0))),
