@@ -124,7 +124,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
     learner = fitted(learner, stream.spec)
-    learner.rule.pace = config.pace
+    learner.rule.rate_scale = config.pace
     (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
         features = learner.encode(lives.support_x.flatten(0, 2)).chunk(config.lifetimes)

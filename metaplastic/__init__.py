@@ -60,7 +60,6 @@ __version__ = "0.1.0"
 __all__ = [
     "AngleLog",
     "Backprop",
-    "Initialization",
     "CheckpointError",
     "ContinualReport",
     "Credit",
@@ -74,6 +73,7 @@ __all__ = [
     "FeedbackPathway",
     "FewShotReport",
     "Hebb",
+    "Initialization",
     "Interference",
     "JsonLines",
     "LearningRule",

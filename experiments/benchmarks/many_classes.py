@@ -42,7 +42,9 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 def readout(classes: int) -> OnlineLearner:
     rule = LearningRule(Direct(strength=1.0), Oja(rate=0.05, per="feature"))
     network = nn.Sequential(CosineReadout(FEATURES, classes))
-    return OnlineLearner(network, rule, CrossEntropy(classes), initialization=Initialization(readout="zeroed")).eval()
+    return OnlineLearner(
+        network, rule, CrossEntropy(classes), initialization=Initialization(readout="zeroed")
+    ).eval()
 
 
 @torch.no_grad()

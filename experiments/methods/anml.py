@@ -47,7 +47,9 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
         objective_for(problem.spec),
         encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
         initialization=Initialization(readout="rows") if problem.classification else None,
-        initialization_at_test=Initialization(readout="redrawn") if problem.classification else None,
+        initialization_at_test=Initialization(readout="redrawn")
+        if problem.classification
+        else None,
     )
 
 

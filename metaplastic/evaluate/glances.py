@@ -56,7 +56,8 @@ def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
     Raises:
         ValueError: if nothing is frozen before the first plastic site.
     """
-    stack, end = learner.stack, learner.executor.first
+    stack, first = learner.stack, learner.sites[0]
+    end = stack.sites[first.name].layer
     if end and isinstance(stack.layers[end - 1], UnitLength):
         end -= 1
     before = [] if learner.encoder is None else [("encoder", learner.encoder)]
@@ -83,5 +84,5 @@ def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
             unroll=learner.unroll,
         )
     rule.load_state_dict(learner.rule.state_dict())
-    rule.rate_scale = learner.rule.pace
+    rule.rate_scale = learner.rule.rate_scale
     return made.train(learner.training)

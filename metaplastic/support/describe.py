@@ -121,8 +121,10 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
             kind = RENAMED_KINDS.get(kind, kind)
             if kind not in kinds:
                 raise DescriptionError(_unknown(kind, kinds))
-            old = RENAMED_OPTIONS.get(kind, {})
-            arguments = {old.get(key, key): _build(item, kinds) for key, item in options.items()}
+            old: Mapping[str, str] = RENAMED_OPTIONS.get(kind, {})
+            arguments: dict[str, Any] = {
+                old.get(key, key): _build(item, kinds) for key, item in options.items()
+            }
             try:
                 return kinds[kind](**arguments)
             except DescriptionError:

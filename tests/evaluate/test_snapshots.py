@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Initialization, Direct, Hebb, LearningRule, OnlineLearner, objective_for
+from metaplastic import Direct, Hebb, Initialization, LearningRule, OnlineLearner, objective_for
 from metaplastic.evaluate import snapshots as module
 from metaplastic.evaluate.evaluate import over_lifetime
 from metaplastic.evaluate.report import ContinualReport

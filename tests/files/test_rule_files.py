@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     Delta,
     Direct,
     Hebb,
+    Initialization,
     LearningRule,
     OnlineLearner,
     PlasticityRule,

@@ -32,7 +32,8 @@ class SteadyActivationAlignment(ActivationAlignment):
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         change = super().follow(feedback, site)
         one = torch.ones_like(site.weight[:1])
-        return _over(change, [call.operation.run(call.x.to(one).square(), one) for call in site.calls])
+        squares = [call.operation.run(call.x.to(one).square(), one) for call in site.calls]
+        return _over(change, squares)
 
 
 class SteadyInformationAlignment(InformationAlignment):
@@ -74,4 +75,5 @@ def stepped(credit: Credit, optimizer: torch.optim.SGD) -> None:
     """Tell Kolen-Pollack by what share the step just made has made its weights decay."""
     if isinstance(credit.rule.alignment, KolenPollackAlignment):
         (group,) = optimizer.param_groups
-        credit.rule.alignment.options["decay"] = group["lr"] * group["weight_decay"] / (1 - group["momentum"])
+        decay = group["lr"] * group["weight_decay"] / (1 - group["momentum"])
+        credit.rule.alignment.options["decay"] = decay
