@@ -34,7 +34,11 @@ from metaplastic.pathways.base import Backprop, FeedbackPathway
 from metaplastic.pathways.direct import Direct
 from metaplastic.pathways.direct_random import RandomDirect
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.base import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.delta import Delta
+from metaplastic.plasticity.hebb import Hebb
+from metaplastic.plasticity.normalized_hebb import NormalizedHebb
+from metaplastic.plasticity.oja import Oja, StableOja
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules import cite, rules
 from metaplastic.rules.credit_rule import CreditRule
@@ -42,19 +46,10 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
-from metaplastic.support.renamed import warn_renamed
+from metaplastic.support.renamed import former_names
 
 _moved.install()
-OLD_NAMES = {"Birth": "Initialization"}
-
-
-def __getattr__(name: str) -> object:
-    """Old public names, for one release."""
-    if name not in OLD_NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warn_renamed(f"metaplastic.{name}", f"metaplastic.{OLD_NAMES[name]}")
-    return globals()[OLD_NAMES[name]]
-
+__getattr__ = former_names(globals(), Birth="Initialization")
 
 __version__ = "0.1.0"
 __all__ = [

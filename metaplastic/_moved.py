@@ -15,7 +15,7 @@ FOLDERS = {
     "sites": "reroute",
     "stacked": "site stack layers patches pullback readouts",
     "pathways": "direct direct_random sequential inverse invertible signs",
-    "plasticity": "polynomial coincidence",
+    "plasticity": "polynomial",
     "rules": "references credit_rule",
     "inner": "learner unroll meta_loss grow rows compiled",
     "outer": "trainer trainer_config meta_gradient optimizer checkpoint run_state distributed "
@@ -27,8 +27,7 @@ FOLDERS = {
 }
 MOVED = {name: f"{folder}.{name}" for folder, names in FOLDERS.items() for name in names.split()}
 MOVED |= {
-    "rule": "rules.learning_rule", "alignment": "alignment.primitives",
-    "plasticity": "plasticity.base",
+    "rule": "rules.learning_rule", "coincidence": "plasticity.outer_product",
     "artifact": "files.rule_file", "birth": "inner.initialization", "sinks": "outer.loggers",
     "feedback": "pathways.base", "plug": "online.plastic_module", "plug_loss": "online.losses",
     "credit_assignment": "online.credit",

@@ -229,7 +229,7 @@ def test_a_rule_file_brings_back_coefficients_and_feedback(tmp_path: Path, feedb
     lived = episodes(dtype=torch.float32)
     assert torch.equal(again.eval()(lived).prediction, made.eval()(lived).prediction)
     assert again.rule.plasticity.equation() == plasticity.equation()
-    assert again.rule.plasticity.price == 0.1
+    assert again.rule.plasticity.penalty_weight == 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The short way of a rule that is an outer product: the same weights, and only where promised."""
+"""Rules that are an outer product: one call gives the same weights, only where it is declared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metaplastic import (
     OnlineLearner,
     PlasticityRule,
 )
-from metaplastic.plasticity.coincidence import coincidence, grown
+from metaplastic.plasticity.outer_product import add_outer_product, outer_product
 from tests.helpers.lives import episodes, learned
 
 GRAINS = ("synapse", "neuron", "feature", "layer", "shared")
@@ -36,8 +36,8 @@ class Halved(Hebb):
         return super().delta(weight, pre, post, signal, rate) / 2
 
 
-def lived(plasticity: PlasticityRule, short: bool, batch: int) -> list[Tensor]:
-    """Answers and meta-gradient of two lifetimes of a network with two plastic layers."""
+def adapted(plasticity: PlasticityRule, short: bool, batch: int) -> list[Tensor]:
+    """Predictions and meta-gradient of two lifetimes of a network with two plastic layers."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), nn.Linear(5, OUTPUTS))
     pathway: FeedbackPathway = Backprop()
@@ -59,36 +59,40 @@ def lived(plasticity: PlasticityRule, short: bool, batch: int) -> list[Tensor]:
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("grain", GRAINS)
 @pytest.mark.parametrize("kind", [Hebb, Delta])
-def test_the_short_way_lives_the_same_life(kind: Any, grain: Any, batch: int) -> None:
+def test_the_short_form_gives_the_same_lifetime(kind: Any, grain: Any, batch: int) -> None:
     def fresh() -> PlasticityRule:
         rule: PlasticityRule = kind(rate=0.2, per=grain, scale="log")
         return rule
 
-    for one, other in zip(lived(fresh(), True, batch), lived(fresh(), False, batch), strict=True):
+    for one, other in zip(
+        adapted(fresh(), True, batch), adapted(fresh(), False, batch), strict=True
+    ):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
 
-def test_an_heir_with_a_delta_of_its_own_is_asked_for_it() -> None:
+def test_a_subclass_with_another_delta_is_not_an_outer_product() -> None:
     assert Hebb(rate=0.4).promises("outer")
     assert not Halved(rate=0.4).promises("outer")
-    halved, whole = (lived(rule, True, 1)[0] for rule in (Halved(rate=0.4), Hebb(rate=0.2)))
-    assert torch.allclose(halved, whole, rtol=0, atol=1e-14)
-    assert not torch.allclose(halved, lived(Hebb(rate=0.4), True, 1)[0])
+    halved, plain = (adapted(rule, True, 1)[0] for rule in (Halved(rate=0.4), Hebb(rate=0.2)))
+    assert torch.allclose(halved, plain, rtol=0, atol=1e-14)
+    assert not torch.allclose(halved, adapted(Hebb(rate=0.4), True, 1)[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (3, 1), (1, 1), (3, 5), (2, 1, 5), (2, 3, 1), (2, 3, 5)])
-def test_weights_grow_by_the_rate_of_each(shape: tuple[int, ...]) -> None:
-    drawn = torch.Generator().manual_seed(0)
+def test_weights_are_updated_by_the_rate_of_each(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
     weight, pre, signal, rate = (
-        torch.randn(size, generator=drawn, dtype=torch.float64)
+        torch.randn(size, generator=generator, dtype=torch.float64)
         for size in ((2, 3, 5), (2, 4, 5), (2, 4, 3), shape)
     )
-    expected = weight + rate * coincidence(signal, pre)
-    assert torch.allclose(grown(weight, pre, signal, rate), expected, rtol=0, atol=1e-14)
+    expected = weight + rate * outer_product(signal, pre)
+    assert torch.allclose(
+        add_outer_product(weight, pre, signal, rate), expected, rtol=0, atol=1e-14
+    )
 
 
 def test_autocast_does_not_round_the_weights() -> None:
     weight, pre, signal = torch.full((1, 3, 5), 1.001), torch.zeros(1, 1, 5), torch.zeros(1, 1, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        after = grown(weight, pre, signal, torch.ones(1, 5))
+        after = add_outer_product(weight, pre, signal, torch.ones(1, 5))
     assert torch.equal(after, weight)
