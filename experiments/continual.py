@@ -105,8 +105,8 @@ def require_possible(
     shown: Sequence[int], run: Train, stream: TaskStream, learner: OnlineLearner
 ) -> None:
     """Refuse before a run what could not be shown after it."""
+    from experiments.lab.runs.evaluation import MANY
     from experiments.lab.runs.sweep import classes_asked
-    from experiments.lab.runs.testing import MANY
 
     spec = stream.spec
     if spec.kind != "classification":

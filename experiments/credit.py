@@ -45,9 +45,9 @@ def named(asked: Sequence[str], known: Sequence[str], what: str) -> list[str]:
 
 def check(config: Credit, rules: Sequence[str]) -> int:
     """Run the checks of some rules and write their tables; how many lines are not met."""
-    from experiments.lab.credit_checks.lines import judged
+    from experiments.lab.credit_checks.checks import CHECKS as ALL
+    from experiments.lab.credit_checks.pass_lines import judged
     from experiments.lab.credit_checks.report import run_rows, verdict_rows
-    from experiments.lab.credit_checks.rows import CHECKS as ALL
     from experiments.lab.credit_checks.runs import RUNS
     from experiments.lab.credit_checks.work import measured, prepared
     from experiments.lab.figures.tables import as_markdown

@@ -19,7 +19,7 @@ from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
 
 if TYPE_CHECKING:
-    from experiments.lab.deep_training.lesson import Settings
+    from experiments.lab.deep_training.trainer import Settings
     from experiments.lab.runs.progress import Report
 
 
@@ -112,7 +112,7 @@ def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
 
 
 def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
-    from experiments.lab.deep_training.lesson import Settings
+    from experiments.lab.deep_training.trainer import Settings
 
     return Settings(
         rule=rule, network=config.network, width=config.width,

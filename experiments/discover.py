@@ -137,7 +137,7 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
 
 def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
     """The lifetimes that every learner lives, asked about all classes as examples go by."""
-    from metaplastic.evaluate.evaluate import over_lifetime
+    from metaplastic.evaluate.evaluation import over_lifetime
 
     parts = min(PARTS, stream.spec.steps)
     return over_lifetime(

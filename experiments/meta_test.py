@@ -67,8 +67,8 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
 
     from experiments.lab.figures.curves import draw_lifetimes
     from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
-    from experiments.lab.runs.testing import judge
-    from metaplastic.evaluate.glances import glancing
+    from experiments.lab.runs.evaluation import judge
+    from metaplastic.evaluate.shift_averaging import glancing
     from metaplastic.files.rule_file import from_pretrained
 
     if config.threads is not None:

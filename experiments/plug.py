@@ -25,7 +25,7 @@ from experiments.lab.settings.config import Order, Stream, preset, record
 from experiments.lab.settings.registry import ConfigError, require, split_options
 
 if TYPE_CHECKING:
-    from experiments.lab.transfer.plug_lives import Life
+    from experiments.lab.transfer.lifetimes import Life
     from metaplastic import LearningRule, TaskStream
 
 BASE = ("ways=5", "shots=10", "queries_per_class=10")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
 def plugged(config: Plug) -> None:
     """Plug in, choose, live; write table, figure and numbers."""
     from experiments.lab.networks.build import own_classes, require_device
-    from experiments.lab.transfer.plug_lives import lives
+    from experiments.lab.transfer.lifetimes import lives
     from metaplastic.files.rule_file import from_pretrained, read_config
 
     checked(config)
@@ -112,7 +112,7 @@ def keep(
     marks: Sequence[int],
 ) -> str:
     """Write table, figure and numbers; the table."""
-    from experiments.lab.transfer.plug_report import draw, table
+    from experiments.lab.transfer.report import draw, table
 
     rows, known = table(networks, marks), equation(rule)
     write_json(config.out / "plug.json", {
@@ -132,7 +132,7 @@ def keep(
 
 def checked(config: Plug) -> None:
     """Refuse what no comparison could be made of, before any data is read."""
-    from experiments.lab.networks.plug_networks import NETWORKS
+    from experiments.lab.networks.transfer_networks import NETWORKS
 
     for name in config.networks:
         require(name, NETWORKS, "a network")
@@ -164,8 +164,8 @@ def stream_of(config: Plug, split: str) -> TaskStream:
 
 def fitted(name: str, rule: LearningRule, life: Life, outputs: int) -> dict[str, str]:
     """What of the rule went into a network, site by site, or a sentence on why nothing does."""
-    from experiments.lab.networks.plug_networks import network
-    from experiments.lab.transfer.plug_lives import by_rule
+    from experiments.lab.networks.transfer_networks import network
+    from experiments.lab.transfer.lifetimes import by_rule
 
     model = network(name, tuple(life.x.shape[1:]), outputs, life.seed).to(life.x.device)
     return by_rule(rule)(model, life.x[:1], life.seed, 1.0).transplant.report
@@ -181,7 +181,7 @@ def compared(
     rates: Sequence[float],
 ) -> dict[str, Any]:
     """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
-    from experiments.lab.transfer.plug_lives import Trial, by_rule, choose, fixed
+    from experiments.lab.transfer.lifetimes import Trial, by_rule, choose, fixed
 
     own = by_rule(rule)
     plan = {"the rule": (own, ()), "the rule, pace tuned": (own, PACES)}

@@ -70,8 +70,8 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     import torch
 
     from experiments.lab.networks.build import build_stream, own_classes
-    from experiments.lab.runs.testing import judge
-    from metaplastic.evaluate.glances import glancing
+    from experiments.lab.runs.evaluation import judge
+    from metaplastic.evaluate.shift_averaging import glancing
     from metaplastic.files.rule_file import from_pretrained, save_pretrained
     from metaplastic.support.catalog import CARD
 

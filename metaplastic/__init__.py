@@ -6,12 +6,12 @@ online pass of a local rule and no gradient, then learns. Start from `OnlineLear
 
 from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import few_shot, over_lifetime
+from metaplastic.evaluate.evaluation import few_shot, over_lifetime
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.interference import interference
 from metaplastic.evaluate.interference_matrix import Interference
-from metaplastic.evaluate.own_matrix import report_of
 from metaplastic.evaluate.report import ContinualReport
+from metaplastic.evaluate.report_from_matrix import report_of
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
 from metaplastic.inner.initialization import Birth

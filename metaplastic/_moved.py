@@ -21,13 +21,15 @@ FOLDERS = {
     "outer": "trainer trainer_config meta_gradient optimizer checkpoint run_state distributed "
     "divergence identity buffers",
     "online": "credit_feedback credit_angles credit_exact credit_log transplant plug_loss",
-    "evaluate": "few_shot_report continual_measures glances interference interference_matrix "
-    "intervals lifetimes matrices own_matrix report selectivity snapshots trials geometry",
+    "evaluate": "few_shot_report continual_measures interference interference_matrix intervals "
+    "lifetimes matrices report selectivity geometry",
     "files": "provenance",
 }
 MOVED = {name: f"{folder}.{name}" for folder, names in FOLDERS.items() for name in names.split()}
 MOVED |= {
     "artifact": "files.rule_file", "birth": "inner.initialization", "sinks": "outer.loggers",
+    "glances": "evaluate.shift_averaging", "own_matrix": "evaluate.report_from_matrix",
+    "snapshots": "evaluate.lifetime_evaluation", "trials": "evaluate.example_updates",
     "feedback": "pathways.base", "plug": "online.plastic_module",
     "credit_assignment": "online.credit",
 }  # fmt: skip

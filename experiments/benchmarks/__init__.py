@@ -14,7 +14,7 @@ ROWS = {
     "inner_sgd": 1,
     "encoder_once": 1,
     "deep_sines": 2,
-    "long_life": 1,
+    "long_lifetime": 1,
     "sampling": 1,
     "many_classes": 2,
     "matrix": 1,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, versus
-from experiments.lab.peers import PeerMissingError, peer
+from experiments.lab.reference_libraries import PeerMissingError, peer
 from metaplastic import Backprop, CrossEntropy, Delta, Episode, LearningRule, OnlineLearner, Unroll
 
 TASKS, STEPS, BATCH, QUERIES, RATE = 16, 5, 8, 16, 0.1

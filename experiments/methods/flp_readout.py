@@ -10,7 +10,7 @@ from experiments.lab.settings.registry import ConfigError
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
 from metaplastic import OnlineLearner
-from metaplastic.evaluate.glances import glancing
+from metaplastic.evaluate.shift_averaging import glancing
 
 __all__ = ["build", "rates", "stream"]
 

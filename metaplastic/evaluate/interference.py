@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from metaplastic.episode import Episode
+from metaplastic.evaluate.example_updates import (
+    as_long,
+    gradients_of,
+    losses_after,
+    only,
+    rule_updates,
+)
 from metaplastic.evaluate.interference_matrix import Interference
+from metaplastic.evaluate.lifetime_evaluation import counted
 from metaplastic.evaluate.lifetimes import evaluating
-from metaplastic.evaluate.snapshots import counted
-from metaplastic.evaluate.trials import as_long, gradients_of, losses_after, only, rule_updates
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.choices import check_choice
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaplastic.evaluate.example_updates import sites_of
 from metaplastic.evaluate.geometry import angles, cosines, effective_rank, overlaps
-from metaplastic.evaluate.snapshots import counted
-from metaplastic.evaluate.trials import sites_of
+from metaplastic.evaluate.lifetime_evaluation import counted
 
 
 @dataclass(frozen=True)

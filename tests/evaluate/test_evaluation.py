@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from metaplastic import Backprop, Delta, Episode, LearningRule, OnlineLearner, objective_for
-from metaplastic.evaluate.evaluate import few_shot, over_lifetime
+from metaplastic.evaluate.evaluation import few_shot, over_lifetime
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.intervals import Kind
 from metaplastic.evaluate.report import ContinualReport

@@ -20,7 +20,7 @@ from metaplastic import (
 )
 from metaplastic.episode import Episode
 from metaplastic.evaluate.interference import interference
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 AFTER = 3
 PAIRS = "within", "across"

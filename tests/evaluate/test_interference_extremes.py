@@ -11,7 +11,7 @@ from metaplastic import Backprop, Delta, LearningRule, RandomDirect, RandomFeedb
 from metaplastic.episode import Episode
 from metaplastic.evaluate.interference import interference
 from tests.evaluate.test_interference import AFTER, flp, life, sgd
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def test_a_rate_of_nothing_changes_nothing() -> None:

@@ -13,12 +13,12 @@ import pytest
 from experiments import continual, meta_train
 from experiments.compare import planned
 from experiments.lab.networks.build import build_stream
+from experiments.lab.runs.evaluation import MANY as MOST_OF_FEW
 from experiments.lab.runs.sweep import COUNTS, chosen, held_out, moments, paces, told
-from experiments.lab.runs.testing import MANY as MOST_OF_FEW
 from experiments.lab.settings.config import Compare, Train
 from experiments.lab.settings.registry import ConfigError
 from metaplastic import OnlineLearner, StreamSpec
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.evaluation import over_lifetime
 from tasks.glyphs import Glyphs
 from tests.helpers.real_data import needs
 

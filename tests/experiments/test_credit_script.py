@@ -15,13 +15,13 @@ import torch
 from experiments import credit
 from experiments.lab.credit_checks import claims as claim_module
 from experiments.lab.credit_checks import config, tuning
+from experiments.lab.credit_checks.checks import CHECKS, NAMES
 from experiments.lab.credit_checks.claim import at
 from experiments.lab.credit_checks.claim_gait import CLAIM as GAIT
 from experiments.lab.credit_checks.claim_signs import PartlyCopied, PartlySigned
 from experiments.lab.credit_checks.data import pictures
 from experiments.lab.credit_checks.figures import draw
 from experiments.lab.credit_checks.linear import LinearTeacher
-from experiments.lab.credit_checks.rows import CHECKS, NAMES
 from experiments.lab.credit_checks.runs import RUNS
 from experiments.lab.credit_checks.targets import Targets
 from experiments.lab.credit_checks.training import Training

@@ -13,7 +13,7 @@ import torch
 from experiments import deep
 from experiments.lab.deep_training import runs
 from experiments.lab.deep_training.config import MORE, RULES, Deep
-from experiments.lab.deep_training.lesson import Lesson, Settings
+from experiments.lab.deep_training.trainer import Lesson, Settings
 from experiments.lab.deep_training.tuning import best
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError

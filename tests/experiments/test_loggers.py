@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lab.runs.sinks import extra_sinks, needed
+from experiments.lab.runs.loggers import extra_sinks, needed
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.loggers import rewind, sync
 

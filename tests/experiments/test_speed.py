@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks import inner_sgd, of_threads
-from experiments.lab.peers import PeerMissingError
+from experiments.lab.reference_libraries import PeerMissingError
 from metaplastic import Unroll
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import Backprop, Birth, Delta, Direct, Episode, LearningRule, Oja, OnlineLearner
-from tests.helpers.lives import (
+from tests.helpers.lifetimes import (
     apart,
     convolutional,
     dense,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from experiments.lab.credit_checks.lines import Line, Runs
+from experiments.lab.credit_checks.pass_lines import Line, Runs
 from experiments.lab.credit_checks.work import Measured, Work
 
 Value = Callable[[Measured], float]

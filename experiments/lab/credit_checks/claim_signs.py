@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from experiments.lab.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
-from experiments.lab.credit_checks.lines import Line, below
+from experiments.lab.credit_checks.pass_lines import Line, below
 from experiments.lab.credit_checks.training import Training, options
 from metaplastic.sites.credit_rule import CreditRule
 

@@ -12,7 +12,7 @@ from statistics import fmean
 from experiments.lab.credit_checks.claim import Claim, Panel, at
 from experiments.lab.credit_checks.config import Credit
 from experiments.lab.credit_checks.figures import draw
-from experiments.lab.credit_checks.lines import judged
+from experiments.lab.credit_checks.pass_lines import judged
 from experiments.lab.credit_checks.report import over, spoken
 from experiments.lab.credit_checks.work import Found, measured, prepared
 from experiments.lab.figures.tables import as_markdown

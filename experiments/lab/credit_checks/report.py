@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from experiments.lab.credit_checks.lines import Verdict
-from experiments.lab.credit_checks.rows import Check
+from experiments.lab.credit_checks.checks import Check
+from experiments.lab.credit_checks.pass_lines import Verdict
 from experiments.lab.credit_checks.work import Found
 
 Judged = Sequence[tuple[Check, Sequence[Verdict]]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.lab.credit_checks.report import over, spoken
 from experiments.lab.deep_training.config import Deep
-from experiments.lab.deep_training.pictures import NAMES
+from experiments.lab.deep_training.images import NAMES
 from experiments.lab.deep_training.runs import Result, finished
 from experiments.lab.deep_training.tuning import NUMBERS
 from experiments.lab.figures.angle_plots import draw_angles, draw_rules

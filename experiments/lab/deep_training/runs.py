@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from experiments.lab.deep_training.lesson import Lesson, Settings
-from experiments.lab.deep_training.pictures import pictures
+from experiments.lab.deep_training.images import pictures
+from experiments.lab.deep_training.trainer import Lesson, Settings
 from experiments.lab.runs.run_folder import read_json, write_json
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.support.disk import write_atomically

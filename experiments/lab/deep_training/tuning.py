@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.lab.deep_training.lesson import Settings
 from experiments.lab.deep_training.runs import Result, lived
+from experiments.lab.deep_training.trainer import Settings
 from experiments.lab.runs.run_folder import read_json
 from experiments.lab.settings.registry import ConfigError
 

@@ -9,8 +9,8 @@ from experiments.lab.figures.curves import draw_lifetimes, draw_training
 from experiments.lab.figures.plots import draw_statistics
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.networks.build import build_stream, has_orders
+from experiments.lab.runs.evaluation import judge
 from experiments.lab.runs.run_folder import RunFolder, read_lines, write_json
-from experiments.lab.runs.testing import judge
 from experiments.lab.settings.config import Train, record
 from metaplastic import OnlineLearner, TaskStream
 from metaplastic.files.provenance import provenance

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
 from metaplastic.pathways.base import Backprop
 

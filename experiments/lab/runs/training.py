@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from experiments.lab.networks.build import build_learner, build_rates, build_stream, require_device
-from experiments.lab.runs.observe import rule_statistics
+from experiments.lab.runs.loggers import extra_sinks, require_loggers
 from experiments.lab.runs.outcome import finish
 from experiments.lab.runs.progress import Report, progress
+from experiments.lab.runs.rule_statistics import rule_statistics
 from experiments.lab.runs.run_folder import RunFolder, write_json
 from experiments.lab.runs.run_lock import alone_in
-from experiments.lab.runs.sinks import extra_sinks, require_loggers
 from experiments.lab.settings.config import Train, record
 from experiments.lab.settings.resolved import resolved
 from metaplastic import OnlineLearner, TaskStream, Unroll

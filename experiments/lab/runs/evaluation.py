@@ -9,7 +9,7 @@ from experiments.lab.networks.build import SEEN_WITH, fitted
 from experiments.lab.runs.sweep import classes_asked, moments, paces, swept, told
 from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
 
 AT_A_TIME = 50  # lifetimes

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from experiments import plug
-from experiments.lab.networks.plug_networks import NETWORKS, network
+from experiments.lab.networks.transfer_networks import NETWORKS, network
 from experiments.lab.settings.registry import ConfigError
-from experiments.lab.transfer.plug_lives import (
+from experiments.lab.transfer.lifetimes import (
     STEP,
     Life,
     Trial,
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     rule = polynomial()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plug, "PACES", (1.0,))
-        patch.setattr("experiments.lab.transfer.plug_lives.BEYOND", 0)
+        patch.setattr("experiments.lab.transfer.lifetimes.BEYOND", 0)
         path = saved(folder, rule.feedback, rule.plasticity)
         plug.main([path, *TINY, "--out", str(folder / "out")])
     return folder / "out", path
@@ -137,7 +137,7 @@ def test_rates_are_chosen_on_other_draws_than_those_of_the_test(
 
     monkeypatch.setattr(Trial, "curve", curve)
     monkeypatch.setattr(plug, "PACES", (1.0, 2.0))
-    monkeypatch.setattr("experiments.lab.transfer.plug_lives.BEYOND", 0)
+    monkeypatch.setattr("experiments.lab.transfer.lifetimes.BEYOND", 0)
     words = (*TINY[:-2], "conv", "--sweep", "0.01", "0.1", "--out", str(tmp_path))
     plug.main([made[1], *words])
     assert set(tuned) == {1.0, 2.0, 0.01, 0.1}

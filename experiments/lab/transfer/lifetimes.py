@@ -9,7 +9,7 @@ from statistics import fmean
 import torch
 from torch import Tensor, nn
 
-from experiments.lab.networks.plug_networks import network
+from experiments.lab.networks.transfer_networks import network
 from metaplastic import Delta, LearningRule, PlasticModule, TaskStream
 from metaplastic.pathways.base import Backprop
 from metaplastic.pathways.sequential import RandomFeedback

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from experiments.lab.credit_checks.networks import draw
 from experiments.lab.credit_checks.training import shuffled
-from experiments.lab.deep_training.pictures import Pictures, moved
+from experiments.lab.deep_training.images import Pictures, moved
 from experiments.lab.deep_training.rules import assigned, stepped, weight_decay
 from experiments.lab.networks.residual import Norm, residual, resnet18
 from metaplastic import AngleLog

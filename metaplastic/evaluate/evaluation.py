@@ -18,9 +18,9 @@ from torch import Tensor
 from metaplastic.episode import StreamSpec, TaskStream
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.intervals import Array, Kind
+from metaplastic.evaluate.lifetime_evaluation import counted, is_right, live
 from metaplastic.evaluate.lifetimes import evaluating, lifetimes_of
 from metaplastic.evaluate.report import ContinualReport
-from metaplastic.evaluate.snapshots import counted, is_right, live
 from metaplastic.support.choices import check_choice
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner
-from metaplastic.evaluate.glances import Glances, glancing
+from metaplastic.evaluate.shift_averaging import Glances, glancing
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
 from metaplastic.stacked.readouts import CosineReadout, Gain, UnitLength
-from tests.helpers.lives import dense, episodes
+from tests.helpers.lifetimes import dense, episodes
 
 
 def made(nested: bool = False) -> OnlineLearner:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metaplastic.evaluate.snapshots import counted
+from metaplastic.evaluate.lifetime_evaluation import counted
 from metaplastic.stacked.stack import FastWeights
 
 if TYPE_CHECKING:

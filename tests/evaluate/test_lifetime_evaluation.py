@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, objective_for
-from metaplastic.evaluate import snapshots as module
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate import lifetime_evaluation as module
+from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport
 from metaplastic.objective import MeanSquaredError
 from metaplastic.support.seeding import seeded

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from experiments.lab.deep_training import jpeg75
-from experiments.lab.deep_training.pictures import moved, pictures
+from experiments.lab.deep_training.images import moved, pictures
 from experiments.lab.figures.angle_plots import draw_angles, draw_rules
 from experiments.lab.networks.residual import resnet18
 from metaplastic.sites.credit_sites import find

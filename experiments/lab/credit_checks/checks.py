@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.lab.credit_checks.linear import ANGLE_AT, ERROR_AT, LEARNED
-from experiments.lab.credit_checks.lines import (
+from experiments.lab.credit_checks.pass_lines import (
     Line,
     accuracy,
     at,
