@@ -170,7 +170,7 @@ def finish(
 
     rows, curves = [], {}
     for label, report in reports.items():
-        born, whole = report.at_birth("accuracy"), report.on_all("accuracy")
+        born, whole = report.initial("accuracy"), report.on_all("accuracy")
         x = [0, *report.examples.tolist()]
         y, low, high = (
             [float(getattr(born, end)), *getattr(whole, end).tolist()]

@@ -153,12 +153,14 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
 def estimated(found: Mapping[str, Seeds]) -> list[str]:
     """A sentence for tables whose changes of loss are estimates."""
     every = [record for seeds in found.values() for records in seeds for record in records]
-    tried = {f"{r['tried']} of {r['examples']}" for r in every if r["tried"] < r["examples"]}
-    if not tried:
+    measured = {
+        f"{r['measured']} of {r['examples']}" for r in every if r["measured"] < r["examples"]
+    }
+    if not measured:
         return []
     return [
         "Changes of loss are first-order estimates; the last column is their error, measured on "
-        f"{' or '.join(sorted(tried))} updates."
+        f"{' or '.join(sorted(measured))} updates."
     ]
 
 

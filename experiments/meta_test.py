@@ -68,7 +68,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     from experiments.lab.figures.curves import draw_lifetimes
     from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
     from experiments.lab.runs.evaluation import judge
-    from metaplastic.evaluate.shift_averaging import glancing
+    from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained
 
     if config.threads is not None:
@@ -80,7 +80,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     if config.glances:
         if len(stream.spec.input_shape) != 3:
             raise ConfigError(f"--glances {config.glances} is for pictures, not {config.task}.")
-        learner = glancing(learner, config.glances)
+        learner = with_shift_averaging(learner, config.glances)
     folder = config.out or config.rule.parent / "test"
     if not config.rule.exists():  # it is one of the package, which says nothing of where this is
         folder = folder.resolve()

@@ -71,7 +71,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
 
     from experiments.lab.networks.build import build_stream, own_classes
     from experiments.lab.runs.evaluation import judge
-    from metaplastic.evaluate.shift_averaging import glancing
+    from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained, save_pretrained
     from metaplastic.support.catalog import CARD
 
@@ -80,7 +80,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     own = own_classes(source)
     learner = trained = from_pretrained(config.rule, own)
     if config.glances:
-        learner = glancing(trained, config.glances)
+        learner = with_shift_averaging(trained, config.glances)
     stream = build_stream(config, split)
     folder = config.out / config.name
     with TemporaryDirectory() as scratch:

@@ -20,7 +20,6 @@ from experiments.benchmarks.child import start
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import require
 
-
 FORMER = {"long_life": "long_lifetime"}
 
 

@@ -1,8 +1,11 @@
 """metaplastic: networks that learn how to learn locally.
 
-An outer loop meta-trains feedback connections, first weights and plasticity; an inner loop, one
-online pass of a local rule and no gradient, then learns. Start from `OnlineLearner`.
+An outer loop meta-trains feedback connections, initial weights and plasticity coefficients; an
+inner loop adapts a network in one online pass of a local rule, without gradients. Start
+from `OnlineLearner`.
 """
+
+from typing import Any
 
 from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
@@ -11,7 +14,7 @@ from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.interference import interference
 from metaplastic.evaluate.interference_matrix import Interference
 from metaplastic.evaluate.report import ContinualReport
-from metaplastic.evaluate.report_from_matrix import report_of
+from metaplastic.evaluate.report_from_matrix import report_from_matrix
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
 from metaplastic.inner.initialization import Birth
@@ -42,8 +45,19 @@ from metaplastic.sites.credit_rule import CreditRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
+from metaplastic.support.deprecation import warn_renamed
 
 _moved.install()
+
+RENAMED = {"report_of": "report_from_matrix"}  # former public names, for one release
+
+
+def __getattr__(name: str) -> Any:
+    if name in RENAMED:
+        warn_renamed(f"metaplastic.{name}", f"metaplastic.{RENAMED[name]}")
+        return globals()[RENAMED[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 __all__ = [
@@ -99,7 +113,7 @@ __all__ = [
     "make_schedule",
     "objective_for",
     "over_lifetime",
-    "report_of",
+    "report_from_matrix",
     "rules",
     "save_pretrained",
     "shipped",

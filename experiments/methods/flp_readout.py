@@ -10,7 +10,7 @@ from experiments.lab.settings.registry import ConfigError
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
 from metaplastic import OnlineLearner
-from metaplastic.evaluate.shift_averaging import glancing
+from metaplastic.evaluate.shift_averaging import with_shift_averaging
 
 __all__ = ["build", "rates", "stream"]
 
@@ -26,7 +26,7 @@ def build(
     if glances and len(problem.spec.input_shape) != 3:
         raise ConfigError(f"glances={glances} is for pictures, not {problem.spec.name}.")
     learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
-    return glancing(learner, glances) if glances else learner
+    return with_shift_averaging(learner, glances) if glances else learner
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:

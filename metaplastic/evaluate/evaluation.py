@@ -1,7 +1,7 @@
-"""What a learner is worth: accuracy over fresh lifetimes, and error all along a lifetime.
+"""Evaluation of a learner: few-shot accuracy, and error and accuracy along a lifetime.
 
-Lifetime number i is drawn from (seed, i) and nothing else, so every learner and every batch size
-meets the same lifetimes, and two learners can be compared lifetime by lifetime.
+Lifetime i is sampled from (seed, i) alone, so it is the same for every learner and every batch
+size, and two learners can be compared lifetime by lifetime.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from metaplastic.episode import StreamSpec, TaskStream
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.intervals import Array, Kind
-from metaplastic.evaluate.lifetime_evaluation import counted, is_right, live
+from metaplastic.evaluate.lifetime_evaluation import adapt_and_evaluate, is_correct, nan_to_inf
 from metaplastic.evaluate.lifetimes import evaluating, lifetimes_of
 from metaplastic.evaluate.report import ContinualReport
 from metaplastic.support.choices import check_choice
@@ -35,29 +35,29 @@ def few_shot(
     tasks_per_batch: int = 16,
     minimum: int = 500,
 ) -> FewShotReport:
-    """Adapt to `episodes` lifetimes and ask their queries, those about what was learned.
+    """Adapt to `episodes` lifetimes and evaluate each on its queries of the learned subtasks.
 
     Args:
-        tasks_per_batch: lifetimes at a time; the episodes do not depend on it.
-        minimum: refuses fewer episodes than this, below which intervals are wide and tempting;
-            lower it on purpose.
+        tasks_per_batch: lifetimes computed at a time; the episodes do not depend on it.
+        minimum: fewer episodes than this are an error, since their intervals are wide; lower it
+            explicitly.
 
     Raises:
         ValueError: for fewer episodes than `minimum`.
     """
     if episodes < max(minimum, 1):
         raise ValueError(
-            f"episodes is {episodes}, fewer than the {minimum} that a published accuracy rests on. "
-            f"Ask for {minimum}, or pass minimum={episodes} on purpose."
+            f"episodes is {episodes}, fewer than the {minimum} that published accuracies use. "
+            f"Evaluate {minimum}, or pass minimum={episodes}."
         )
     losses, accuracies = [], []
     with evaluating(learner, seed):
         for batch in lifetimes_of(learner, stream, episodes, seed, tasks_per_batch):
-            answers = learner(batch).prediction
-            mine = batch.query_subtask < stream.spec.subtasks  # not of OML's remember set
-            losses.append(_mean_of(learner.objective.loss(answers, batch.query_y), mine))
+            prediction = learner(batch).prediction
+            own_subtask = batch.query_subtask < stream.spec.subtasks  # not of OML's remember set
+            losses.append(_mean_of(learner.objective.loss(prediction, batch.query_y), own_subtask))
             if stream.spec.kind == "classification":
-                accuracies.append(_mean_of(is_right(answers, batch.query_y), mine))
+                accuracies.append(_mean_of(is_correct(prediction, batch.query_y), own_subtask))
     return FewShotReport(
         _array(torch.cat(losses)), _array(torch.cat(accuracies)) if accuracies else None, seed
     )
@@ -74,64 +74,68 @@ def over_lifetime(
     chunk: int | None = None,
     trajectory: bool = False,
 ) -> ContinualReport:
-    """Ask all queries at birth and at moments of the lifetime.
+    """Evaluate all queries before the first example and at snapshots along the lifetime.
 
-    Subtasks are numbered in the order in which a lifetime meets them. The memory needed does not
+    Subtasks are numbered in the order in which they occur in a lifetime. The memory needed does not
     grow with the lifetime, apart from the stream's own examples and, for a trajectory, their
     features.
 
     Args:
-        snapshots: the moments, in inner steps lived; or a number of equal parts, of which the ends
-            are the moments. By default one part for each subtask: in an incremental stream, where
-            one subtask ends and the next begins.
-        chunk: inner steps that are encoded at a time; by default as many as have 512 inputs.
-        trajectory: also ask for all examples of the stream, which is to measure forgetting alone
-            (`ContinualReport.trajectory`). Once a subtask is met, all its examples count.
+        snapshots: inner steps after which to evaluate; or a number of equal parts, each evaluated
+            at its end. By default one part per subtask: in an incremental stream, where one
+            subtask ends and the next begins.
+        chunk: inner steps encoded at a time; by default as many as have 512 inputs.
+        trajectory: also evaluate on all examples of the stream, which measures forgetting without
+            generalization (`ContinualReport.trajectory`). All examples of a seen subtask count.
 
     Raises:
-        ValueError: for moments that are not in the lifetime or not in order, or for snapshots
-            halfway of a learner that has no state there.
+        ValueError: for snapshots that are not in the lifetime or not in order, or before its end
+            for a learner that has no intermediate state.
     """
     spec = stream.spec
-    moments = _moments(snapshots, spec)
+    steps = _snapshot_steps(snapshots, spec)
     check_choice("intervals", intervals, Kind)
     for name, number in (("lifetimes", lifetimes), ("tasks_per_batch", tasks_per_batch)):
         if number < 1:
             raise ValueError(f"{name} is {number}; it must be at least 1.")
-    if not learner.online and len(moments) > 1:
+    if not learner.online and len(steps) > 1:
         raise ValueError(
-            "This learner goes through its stream more than once or all at once, so it has no "
-            "state halfway. Use snapshots=1, or an online learner."
+            "This learner passes through its stream more than once or all at once, so it has no "
+            "intermediate state. Use snapshots=1, or an online learner."
         )
-    known: dict[str, list[Array]] = {name: [] for name in ("test", "trajectory")[: 1 + trajectory]}
-    met = []
+    measured: dict[str, list[Array]] = {
+        name: [] for name in ("test", "trajectory")[: 1 + trajectory]
+    }
+    occurred = []
     with evaluating(learner, seed):
         for batch in lifetimes_of(learner, stream, lifetimes, seed, tasks_per_batch):
-            lived = live(learner, batch, spec, moments, chunk=chunk, trajectory=trajectory)
-            for name, values in known.items():
-                values.append(_array(lived.known[name]))
-            met.append(lived.seen.cpu().numpy())
-    seen, examples = np.concatenate(met), np.array(moments) * spec.batch
+            result = adapt_and_evaluate(
+                learner, batch, spec, steps, chunk=chunk, trajectory=trajectory
+            )
+            for name, values in measured.items():
+                values.append(_array(result.measures[name]))
+            occurred.append(result.seen.cpu().numpy())
+    seen, examples = np.concatenate(occurred), np.array(steps) * spec.batch
 
-    def report(name: str, told: ContinualReport | None = None) -> ContinualReport:
-        error, *rest = np.concatenate(known[name], axis=1)
+    def report(name: str, on_support: ContinualReport | None = None) -> ContinualReport:
+        error, *rest = np.concatenate(measured[name], axis=1)
         return ContinualReport(
             error=error[:, 1:],
-            error_at_birth=error[:, 0],
+            initial_error=error[:, 0],
             accuracy=rest[0][:, 1:] if rest else None,
-            accuracy_at_birth=rest[0][:, 0] if rest else None,
+            initial_accuracy=rest[0][:, 0] if rest else None,
             seen=seen,
             examples=examples,
             seed=seed,
             intervals=intervals,
-            trajectory=told,
+            trajectory=on_support,
         )
 
     return report("test", report("trajectory") if trajectory else None)
 
 
-def _moments(snapshots: int | Iterable[int] | None, spec: StreamSpec) -> list[int]:
-    """Inner steps lived at each snapshot, in order."""
+def _snapshot_steps(snapshots: int | Iterable[int] | None, spec: StreamSpec) -> list[int]:
+    """The number of inner steps before each snapshot, in order."""
     steps = spec.steps
     if snapshots is None or isinstance(snapshots, int | Integral):
         parts = spec.subtasks if snapshots is None else int(snapshots)
@@ -142,19 +146,19 @@ def _moments(snapshots: int | Iterable[int] | None, spec: StreamSpec) -> list[in
             )
         return [round(part * steps / parts) for part in range(1, parts + 1)]
     given = list(snapshots)
-    whole = bool(given) and all(isinstance(moment, Integral) for moment in given)
-    if not (whole and all(before < moment for before, moment in pairwise([0, *given, steps + 1]))):
+    integral = bool(given) and all(isinstance(step, Integral) for step in given)
+    if not (integral and all(before < step for before, step in pairwise([0, *given, steps + 1]))):
         raise ValueError(
-            f"snapshots is {given!r}, but moments are inner steps lived, of which a lifetime of "
-            f"this stream has {steps}. Give whole numbers from 1 to {steps}, each larger than the "
-            "one before it."
+            f"snapshots is {given!r}; it must be inner steps in increasing order, of which a "
+            f"lifetime of this stream has {steps}. Give whole numbers from 1 to "
+            f"{steps}, each larger than the one before it."
         )
-    return [int(moment) for moment in given]
+    return [int(step) for step in given]
 
 
-def _mean_of(values: Tensor, mine: Tensor) -> Tensor:
-    """Mean over the queries that count, `tasks queries` -> `tasks`; NaN counts as infinite."""
-    return torch.where(mine, counted(values.double()), 0.0).sum(1) / mine.sum(1)
+def _mean_of(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the masked queries, `tasks queries` -> `tasks`; NaN counts as infinite."""
+    return torch.where(mask, nan_to_inf(values.double()), 0.0).sum(1) / mask.sum(1)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -1,7 +1,7 @@
-"""Several glances at a picture: a code that does not hang on where exactly the pixels fell.
+"""Test-time augmentation by shifts: features averaged over shifted copies of an image.
 
-An encoder that strides sees a picture moved by one pixel as another one. At test the code may
-therefore be the mean over a few such moves, as eyes are never quite still.
+The features of a strided encoder depend on the exact position of the image. Their mean over shifts
+by a few pixels depends on it less.
 """
 
 from __future__ import annotations
@@ -17,41 +17,44 @@ from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.stacked.readouts import UnitLength
+from metaplastic.support.deprecation import renamed_arguments, warn_renamed
 from metaplastic.support.describe import build, describe, own_classes
 from metaplastic.support.seeding import global_seed
 
 
-class Glances(nn.Module):
-    """In eval mode the mean of `seen` over a picture moved by up to `reach` pixels each way.
+class ShiftAveraged(nn.Module):
+    """In eval mode the mean of `encoder` over an image shifted by up to `max_shift` pixels.
 
-    `n channels height width`; up or down and left or right: `(1 + 2 reach) ** 2` glances, at as
-    many times the cost. What moves in is what stood at the edge. In train mode one glance: chance
-    moves pictures.
+    Inputs are `n channels height width`. Vertical and horizontal shifts give
+    `(1 + 2 max_shift) ** 2` passes; borders are replicated. In train mode the encoder alone, since
+    training images are shifted at random already.
     """
 
-    def __init__(self, seen: nn.Sequential, reach: int = 1) -> None:
+    @renamed_arguments(seen="encoder", reach="max_shift")
+    def __init__(self, encoder: nn.Sequential, max_shift: int = 1) -> None:
         super().__init__()
-        if reach < 1:
-            raise ValueError(f"reach is {reach}; a glance goes at least 1 pixel aside.")
-        self.seen, self.reach = seen, reach
-        self.options: dict[str, Any] = {"seen": seen, "reach": reach}
+        if max_shift < 1:
+            raise ValueError(f"max_shift is {max_shift}; it must be at least 1 pixel.")
+        self.encoder, self.max_shift = encoder, max_shift
+        self.options: dict[str, Any] = {"encoder": encoder, "max_shift": max_shift}
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            code: Tensor = self.seen(x)
-            return code
+            features: Tensor = self.encoder(x)
+            return features
         height, width = x.shape[-2:]
-        wide = F.pad(x, [self.reach] * 4, mode="replicate")
-        moves = product(range(1 + 2 * self.reach), repeat=2)
-        views = (wide[..., top : top + height, left : left + width] for top, left in moves)
-        return torch.stack([self.seen(view) for view in views]).mean(0)
+        padded = F.pad(x, [self.max_shift] * 4, mode="replicate")
+        shifts = product(range(1 + 2 * self.max_shift), repeat=2)
+        shifted = (padded[..., top : top + height, left : left + width] for top, left in shifts)
+        return torch.stack([self.encoder(view) for view in shifted]).mean(0)
 
 
-def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
-    """The same learner with several glances at test; `learner` is untouched.
+@renamed_arguments(reach="max_shift")
+def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLearner:
+    """A copy of the learner whose encoder is shift-averaged at test.
 
-    What is frozen within a lifetime becomes an encoder under `Glances`. A `UnitLength` at its end
-    stays behind: it is the mean of codes that has length 1.
+    The layers before the first plastic site become the encoder of a `ShiftAveraged`. A `UnitLength`
+    at their end is applied after averaging, so that the mean of the features has length 1.
 
     Raises:
         ValueError: if nothing is frozen before the first plastic site.
@@ -67,21 +70,32 @@ def glancing(learner: OnlineLearner, reach: int = 1) -> OnlineLearner:
     frozen = copy.deepcopy(before + named[:end])
     if not frozen:
         raise ValueError(
-            "Everything in this network is plastic, so there is no code to take the mean of; make "
-            "fewer layers plastic, or hand in an encoder."
+            "Every layer of this network is plastic, so there are no features to average; make "
+            "fewer layers plastic, or give the learner an encoder."
         )
-    with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
+    with global_seed(torch.device("cpu"), "overwritten"):  # the caller's generator is unaffected
         rule = build(describe(learner.rule), own_classes(learner))
-        made = OnlineLearner(
+        averaged = OnlineLearner(
             **{
                 **learner.options,
                 "network": nn.Sequential(OrderedDict(copy.deepcopy(named[end:]))),
                 "rule": rule,
-                "encoder": Glances(nn.Sequential(OrderedDict(frozen)), reach),
+                "encoder": ShiftAveraged(nn.Sequential(OrderedDict(frozen)), max_shift),
                 "plastic": [site.name.replace(".", "_") for site in learner.sites],
             },
             unroll=learner.unroll,
         )
     rule.load_state_dict(learner.rule.state_dict())
     rule.pace = learner.rule.pace
-    return made.train(learner.training)
+    return averaged.train(learner.training)
+
+
+FORMER = {"Glances": "ShiftAveraged", "glancing": "with_shift_averaging"}
+
+
+def __getattr__(name: str) -> Any:
+    """The class and the function by their former names, with a DeprecationWarning."""
+    if name in FORMER:
+        warn_renamed(name, FORMER[name])
+        return globals()[FORMER[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ from metaplastic.files.provenance import provenance as own_account
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.support.catalog import find, shipped
 from metaplastic.support.choices import did_you_mean
-from metaplastic.support.describe import DescriptionError, build, describe
+from metaplastic.support.describe import DescriptionError, build, current_names, describe
 from metaplastic.support.disk import saying_when_full, sync_file, temporary_beside, write_durably
 from metaplastic.support.seeding import global_seed
 
@@ -126,12 +126,14 @@ def from_pretrained(
                 name: tensor.float() if tensor.dtype is torch.float16 else tensor
                 for name, tensor in tensors.items()
             }
+        current = current_names(learner)
+        tensors = {current(name): tensor for name, tensor in tensors.items()}
         learner.load_state_dict(tensors, assign=True)
     except (
         DescriptionError, AttributeError, RuntimeError, TypeError, safetensors.SafetensorError
     ) as error:  # fmt: skip
         raise RuleFileError(f"The rule in {folder} cannot be built: {error}") from error
-    frozen = set(config["frozen"])
+    frozen = {current(name) for name in config["frozen"]}
     for name, parameter in learner.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return learner.to(device).eval()

@@ -38,7 +38,7 @@ def test_what_explodes_is_the_worst_harm() -> None:
     subtask = torch.arange(5).expand(2, 5)[..., None]
     found = interference(made, lived._replace(support_subtask=subtask), after=0)
     assert found.harmed() == 1
-    assert found.own() == found.across() == math.inf
+    assert found.same_example() == found.across() == math.inf
 
 
 @pytest.mark.parametrize("feedback", [RandomFeedback, RandomDirect])

@@ -37,7 +37,7 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
     drawn = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert drawn == {"matrices.png", "distances.png"}
     head, _, born, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
-    lived = [cell.strip() for cell in head].index("across, lived")
+    lived = [cell.strip() for cell in head].index("other classes, seen")
     assert not born[lived].strip()  # nothing was lived before birth
     known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
     assert known == [False] * 2 + [True] * 4
@@ -52,7 +52,7 @@ def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
         (records,) = json.loads((tmp_path / pace / "interference.json").read_text())[
             "rules"
         ].values()
-        own.append(records[0]["own"])
+        own.append(records[0]["same_example"])
     assert 0 < abs(own[1]) < 0.1 * abs(own[0])  # with the curvature, not 0.01
     with pytest.raises(ConfigError, match="give a factor above 0"):
         interference.main([rule, "--pace", "0", *words])

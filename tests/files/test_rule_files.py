@@ -201,7 +201,7 @@ def test_a_foreign_config_is_refused(tmp_path: Path, config: object, sentence: s
 
 def test_a_class_of_the_users_own_must_be_handed_in(tmp_path: Path) -> None:
     save_pretrained(LEARNERS["own parts"](), tmp_path / "rule")
-    with pytest.raises(RuleFileError, match=r"'(Decay|Residual)' is not known.*classes="):
+    with pytest.raises(RuleFileError, match=r"'(Decay|Residual)' is unknown.*classes="):
         from_pretrained(tmp_path / "rule")
 
 

@@ -11,8 +11,8 @@ Record: TypeAlias = Mapping[str, Any]
 Seeds: TypeAlias = list[list[dict[str, Any]]]  # runs of one rule, each with its records in order
 
 CHANGES = {
-    "loss": "loss", "own": "own", "within": "within", "across": "across",
-    "across_seen": "across, lived",
+    "loss": "loss", "same_example": "same example", "within": "same class",
+    "across": "other classes", "across_seen": "other classes, seen",
 }  # fmt: skip
 
 

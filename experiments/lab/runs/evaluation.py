@@ -62,7 +62,7 @@ def judge(
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
     of: Measure = "accuracy" if spec.kind == "classification" else "error"
-    born, whole, end = report.at_birth(of), report.on_all(of), report.at_end(of)
+    born, whole, end = report.initial(of), report.on_all(of), report.at_end(of)
     summary: dict[str, Any] = {
         "stream": f"{spec.name}, {config.order}",
         "kind": spec.kind,

@@ -1,0 +1,45 @@
+"""Former names of arguments and attributes: they work for one release and warn."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
+    """A DeprecationWarning that says what `old` is called now."""
+    warnings.warn(
+        f"{old} is now called {new}; the old name is removed in the next release.",
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def renamed_arguments(
+    **names: str,
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """A decorator that accepts keyword arguments by their former names, `old="new"`.
+
+    Raises:
+        TypeError: from the decorated function, if an argument is given by both names.
+    """
+
+    def decorated(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(function)
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            for old in names.keys() & kwargs.keys():
+                new = names[old]
+                if new in kwargs:
+                    raise TypeError(f"{old} and {new} are one argument; give {new} alone.")
+                warn_renamed(f"The argument {old}", new)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorated
