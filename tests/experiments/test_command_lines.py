@@ -183,7 +183,7 @@ def test_a_record_that_does_not_fit_is_told_the_same_way(
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_stopped_script_advises_only_what_it_can_do(script: str) -> None:
     stop = (
-        "import runpy, sys, experiments.cli as cli\n"
+        "import runpy, sys, experiments.lab.settings.cli as cli\n"
         "def stopped(*_): raise KeyboardInterrupt\n"
         f"cli.parse = stopped; runpy.run_module('experiments.{script}', run_name='__main__')"
     )

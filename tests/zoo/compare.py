@@ -1,0 +1,81 @@
+"""How far a rule whose feedback is the weights is from autograd, parameter by parameter.
+
+`python -m tests.zoo.compare` prints the table; words after it choose the networks by their names.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+import metaplastic
+from tests.zoo import Entry, zoo
+
+NOTHING = 1e-11
+"""Of the largest gradient of all: what is below is the rounding of sums that cancel, such as the
+gradient of the bias of a key, and is compared with the largest gradient of all."""
+
+
+def autograd(entry: Entry) -> dict[str, Tensor]:
+    """The gradient of every trainable parameter that the loss depends on."""
+    model = entry.make()
+    entry.run(model).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def mirrored(entry: Entry, model: nn.Module) -> metaplastic.Credit:
+    """Feedback alignment whose feedback is a copy of the weights."""
+    told = metaplastic.credit("feedback_alignment", model, example=entry.given)
+    with torch.no_grad():
+        for name in dict.fromkeys(told.sites.values()):
+            told.feedback(name).copy_(told.weight(name, model))
+    return told
+
+
+def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
+    """The largest difference over the largest gradient; infinite where a gradient is missing."""
+    most = max(float(gradient.abs().max()) for gradient in expected.values())
+    table = {}
+    for name, gradient in expected.items():
+        largest = float(gradient.abs().max())
+        scale = largest if largest > NOTHING * most else most
+        difference = (found[name] - gradient).abs().max() if name in found else torch.inf
+        table[name] = float(difference) / scale
+    return table | dict.fromkeys(found.keys() - expected.keys(), torch.inf)
+
+
+def differences(entry: Entry) -> dict[str, float]:
+    """Of every trainable parameter, relative to its largest gradient by autograd."""
+    expected, model = autograd(entry), entry.make()
+    told = mirrored(entry, model)
+    loss = told.backward(model, entry.given, entry.target, entry.loss)
+    assert torch.equal(loss, entry.run(entry.make()).detach()), "the loss is another"
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return apart(found, expected)
+
+
+def line(entry: Entry) -> str:
+    """One line of the table: the worst parameter, or why there is none."""
+    if (reason := entry.missing()) is not None:
+        return f"skipped: {reason}"
+    try:
+        table = differences(entry)
+    except Exception as reason:
+        return f"{type(reason).__name__}: {str(reason)[:160]}"
+    name = max(table, key=lambda name: table[name])
+    return f"{table[name]:.0e}  {len(table)} parameters, the farthest is {name}"
+
+
+def main(words: list[str]) -> None:
+    """Print the table."""
+    warnings.simplefilter("ignore")
+    for name, entry in zoo().items():
+        if all(word in name for word in words):
+            print(f"{name:48} {line(entry)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
