@@ -5,8 +5,6 @@ inner loop adapts a network in one online pass of a local rule, without gradient
 from `OnlineLearner`.
 """
 
-from typing import Any
-
 from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
 from metaplastic.evaluate.evaluation import few_shot, over_lifetime
@@ -45,19 +43,11 @@ from metaplastic.sites.credit_rule import CreditRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
-from metaplastic.support.deprecation import warn_renamed
+from metaplastic.support.deprecation import former_names
 
 _moved.install()
 
-RENAMED = {"report_of": "report_from_matrix"}  # former public names, for one release
-
-
-def __getattr__(name: str) -> Any:
-    if name in RENAMED:
-        warn_renamed(f"metaplastic.{name}", f"metaplastic.{RENAMED[name]}")
-        return globals()[RENAMED[name]]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+__getattr__ = former_names(globals(), report_of="report_from_matrix")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.stacked.readouts import UnitLength
-from metaplastic.support.deprecation import renamed_arguments, warn_renamed
+from metaplastic.support.deprecation import former_names, renamed_arguments
 from metaplastic.support.describe import build, describe, own_classes
 from metaplastic.support.seeding import global_seed
 
@@ -90,12 +90,4 @@ def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLe
     return averaged.train(learner.training)
 
 
-FORMER = {"Glances": "ShiftAveraged", "glancing": "with_shift_averaging"}
-
-
-def __getattr__(name: str) -> Any:
-    """The class and the function by their former names, with a DeprecationWarning."""
-    if name in FORMER:
-        warn_renamed(name, FORMER[name])
-        return globals()[FORMER[name]]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = former_names(globals(), Glances="ShiftAveraged", glancing="with_shift_averaging")

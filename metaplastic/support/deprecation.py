@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -43,3 +43,15 @@ def renamed_arguments(
         return call
 
     return decorated
+
+
+def former_names(module: Mapping[str, Any], **names: str) -> Callable[[str], Any]:
+    """A module's `__getattr__` for former names, `old="new"`; `module` is its `globals()`."""
+
+    def lookup(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module['__name__']!r} has no attribute {name!r}")
+        warn_renamed(f"{module['__name__']}.{name}", f"{module['__name__']}.{names[name]}")
+        return module[names[name]]
+
+    return lookup

@@ -79,7 +79,7 @@ def test_former_arguments_and_attributes_work_and_warn() -> None:
         assert ShiftAveraged(nn.Sequential(), reach=3).max_shift == 3  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="reach and max_shift are one argument"):
         ShiftAveraged(nn.Sequential(), reach=3, max_shift=3)  # type: ignore[call-arg]
-    with pytest.warns(DeprecationWarning, match="Glances is now called ShiftAveraged"):
+    with pytest.warns(DeprecationWarning, match="shift_averaging.Glances is now"):
         assert shift_averaging.Glances is ShiftAveraged  # type: ignore[attr-defined]
     with pytest.warns(DeprecationWarning, match="The argument at_birth is now called initial"):
         report = report_from_matrix(np.eye(2), at_birth=[0.5, 0.5])  # type: ignore[call-arg]

@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_the_rule_that_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_room)
-    with pytest.raises(DiskFullError, match="What was there before is untouched"):
+    with pytest.raises(DiskFullError, match="The former files are unchanged"):
         save_pretrained(learner, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["rule"]
     assert (folder / "config.json").read_bytes() == before

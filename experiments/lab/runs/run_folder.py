@@ -10,7 +10,6 @@ runs/NAME/config.json        every setting
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shutil
@@ -168,22 +167,13 @@ def _cpu() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write whole or not at all: a reader never sees half a file."""
-    from metaplastic.support.disk import (
-        write_atomically,
-    )  # draws in torch, which --help does without
+    """Write `value` as JSON, atomically."""
+    # Imported here: the package imports torch, which is not needed for --help.
+    from metaplastic.support.disk import write_atomically
+    from metaplastic.support.json_values import finite
 
     text = json.dumps(finite(value), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
-
-
-def finite(value: Any) -> Any:
-    """JSON has no word for what is not finite: such numbers become strings that `float` reads."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, advice: str, repair: str | None = None) -> dict[str, Any]:
