@@ -3,7 +3,7 @@
     python -m experiments.continual --methods flp_readout oml anml --classes 10,100,600 --minutes 5
 
 Meta-trains every method on the same data for the same time, lets each learn the test classes in one
-pass, and draws the two figures of the field: of held-out pictures, and of those that were taught.
+pass, and draws the two figures of the field: of held-out images, and of those that were taught.
 Runs that are finished are kept and those that were cut short go on.
 """
 

@@ -3,7 +3,7 @@
     python -m experiments.credit --check all
     python -m experiments.credit --claims depth signs --seeds 3
 
-Trains small networks by every rule on real pictures, and puts accuracy and angles beside pass lines
+Trains small networks by every rule on real images, and puts accuracy and angles beside pass lines
 that are known to be met by a right implementation. A claim is an experiment with a figure.
 """
 

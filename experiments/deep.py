@@ -3,7 +3,7 @@
     python -m experiments.deep --network resnet20 --epochs 10 --seeds 3
     python -m experiments.deep --network resnet18 --data-set jpeg75 --minutes 600 --flip-crop
 
-Each rule gets the rate that suits it best on held-out training pictures. The same command goes on
+Each rule gets the rate that suits it best on held-out training images. The same command goes on
 where it was stopped, to the bit; finished runs are kept.
 """
 

@@ -3,7 +3,7 @@
     python -m experiments.demo
 
 Meta-trains four learners, two at a time, and leaves their run folders with plots and rule files.
-Then the learner that comes with the package learns a hundred characters, one picture at a time.
+Then the learner that comes with the package learns a hundred characters, one image at a time.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ AT_A_TIME = 25  # lifetimes
 class Discover(Train):
     """Meta-learn a plasticity rule of a few numbers, print it, and compare it with fixed rules."""
 
-    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = (
         "ways=5", "slots=5", "shots=10", "repeats=5", "queries_per_class=10",

@@ -33,7 +33,7 @@ class Test(Stream):
         Doc("folder with config.json and model.safetensors, or a learner of the package by name"),
     ] = Path("rule")
     glances: Annotated[
-        int, Doc("codes of pictures are means over moves by so many pixels (metaplastic.glances)")
+        int, Doc("codes of images are means over moves by so many pixels (metaplastic.glances)")
     ] = 0
     out: Annotated[
         Path | None,
@@ -79,7 +79,7 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     require_fit(source.get("spec", {}), record_of(stream.spec))
     if config.glances:
         if len(stream.spec.input_shape) != 3:
-            raise ConfigError(f"--glances {config.glances} is for pictures, not {config.task}.")
+            raise ConfigError(f"--glances {config.glances} is for images, not {config.task}.")
         learner = with_shift_averaging(learner, config.glances)
     folder = config.out or config.rule.parent / "test"
     if not config.rule.exists():  # it is one of the package, which says nothing of where this is

@@ -43,14 +43,12 @@ class Plug(Stream):
     networks: Annotated[
         tuple[str, ...], Doc("of familiar (as it was found in), wide, deep, conv, residual")
     ] = ("wide", "deep", "conv", "residual")
-    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[
         tuple[str, ...], Doc(f"options of the task, as name=value ..., over {' '.join(BASE)}")
     ] = ()
-    examples: Annotated[int, Doc("of a lifetime; pictures are shown again where they run out")] = (
-        250
-    )
+    examples: Annotated[int, Doc("of a lifetime; images are shown again where they run out")] = 250
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     episodes: Annotated[int, Doc("test lifetimes of each seed and network")] = 4
     lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 6
@@ -147,7 +145,7 @@ def checked(config: Plug) -> None:
 
 
 def stream_of(config: Plug, split: str) -> TaskStream:
-    """The stream of a split, with as many rounds of its pictures as the examples need."""
+    """The stream of a split, with as many rounds of its images as the examples need."""
     from experiments.lab.networks.build import build_stream
 
     options = split_options("--stream", BASE) | split_options("--stream", config.stream)

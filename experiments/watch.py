@@ -1,4 +1,4 @@
-"""One hundred unseen characters, one picture at a time, by the learner that comes with the package.
+"""One hundred unseen characters, one image at a time, by the learner that comes with the package.
 
 python -m experiments.watch
 """
@@ -14,7 +14,7 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 
-SHOTS, QUESTIONS, AT_ONCE = 15, 5, 10  # pictures taught and asked of a character; characters a line
+SHOTS, QUESTIONS, AT_ONCE = 15, 5, 10  # images taught and asked of a character; characters a line
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
 def say(watch: Watch) -> None:
     """A line for every ten characters, as they are learned."""
     for known, right in lived(watch):
-        print(f"{known:4d} characters learned: {right:6.1%} of their other pictures named")
+        print(f"{known:4d} characters learned: {right:6.1%} of their other images named")
 
 
 def lived(watch: Watch) -> Iterator[tuple[int, float]]:
@@ -46,12 +46,12 @@ def lived(watch: Watch) -> Iterator[tuple[int, float]]:
     learner = grow(from_pretrained("omniglot_readout"), watch.characters).eval()
     life = drawn(watch)
     with torch.no_grad():
-        pictures, questions = learner.encode_episodes(life)
+        images, questions = learner.encode_episodes(life)
         fast = learner.birth(life.support_y, life.seed)
         for start in range(0, watch.characters, AT_ONCE):
             end = min(start + AT_ONCE, watch.characters)
             now = slice(start * SHOTS, end * SHOTS)
-            fast = learner.adapt(pictures[:, now], life.support_y[:, now], fast)
+            fast = learner.adapt(images[:, now], life.support_y[:, now], fast)
             right = learner.predict(fast, questions).argmax(-1) == life.query_y
             met = torch.isin(life.query_y, life.support_y[:, : end * SHOTS])
             yield end, float(right[met].double().mean())

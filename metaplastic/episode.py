@@ -112,8 +112,8 @@ class StreamSpec:
         ):
             if declared != found:
                 raise ValueError(
-                    f"The spec of stream {self.name!r} has {name} = {declared!r}, but its lifetimes "
-                    f"have {found!r}; make them the same."
+                    f"The spec of stream {self.name!r} has {name} = {declared!r}, but its "
+                    f"lifetimes have {found!r}; make them the same."
                 )
         first, last = (int(end) for end in episode.support_subtask.aminmax())
         if first < 0 or last >= self.subtasks:

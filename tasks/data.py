@@ -89,7 +89,7 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     """The uint8 array `name` of the cache, memory-mapped; decoded first where it is missing.
 
     `decode` gives the array one class at a time, so that one larger than memory can be written. Its
-    sha256 lies beside it, so that a damaged array is never taken for pictures.
+    sha256 lies beside it, so that a damaged array is never taken for images.
     """
     path = cache_folder() / f"{name}.npy"
     seal = path.with_suffix(".sha256")
@@ -115,13 +115,13 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def read_picture(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:
-    """A picture file as size size (channels), antialiased; OSError and others if it is damaged."""
+def read_image(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:
+    """An image file as size size (channels), antialiased; OSError and others if it is damaged."""
     try:
         from PIL import Image
     except ImportError as error:
         raise DataError(
-            "Picture files are decoded by Pillow, which is not installed; "
+            "Image files are decoded by Pillow, which is not installed; "
             "run pip install 'metaplastic[lab]'."
         ) from error
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -134,8 +134,8 @@ def one_of(option: str, given: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{option} is {given!r}; it must be one of {', '.join(choices)}.")
 
 
-def picture_size(given: object) -> None:
-    """Refuse an `image_size` that no picture has."""
+def check_image_size(given: object) -> None:
+    """Refuse an `image_size` that no image has."""
     if type(given) is not int or given < 1:
         raise ValueError(f"image_size is {given!r}; it must be 1 pixel or more.")
 

@@ -1,8 +1,8 @@
-"""Pictures moved and bent a little, each in its own way, as they are drawn for a lifetime.
+"""Images moved and bent a little, each in its own way, as they are drawn for a lifetime.
 
 Both kinds of movement, and their sum, are linear in the numbers that are drawn: where a pixel's
 ink comes from is a sum of fixed fields (its own place, a constant, smooth bumps), each times a
-number of that picture. So one matrix product lays out a whole meta-batch, and one pass of
+number of that image. So one matrix product lays out a whole meta-batch, and one pass of
 bilinear interpolation reads it.
 """
 
@@ -23,7 +23,7 @@ KNOTS = 5  # a side; bends are drawn on so many, and smooth in between
 
 
 def movements(number: int, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
-    """A small random map for each of `number` pictures: number 2 fields, for `moved`.
+    """A small random map for each of `number` images: number 2 fields, for `moved`.
 
     `distort` scales the affine part, `elastic` the bends; what is 0 draws nothing.
     """
@@ -34,9 +34,9 @@ def movements(number: int, distort: float, elastic: float, generator: torch.Gene
 
 
 def turned(sources: Tensor, turns: Tensor) -> Tensor:
-    """The maps of `movements` for square pictures that are turned before they are moved.
+    """The maps of `movements` for square images that are turned before they are moved.
 
-    `turns` are as many quarters as `rot90` of height and width takes. Maps are small, pictures are
+    `turns` are as many quarters as `rot90` of height and width takes. Maps are small, images are
     not, so it costs next to nothing.
     """
     x, y = sources.unbind(1)
@@ -45,12 +45,12 @@ def turned(sources: Tensor, turns: Tensor) -> Tensor:
 
 
 def moved(x: Tensor, sources: Tensor) -> Tensor:
-    """Pictures (n channels height width), each by its own map of `movements`.
+    """Images (n channels height width), each by its own map of `movements`.
 
-    Around a picture there are zeros.
+    Around an image there are zeros.
     """
     number, _, height, width = x.shape
-    # The maps are in half widths either way, so that a turn is one in pictures of any shape.
+    # The maps are in half widths either way, so that a turn is one in images of any shape.
     sources = sources * torch.tensor([[1.0], [width / height]])
     fields = _fields(height, width)[: sources.shape[-1]]
     grid = (sources.flatten(0, 1) @ fields).view(number, 2, height, width)
@@ -72,7 +72,7 @@ def affine_maps(number: int, strength: float, generator: torch.Generator) -> Ten
 
 
 def bends(number: int, strength: float, generator: torch.Generator) -> Tensor:
-    """Displacements of the knots of every picture, row by row: number 2 knots, in half widths."""
+    """Displacements of the knots of every image, row by row: number 2 knots, in half widths."""
     return strength * BEND * torch.randn(number, 2, KNOTS * KNOTS, generator=generator)
 
 

@@ -44,7 +44,7 @@ class Glyphs(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, CLASSES)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         return draw(self.split, self.seed)
 
 
@@ -57,8 +57,8 @@ def draw(split: str, seed: int) -> Tensor:
     hands = points.shape[:2]
     present = present[:, None].expand(*hands, -1)
     thickness = 0.05 + 0.4 * torch.rand(hands, generator=generator)
-    pictures = render(points.flatten(0, 1), present.flatten(0, 1), thickness.flatten())
-    return pictures.reshape(*hands, SIZE, SIZE)
+    images = render(points.flatten(0, 1), present.flatten(0, 1), thickness.flatten())
+    return images.reshape(*hands, SIZE, SIZE)
 
 
 def invent(classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ def handwrite(strokes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def render(points: Tensor, present: Tensor, thickness: Tensor) -> Tensor:
-    """Strokes (n strokes points 2) as pictures (n 28 28), those strokes that are `present`.
+    """Strokes (n strokes points 2) as images (n 28 28), those strokes that are `present`.
 
     Each point leaves a drop of as much ink as the pen has traveled; four pixels share it, it
     spreads to their neighbors by `thickness` (n), and paper that has had enough takes no more.

@@ -1,4 +1,4 @@
-"""What a few-shot lifetime of pictures may be, and whether a set of pictures can supply it."""
+"""What a few-shot lifetime of images may be, and whether a set of images can supply it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tasks.data import one_of
 class FewShotOptions:
     """N-way K-shot lifetimes.
 
-    A lifetime draws `ways` classes and shows `shots` pictures of each, `batch` a step: class by
-    class, or shuffled (`order="iid"`); then it asks about `queries_per_class` pictures of each.
+    A lifetime draws `ways` classes and shows `shots` images of each, `batch` a step: class by
+    class, or shuffled (`order="iid"`); then it asks about `queries_per_class` images of each.
 
     Labels are `"permuted"`: fresh in every lifetime, `ways` different ones out of the first
     `slots` (by default `ways`); or `"global"`: the number of the class in its split, the same in
     every lifetime, as OML has them. `outputs` widens the readout beyond the labels in use (the
-    published networks have 1000). `remember` adds that many pictures of any classes of the split
+    published networks have 1000). `remember` adds that many images of any classes of the split
     to the query under their global labels: OML's remember set, drawn independently of the support
     as published, and marked by subtask `ways`.
 
-    Support and query share no picture. `overlap=True` draws them independently, as the FLP code
+    Support and query share no image. `overlap=True` draws them independently, as the FLP code
     does in meta-training. `support_instances` and `query_instances`, each `(first, end)`, say which
-    pictures of a class may be learned from and asked about: (0, 15) and (15, 20) are the published
+    images of a class may be learned from and asked about: (0, 15) and (15, 20) are the published
     test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
     k times has number c + k * (classes of the split).
 
     `neighbors` draws classes in runs of so many consecutive numbers: characters of one alphabet,
     where numbers go by alphabets, are harder to tell apart than any others.
 
-    `distort` moves every picture, learned from or asked about, by a small random affine map of its
+    `distort` moves every image, learned from or asked about, by a small random affine map of its
     own, and `elastic` bends it by a smooth random field: 0 leaves it alone, and `tasks.distort`
-    says how far 1 goes. Both are for meta-training, where they stand in for more pictures.
+    says how far 1 goes. Both are for meta-training, where they stand in for more images.
 
-    `repeats` shows every picture that is learned from so many times: all showings shuffled, or
-    class by class, each class in so many rounds. It makes a long stream of few pictures.
+    `repeats` shows every image that is learned from so many times: all showings shuffled, or
+    class by class, each class in so many rounds. It makes a long stream of few images.
     """
 
     ways: int = 5
@@ -77,7 +77,7 @@ class FewShotOptions:
             raise ValueError(f"remember is {self.remember!r}; it must be at least 0.")
         if self.labels == "permuted" and self.remember:
             raise ValueError(
-                f"remember is {self.remember!r}, but pictures of other classes have no label when "
+                f"remember is {self.remember!r}, but images of other classes have no label when "
                 "labels are permuted; set labels='global'."
             )
         if self.labels == "global" and self.slots is not None:
@@ -90,21 +90,21 @@ class FewShotOptions:
         whole = self.shots * self.repeats * (1 if self.order == "by_class" else self.ways)
         if whole % self.batch:
             raise ValueError(
-                f"batch is {self.batch!r}; it must divide the {whole} pictures of a "
+                f"batch is {self.batch!r}; it must divide the {whole} images of a "
                 f"{'class' if self.order == 'by_class' else 'lifetime'}."
             )
 
 
 def check(options: FewShotOptions, images: Tensor) -> None:
-    """Refuse, in one sentence, lifetimes that these pictures cannot supply."""
+    """Refuse, in one sentence, lifetimes that these images cannot supply."""
     if images.dtype != torch.uint8 or images.ndim not in (4, 5):
         raise ValueError(
-            f"Pictures are {images.dtype} with shape {tuple(images.shape)}; they must be uint8 "
+            f"Images are {images.dtype} with shape {tuple(images.shape)}; they must be uint8 "
             "with axes classes, instances, height, width and, for color, channels."
         )
     classes, instances, height, width = images.shape[:4]
     if options.rotations and height != width:
-        raise ValueError(f"rotations needs square pictures; these are {height} by {width}.")
+        raise ValueError(f"rotations needs square images; these are {height} by {width}.")
     turned = 4 * classes
     if options.rotations:
         classes = turned
@@ -123,22 +123,22 @@ def check(options: FewShotOptions, images: Tensor) -> None:
     needed = classes if options.labels == "global" else options.slots or options.ways
     if options.outputs is not None and options.outputs < needed:
         raise ValueError(f"outputs is {options.outputs!r}; the labels in use need {needed}.")
-    learn = _pictures("support_instances", options.support_instances, instances)
-    ask = _pictures("query_instances", options.query_instances, instances)
+    learn = _instances("support_instances", options.support_instances, instances)
+    ask = _instances("query_instances", options.query_instances, instances)
     shared = 0 if options.overlap else len(set(learn) & set(ask))
     left = len(ask) - min(shared, options.shots)
     if options.shots > len(learn) or options.queries_per_class > left:
         raise ValueError(
             f"{options.shots} shots and {options.queries_per_class} queries do not fit into a "
-            f"class: it has {len(learn)} pictures to learn from and then {left} to be asked about."
+            f"class: it has {len(learn)} images to learn from and then {left} to be asked about."
         )
 
 
-def _pictures(name: str, chosen: tuple[int, int] | None, instances: int) -> range:
+def _instances(name: str, chosen: tuple[int, int] | None, instances: int) -> range:
     first, end = chosen or (0, instances)
     if not 0 <= first < end <= instances:
         raise ValueError(
-            f"{name} is {chosen!r}; it must be (first, end) within the {instances} pictures "
+            f"{name} is {chosen!r}; it must be (first, end) within the {instances} images "
             "of a class."
         )
     return range(first, end)

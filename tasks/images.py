@@ -1,6 +1,6 @@
-"""Few-shot image lifetimes: a handful of classes never met before, a few pictures of each.
+"""Few-shot image lifetimes: a handful of classes never met before, a few images of each.
 
-One sampler serves every set of pictures. A set is a uint8 array with axes classes, instances,
+One sampler serves every set of images. A set is a uint8 array with axes classes, instances,
 height, width and, for color, channels; everything a lifetime needs is drawn as indices, so a
 meta-batch costs two gathers and no loop.
 """
@@ -8,6 +8,7 @@ meta-batch costs two gathers and no loop.
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,16 +28,27 @@ AT_ONCE = 2**18
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotImages(FewShotOptions, ABC):
-    """Lifetimes from the pictures that a subclass supplies; `FewShotOptions` says of what kind."""
+    """Lifetimes from the images that a subclass supplies; `FewShotOptions` says of what kind."""
 
     name: ClassVar[str] = "images"
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "pictures" in vars(cls) and "load_images" not in vars(cls):
+            warnings.warn(
+                f"{cls.__name__}.pictures is now called load_images; the old name is removed in "
+                "the next release.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            cls.load_images = cls.pictures  # type: ignore[attr-defined,method-assign]
+
     @abstractmethod
-    def pictures(self) -> Tensor:
-        """The uint8 pictures of this split: classes instances height width, or ... channels."""
+    def load_images(self) -> Tensor:
+        """The uint8 images of this split: classes instances height width, or ... channels."""
 
     def finish(self, x: Tensor) -> Tensor:
-        """What becomes of pictures in [0, 1] (..., channels height width) before they are seen.
+        """What becomes of images in [0, 1] (..., channels height width) before they are seen.
 
         They are nobody else's, and may be changed in place.
         """
@@ -44,8 +56,8 @@ class FewShotImages(FewShotOptions, ABC):
 
     @cached_property
     def images(self) -> Tensor:
-        """The pictures, once they are known to suffice for the lifetimes asked for."""
-        images = self.pictures()
+        """The images, once they are known to suffice for the lifetimes asked for."""
+        images = self.load_images()
         check(self, images)
         return images.contiguous()
 
@@ -110,7 +122,7 @@ class FewShotImages(FewShotOptions, ABC):
             about = torch.cat([about, torch.full_like(any_class, self.ways)], 1)
         seed = torch.randint(2**62, (tasks,), generator=generator)
 
-        # Pictures come last, so that the lifetimes are the same whether or not they are distorted.
+        # Images come last, so that the lifetimes are the same whether or not they are distorted.
         support_x = self._look_up(support_class, learned, generator)
         steps = (tasks, -1, self.batch)
         return Episode(
@@ -157,7 +169,7 @@ class FewShotImages(FewShotOptions, ABC):
     def _look_up(
         self, class_: Tensor, instance: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Pictures in [0, 1] for indices (tasks examples): ... channels height width.
+        """Images in [0, 1] for indices (tasks examples): ... channels height width.
 
         They are distorted by `generator`, and without one as they are in the set.
         """
@@ -177,7 +189,7 @@ class FewShotImages(FewShotOptions, ABC):
         return x.reshape(*class_.shape, *x.shape[1:])
 
     def _prepared(self, row: Tensor, turn: Tensor, move: Tensor | None) -> Tensor:
-        """The pictures of some rows of the set, each with its quarter turns and its movement."""
+        """The images of some rows of the set, each with its quarter turns and its movement."""
         pixels = self.images.flatten(0, 1).index_select(0, row)
         if self.rotations and move is not None:
             move = turned(move, turn)
@@ -187,15 +199,15 @@ class FewShotImages(FewShotOptions, ABC):
                 pixels[which] = pixels[which].rot90(turns, (1, 2))
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
         x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-        # Before `finish`: around a picture there is paper, whatever number paper becomes.
+        # Before `finish`: around an image there is paper, whatever number paper becomes.
         return self.finish(x if move is None else moved(x, move))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayImages(FewShotImages):
-    """Lifetimes from pictures in memory: uint8, classes instances height width (channels)."""
+    """Lifetimes from images in memory: uint8, classes instances height width (channels)."""
 
     array: Tensor = field(repr=False, compare=False)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         return self.array

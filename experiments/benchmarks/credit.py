@@ -1,4 +1,4 @@
-"""What a rule costs against plain backpropagation: a residual network of 22 sites, 128 pictures."""
+"""What a rule costs against plain backpropagation: a residual network of 22 sites, 128 images."""
 
 from __future__ import annotations
 

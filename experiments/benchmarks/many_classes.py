@@ -1,7 +1,7 @@
 """Hundreds of classes: what a lesson costs, whatever their number, and what a test of 600 takes.
 
-A readout of 256 features is taught one picture's features at a time, 15 of each class. Then the
-laptop's `flp_readout`, untrained, lives ten lifetimes of 600 characters from pictures to report.
+A readout of 256 features is taught one image's features at a time, 15 of each class. Then the
+laptop's `flp_readout`, untrained, lives ten lifetimes of 600 characters from images to report.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def lessons(repeat: int) -> Finding:
 
 
 def judging_600(seed: int) -> Finding:
-    """Ten lifetimes from pictures to a report: encoding, 9,000 lessons, 12,000 questions."""
-    what = f"{LIFETIMES} lifetimes of 600 characters from pictures to report, minutes"
+    """Ten lifetimes from images to a report: encoding, 9,000 lessons, 12,000 questions."""
+    what = f"{LIFETIMES} lifetimes of 600 characters from images to report, minutes"
     config = Train(task="split_omniglot", method="flp_readout")
     try:
         train, test = (build_stream(config, split) for split in ("train", "test"))

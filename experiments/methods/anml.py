@@ -1,4 +1,4 @@
-"""ANML: a second network looks at the picture and gates what the readout sees, and so its learning.
+"""ANML: a second network looks at the image and gates what the readout sees, and so its learning.
 
 Beaulieu et al. (2020). The gate multiplies each feature by a number between 0 and 1, which scales
 the activity and, with it, the gradient of every synapse that starts there. Here the readout alone
@@ -52,7 +52,7 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """One class arrives; the questions are about it and 64 pictures of any others.
+    """One class arrives; the questions are about it and 64 images of any others.
 
     At laptop size as `oml`, for the same reason.
     """

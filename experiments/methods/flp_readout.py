@@ -24,7 +24,7 @@ def build(
 ) -> OnlineLearner:
     """As in `flp_stable`. `glances`: at test, codes are means over moves by so many pixels."""
     if glances and len(problem.spec.input_shape) != 3:
-        raise ConfigError(f"glances={glances} is for pictures, not {problem.spec.name}.")
+        raise ConfigError(f"glances={glances} is for images, not {problem.spec.name}.")
     learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
     return with_shift_averaging(learner, glances) if glances else learner
 

@@ -130,7 +130,7 @@ def rates(problem: Problem) -> dict[str, float]:
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Two pictures of a class to learn from and two to be asked about: few steps, many lifetimes.
+    """Two images of a class to learn from and two to be asked about: few steps, many lifetimes.
 
     Eight classes at a time are from one alphabet, because strangers are easily told apart.
     """

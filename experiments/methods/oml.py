@@ -7,7 +7,7 @@ constants, and the sine net's last three layers learn. Where there are hundreds 
 are per feature. Meta-training at paper size is then OML's: labels are those of all classes, three
 of them arrive, and the questions are about these and about any others that are remembered. At
 laptop size the lifetimes are those of `flp_stable`, which after three minutes served it better on
-validation classes than its own, or than ten or twenty classes of more pictures each.
+validation classes than its own, or than ten or twenty classes of more images each.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def rates(problem: Problem) -> dict[str, float]:
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Lifetimes of the released code, with as many remembered pictures as ANML's."""
+    """Lifetimes of the released code, with as many remembered images as ANML's."""
     if task not in MANY_CLASSES or size == "laptop":
         return flp_stable.stream(task, size)
     few = {"labels": "global", "slots": None, "ways": 3, "shots": 5, "queries_per_class": 5}

@@ -182,11 +182,11 @@ def test_a_rule_file_is_judged_by_glances_as_the_learner_that_was_made_with_them
     assert tested["score"] == pytest.approx(made["score"])
 
 
-def test_glances_are_refused_where_there_are_no_pictures(tmp_path: Path) -> None:
+def test_glances_are_refused_where_there_are_no_images(tmp_path: Path) -> None:
     meta_train.main(["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"])
-    with pytest.raises(ConfigError, match="is for pictures, not sines"):
+    with pytest.raises(ConfigError, match="is for images, not sines"):
         meta_test.main([str(tmp_path / "run" / "rule"), "--glances", "1"])
-    with pytest.raises(ConfigError, match="glances=1 is for pictures, not sines"):
+    with pytest.raises(ConfigError, match="glances=1 is for images, not sines"):
         meta_train.main(
             ["--preset", "tiny", "--method", "flp_readout", "--options", "glances=1",
              "--runs", str(tmp_path), "--name", "other"]

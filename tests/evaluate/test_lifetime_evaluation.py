@@ -121,8 +121,8 @@ def test_pieces_of_any_size_come_to_the_same(monkeypatch: pytest.MonkeyPatch) ->
     stream = Clusters(subtasks=3, steps=12)
     learner = small_learner(stream, rate=0.05)
     whole = over_lifetime(learner, stream, 5, snapshots=[1, 7, 12], trajectory=True)
-    for pictures, answers in ((1, 1), (5 * 2 * 5, 5 * 8 * 7)):
-        monkeypatch.setattr(module, "ENCODED_INPUTS", pictures)
+    for images, answers in ((1, 1), (5 * 2 * 5, 5 * 8 * 7)):
+        monkeypatch.setattr(module, "ENCODED_INPUTS", images)
         monkeypatch.setattr(module, "OUTPUT_NUMBERS", answers)
         pieces = over_lifetime(learner, stream, 5, snapshots=[1, 7, 12], trajectory=True)
         same(whole, pieces)

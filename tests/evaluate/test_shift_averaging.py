@@ -1,4 +1,4 @@
-"""Several glances: the mean over moved pictures at test, and nothing else is different."""
+"""Several glances: the mean over moved images at test, and nothing else is different."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def made(nested: bool = False) -> OnlineLearner:
     return OnlineLearner(network, rule, CrossEntropy(3), plastic=1)
 
 
-def test_a_code_is_the_mean_over_the_picture_and_its_eight_neighbors() -> None:
+def test_a_code_is_the_mean_over_the_image_and_its_eight_neighbors() -> None:
     seen = nn.Sequential(nn.Flatten(), nn.Linear(25, 4), nn.Tanh())
     glances, x = ShiftAveraged(seen).eval(), torch.randn(3, 1, 5, 5)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
@@ -50,7 +50,7 @@ def test_in_training_it_is_the_same_learner(nested: bool) -> None:
     assert sum(p.numel() for p in one.parameters()) == sum(p.numel() for p in many.parameters())
 
 
-def test_pictures_that_are_the_same_everywhere_are_seen_the_same_way() -> None:
+def test_images_that_are_the_same_everywhere_are_seen_the_same_way() -> None:
     one = made().eval()
     flat = torch.full((2, 1, 5, 5), 0.7)
     assert torch.allclose(one.encode(flat), with_shift_averaging(one).encode(flat), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Deep networks by named rules: runs that can be cut anywhere, pictures, tables and sentences."""
+"""Deep networks by named rules: runs that can be cut anywhere, images, tables and sentences."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_rule_trains_and_is_looked_at_at_both_ends(
     assert all(exact) if rule == "backprop" else sum(exact) == 2  # the last site hears the error
 
 
-def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_pictures(
+def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_images(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"

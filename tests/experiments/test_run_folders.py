@@ -175,7 +175,7 @@ def test_a_skipped_meta_step_leaves_the_curve_of_its_run(
     assert curve.runs == [pytest.approx([1.0] * 58)]
 
 
-def test_plots_are_pictures(tmp_path: Path) -> None:
+def test_plots_are_images(tmp_path: Path) -> None:
     curves = {
         "flp": Curve([1, 2, 3], [[3.0, 2.0, 1.0], [2.0, 1.0, 0.5]]),
         "oml": Curve([1, 2, 3], [[3.0, 3.0, 3.0]]),

@@ -98,7 +98,7 @@ def test_a_name_leads_to_one_class(name: str) -> None:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Classes of vectors, not of pictures: any dataclass with a spec and a sample."""
+    """Classes of vectors, not of images: any dataclass with a spec and a sample."""
 
     split: str = "train"
     ways: int = 3

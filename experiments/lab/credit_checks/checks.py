@@ -202,8 +202,8 @@ CHECKS: tuple[Check, ...] = (
         ),
     ),
     Check(
-        # Calibrated by a pilot, on test pictures: on seed 0 (8,336 pictures, 5 epochs) uSF was 3.0
-        # points below backprop, on seed 100 (4,000 pictures, 6 epochs, held-out ones asked) 5.6;
+        # Calibrated by a pilot, on test images: on seed 0 (8,336 images, 5 epochs) uSF was 3.0
+        # points below backprop, on seed 100 (4,000 images, 6 epochs, held-out ones asked) 5.6;
         # hence 8. FA (rates 0.001, 0.003, 0.01) and DFA (0.001, 0.01) were 26 below at the best
         # rate, 0.001; hence the 10 of 250-epoch results. In so few epochs these two hardly leave
         # chance, so their lines tell that backprop and uSF learn, and little of FA and DFA.

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.lab.credit_checks.data import pictures
+from experiments.lab.credit_checks.data import load_images
 from experiments.lab.credit_checks.training import ASKED, shuffled
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit_angles import angle
@@ -41,7 +41,7 @@ class Targets:
 
     def measure(self, seed: int) -> Measured:
         begun = time.perf_counter()
-        data = pictures("fashion_mnist", self.examples, self.root, scale="unit", pool=2)
+        data = load_images("fashion_mnist", self.examples, self.root, scale="unit", pool=2)
         chain = squares(data.x[0].numel(), self.layers, seed)
         optimizer = torch.optim.Adam(chain.parameters(), self.lr, betas=(0.9, 0.99), eps=1e-8)
         wanted = F.one_hot(data.y, 10).double()

@@ -1,4 +1,4 @@
-"""One network trained on pictures by one rule, and what its feedback came to."""
+"""One network trained on images by one rule, and what its feedback came to."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaplastic
-from experiments.lab.credit_checks.data import Scale, pictures
+from experiments.lab.credit_checks.data import Scale, load_images
 from experiments.lab.credit_checks.networks import draw, layered, lenet
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit import Loss
 from metaplastic.online.credit_angles import angle
 from metaplastic.sites.credit_rule import CreditRule
 
-ASKED = 1000  # test pictures on which angles are measured
+ASKED = 1000  # test images on which angles are measured
 OF_FEEDBACK = 1000  # added to the seed, so that feedback is not drawn as the weights are
 Options = tuple[tuple[str, Any], ...]
 
@@ -72,7 +72,7 @@ class Training:
 
     def _train(self, seed: int) -> Measured:
         begun = time.perf_counter()
-        data = pictures(
+        data = load_images(
             self.data, self.examples, self.root, scale=self.scale, held_out=self.held_out
         )
         loss_fn = LOSSES[self.loss]

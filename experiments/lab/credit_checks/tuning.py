@@ -1,4 +1,4 @@
-"""Each rule with the first weights that suit it: chosen on held-out training pictures.
+"""Each rule with the first weights that suit it: chosen on held-out training images.
 
 First weights decide how well fixed feedback does, and those that suit one rule hold back another,
 so a comparison at a common scale says as much of the scale as of the rules. Both are reported.
@@ -20,11 +20,11 @@ from experiments.lab.runs.run_folder import origin, write_json
 RULES = ("bp", "fa", "dfa", "usf", "frsf", "brsf", "kp", "wm", "ia", "sa", "aa")
 COMMON = 1.0
 GAINS = (0.1, 0.3, COMMON)
-HELD_OUT = 0.2  # of the training pictures, to choose by
+HELD_OUT = 0.2  # of the training images, to choose by
 
 
 def tune(config: Credit) -> None:
-    """Choose by the mean over seeds on held-out pictures, then train on all and test."""
+    """Choose by the mean over seeds on held-out images, then train on all and test."""
     trials = prepared({f"{rule} x {g:g}": _base(rule, g) for rule in RULES for g in GAINS}, config)
     tried = measured(_held_out(trials), config.all_seeds, config.jobs, "tuning")
     chosen = {rule: best(rule, tried) for rule in RULES}

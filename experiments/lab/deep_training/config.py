@@ -23,7 +23,7 @@ class Deep:
     rules: Annotated[tuple[str, ...], Doc(f"of {' '.join((*RULES, *MORE))}")] = RULES
     data_set: Annotated[
         Literal["exact", "jpeg75"],
-        Doc("exact: the 8,336-image subset; jpeg75: all 60,000 pictures, as lossy JPEGs"),
+        Doc("exact: the 8,336-image subset; jpeg75: all 60,000 images, as lossy JPEGs"),
     ] = "exact"
     norm: Annotated[
         Literal["group", "batch"] | None, Doc("None: group in the 20-layer net, batch in ResNet-18")
@@ -33,20 +33,20 @@ class Deep:
         float | None, Doc("in place of --epochs: as many as fit, of a processor on one thread")
     ] = None
     lr: Annotated[float | None, Doc("one rate for all rules; None: each its own, by --lrs")] = None
-    lrs: Annotated[tuple[float, ...], Doc("rates to choose from on held-out pictures")] = (
+    lrs: Annotated[tuple[float, ...], Doc("rates to choose from on held-out images")] = (
         0.003, 0.01, 0.03, 0.1,
     )  # fmt: skip
     tune_epochs: Annotated[int, Doc("of each run that a rate is chosen by")] = 1
     rates_of: Annotated[
         Path | None, Doc("--out folder of another command, whose chosen rates to use")
     ] = None
-    batch: Annotated[int, Doc("pictures in a minibatch")] = 64
-    flip_crop: Annotated[bool, Doc("turn and move training pictures at random")] = False
+    batch: Annotated[int, Doc("images in a minibatch")] = 64
+    flip_crop: Annotated[bool, Doc("turn and move training images at random")] = False
     precision: Annotated[
         Literal["float32", "bfloat16"], Doc("of passes; weights and angles are float32")
     ] = "float32"
     width: Annotated[int | None, Doc("channels of the first stage; None: as published")] = None
-    examples: Annotated[int | None, Doc("the first so many training pictures; None: all")] = None
+    examples: Annotated[int | None, Doc("the first so many training images; None: all")] = None
     angles_every: Annotated[int, Doc("minibatches from one look at the angles to the next")] = 100
     seed: Annotated[int, Doc("the first of the seeds")] = 0
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 1

@@ -46,7 +46,7 @@ def report(config: Deep) -> None:
     norm = settings.get("norm", "batch")  # before it was a choice, it was batch
     what = (
         f"{config.network}, {norm} norm, {NAMES[config.data_set]}, batches of {settings['batch']}, "
-        f"{settings['precision']}, pictures {'moved' if settings['flip_crop'] else 'as they are'}."
+        f"{settings['precision']}, images {'moved' if settings['flip_crop'] else 'as they are'}."
     )
     table = [row(rule, runs, held_out[rule]) for rule, runs in found.items()]
     text = f"{origin()}\n\n{what}\n\n{as_markdown(table, order=())}"
@@ -96,7 +96,7 @@ def last_angles(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def tuned(config: Deep, rule: str) -> dict[str, float]:
-    """What each rate that was tried came to on held-out pictures, as far as it is there."""
+    """What each rate that was tried came to on held-out images, as far as it is there."""
     folder = config.out / "tuning" / rule
     runs = {f"{rate:g}": finished(folder / f"{rate:g}") for rate in config.lrs}
     return {rate: float(run["accuracy"]) for rate, run in runs.items() if run}

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from experiments.lab.deep_training.images import pictures
+from experiments.lab.deep_training.images import load_images
 from experiments.lab.deep_training.trainer import Lesson, Settings
 from experiments.lab.runs.run_folder import read_json, write_json
 from experiments.lab.settings.registry import ConfigError
@@ -90,7 +90,7 @@ def epochs_in(settings: Settings, folder: Path, root: str | None, minutes: float
 
 
 def _data(settings: Settings, root: str | None) -> Any:
-    return pictures(settings.data_set, root, settings.examples, settings.held_out)
+    return load_images(settings.data_set, root, settings.examples, settings.held_out)
 
 
 def _result_settings(path: Path) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from experiments.lab.credit_checks.networks import draw
 from experiments.lab.credit_checks.training import shuffled
-from experiments.lab.deep_training.images import Pictures, moved
+from experiments.lab.deep_training.images import Images, moved
 from experiments.lab.deep_training.rules import assigned, stepped, weight_decay
 from experiments.lab.networks.residual import Norm, residual, resnet18
 from metaplastic import AngleLog
 from metaplastic.support.seeding import derive, global_seed, seeded
 
-ASKED = 128  # training pictures on which angles are measured
-PART = 256  # test pictures at a time
+ASKED = 128  # training images on which angles are measured
+PART = 256  # test images at a time
 MOMENTUM = 0.9
 
 
@@ -34,7 +34,7 @@ class Settings:
     """Everything that decides a run; equal settings on equal machines give equal bits.
 
     Args:
-        held_out: the share of training pictures that stands in for those of the test.
+        held_out: the share of training images that stands in for those of the test.
         every: minibatches between measurements of angles, besides those at both ends.
     """
 
@@ -57,7 +57,7 @@ class Settings:
 class Lesson:
     """The network, its credit and its optimizer, and what was recorded of them so far."""
 
-    def __init__(self, settings: Settings, data: Pictures) -> None:
+    def __init__(self, settings: Settings, data: Images) -> None:
         self.settings, self.data = settings, data
         self.epochs: list[dict[str, Any]] = []
         self.diverged = False
@@ -79,7 +79,7 @@ class Lesson:
         self.angles.measure(0)
 
     def epoch(self) -> None:
-        """All training pictures once, in a new order; then those of the test."""
+        """All training images once, in a new order; then those of the test."""
         number = len(self.epochs)
         done = number * self.steps_an_epoch
         generator = seeded("order", self.settings.seed, number)
@@ -124,7 +124,7 @@ class Lesson:
 
     @torch.no_grad()
     def accuracy(self) -> float:
-        """Percent of the test pictures."""
+        """Percent of the test images."""
         self.model.eval()
         right = 0
         for start in range(0, len(self.data.test_x), PART):

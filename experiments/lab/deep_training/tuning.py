@@ -1,6 +1,6 @@
-"""The rate of a rule: the one that does best, in a short run, on training pictures held out.
+"""The rate of a rule: the one that does best, in a short run, on training images held out.
 
-No test picture has a say. Runs are short, and half a cosine wave long as the later ones are.
+No test image has a say. Runs are short, and half a cosine wave long as the later ones are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def tried(
     root: str | None,
     say: Callable[[str], None],
 ) -> dict[float, float]:
-    """Rate -> percent right of the pictures held out, for the rule of `settings`."""
+    """Rate -> percent right of the images held out, for the rule of `settings`."""
     found: dict[float, Result] = {}
     for rate in rates:
         short = replace(

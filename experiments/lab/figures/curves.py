@@ -70,11 +70,11 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
 
 
 def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
-    """The two figures of the field: accuracy against classes learned, of held-out pictures
+    """The two figures of the field: accuracy against classes learned, of held-out images
     (`classes_test`) and of those that were taught (`classes_taught`)."""
     for name, curve, title in (
-        ("classes_test", "seen", "held-out pictures of the classes learned so far"),
-        ("classes_taught", "taught", "the pictures that were taught so far"),
+        ("classes_test", "seen", "held-out images of the classes learned so far"),
+        ("classes_taught", "taught", "the images that were taught so far"),
     ):
         curves = {
             label: Curve(

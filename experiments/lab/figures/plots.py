@@ -1,4 +1,4 @@
-"""Pictures of runs: curves with their spread over seeds, and what became of a rule's parameters.
+"""Images of runs: curves with their spread over seeds, and what became of a rule's parameters.
 
 Figures are drawn without pyplot, so nothing here touches a display or a global setting.
 """

@@ -18,11 +18,11 @@ from experiments.lab.networks.residual import Block
 from experiments.methods.polynomial import SHARPNESS, WIDTHS
 from metaplastic.support.seeding import global_seed, seeded
 
-Shape = tuple[int, ...]  # of one picture: channels height width
+Shape = tuple[int, ...]  # of one image: channels height width
 
 
 def network(name: str, shape: Shape, outputs: int, seed: int) -> nn.Sequential:
-    """The network of this name for pictures of a shape; its weights depend on the seed alone."""
+    """The network of this name for images of a shape; its weights depend on the seed alone."""
     with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
         made = NETWORKS[name](shape, outputs)
     generator = seeded(seed, "weights")
@@ -47,7 +47,7 @@ def dense(widths: Sequence[int]) -> Callable[[Shape, int], nn.Sequential]:
 
 
 def conv(shape: Shape, outputs: int) -> nn.Sequential:
-    """Two convolutions that halve the picture, and two Linear layers."""
+    """Two convolutions that halve the image, and two Linear layers."""
     body = nn.Sequential(
         nn.Conv2d(shape[0], 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
         nn.Flatten(),

@@ -128,7 +128,7 @@ def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
     def built(run: Train, split: str) -> TaskStream:
         stream = build_stream(run, split)
         with suppress(TypeError):  # a stream of a user's own may have no hash
-            stream = known.setdefault(stream, stream)  # its pictures are read once for all methods
+            stream = known.setdefault(stream, stream)  # its images are read once for all methods
         stream.spec  # noqa: B018  reads the files
         return stream
 

@@ -1,4 +1,4 @@
-"""What a finished run leaves: the rule as a file, pictures of its training, what it is worth."""
+"""What a finished run leaves: the rule as a file, images of its training, what it is worth."""
 
 from __future__ import annotations
 

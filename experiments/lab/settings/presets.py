@@ -68,7 +68,7 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
 # Where testing differs from meta-training besides its split.
 TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"ways": 5, "queries_per_class": 5, "rotations": False},
-    # 15 pictures of each character are learned from and 5 asked about, as was published.
+    # 15 images of each character are learned from and 5 asked about, as was published.
     ("laptop", "split_omniglot"): {
         "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
         "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0, "elastic": 0.0,
