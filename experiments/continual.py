@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments.compare import Groups, lived, made_at, write_tables
+from experiments.compare import Groups, commits_remark, run_methods, write_tables
 from experiments.lab.figures.tables import over_seeds
 from experiments.lab.runs.run_folder import RunFolder, origin, read_lines
 from experiments.lab.settings import cli
@@ -68,10 +68,10 @@ def main(argv: Sequence[str]) -> None:
             "give --order incremental."
         )
 
-    def tell(groups: Groups, lost: str) -> None:
+    def write_report(groups: Groups, lost: str) -> None:
         from experiments.lab.figures.curves import (  # matplotlib is slow for --help
-            draw_classes,
-            draw_training,
+            plot_classes,
+            plot_training,
         )
 
         folders = {
@@ -80,17 +80,17 @@ def main(argv: Sequence[str]) -> None:
         }
         root = config.runs / config.name
         results = {label: [run.results() for run in runs] for label, runs in folders.items()}
-        require_asked(shown, results)
-        draw_classes(root / "plots", results)
+        require_evaluated(shown, results)
+        plot_classes(root / "plots", results)
         lines = {
             label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()
         }
-        draw_training(root / "plots", lines)
-        remark = f"{origin(config.device)}{made_at(groups)}{lost}"
+        plot_training(root / "plots", lines)
+        remark = f"{origin(config.device)}{commits_remark(groups)}{lost}"
         text = write_tables(root, [rows(results, shown)], remark)
         print(f"{text}\n\nFigures, rules and records are in {root}.")
 
-    lived(config, tell, partial(require_possible, shown))
+    run_methods(config, write_report, partial(require_possible, shown))
 
 
 def counts(text: str) -> list[int]:
@@ -106,7 +106,7 @@ def require_possible(
 ) -> None:
     """Refuse before a run what could not be shown after it."""
     from experiments.lab.runs.evaluation import MANY
-    from experiments.lab.runs.sweep import classes_asked
+    from experiments.lab.runs.sweep import class_counts
 
     spec = stream.spec
     if spec.kind != "classification":
@@ -118,19 +118,21 @@ def require_possible(
     if not learner.online:
         raise ConfigError(OFFLINE.format(label))
     every = range(1, spec.subtasks + 1)
-    require_among(label, shown, classes_asked(spec) if spec.subtasks > MANY else every)
+    require_counts(label, shown, class_counts(spec) if spec.subtasks > MANY else every)
 
 
-def require_asked(shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def require_evaluated(
+    shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
     """Refuse a number of classes after which nothing was asked in runs that are there."""
     for label, runs in results.items():
         for run in runs:
             if "seen" not in run:
                 raise ConfigError(OFFLINE.format(label))
-            require_among(label, shown, run["seen"]["x"])
+            require_counts(label, shown, run["seen"]["x"])
 
 
-def require_among(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
+def require_counts(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
     """Refuse a number of classes after which a learner is not asked."""
     if missing := [count for count in shown if count not in asked]:
         few = f"1 to {asked[-1]}" if isinstance(asked, range) else ",".join(map(str, asked))

@@ -36,41 +36,46 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def named(asked: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+def named(given: Sequence[str], known: Sequence[str], what: str) -> list[str]:
     """What was asked for, in the order of `known`."""
-    for name in asked:
+    for name in given:
         require(name, ("all", *known), what)
-    return [name for name in known if name in asked or "all" in asked]
+    return [name for name in known if name in given or "all" in given]
 
 
 def check(config: Credit, rules: Sequence[str]) -> int:
     """Run the checks of some rules and write their tables; how many lines are not met."""
     from experiments.lab.credit_checks.checks import CHECKS as ALL
-    from experiments.lab.credit_checks.pass_lines import judged
+    from experiments.lab.credit_checks.pass_lines import verdicts_on
     from experiments.lab.credit_checks.report import run_rows, verdict_rows
     from experiments.lab.credit_checks.runs import RUNS
     from experiments.lab.credit_checks.work import measured, prepared
     from experiments.lab.figures.tables import as_markdown
     from experiments.lab.runs.run_folder import origin, write_json
 
-    chosen = [one for one in ALL if one.rule in rules and one.told(reduced=config.reduced)]
-    if not chosen:
+    selected = [one for one in ALL if one.rule in rules and one.applies(reduced=config.reduced)]
+    if not selected:
         raise ConfigError("a reduced run cannot tell any of these checks: leave out --reduced.")
-    works = prepared({name: RUNS[name] for one in chosen for name in one.runs}, config)
-    found = measured(works, config.all_seeds, config.jobs, "checks")
+    runs = prepared({name: RUNS[name] for one in selected for name in one.runs}, config)
+    found = measured(runs, config.all_seeds, config.jobs, "checks")
     verdicts = [
-        (one, judged(one.lines, {name: found[name] for name in one.runs}, reduced=config.reduced))
-        for one in chosen
+        (
+            one,
+            verdicts_on(
+                one.lines, {name: found[name] for name in one.runs}, reduced=config.reduced
+            ),
+        )
+        for one in selected
     ]
     every = [verdict for _, some in verdicts for verdict in some]
     missed = sum(not verdict.met for verdict in every)
     tables = [verdict_rows(verdicts), run_rows(verdicts, found)]
-    said = f"{len(every) - missed} of {len(every)} pass lines are met, {missed} NOT met."
-    text = "\n\n".join([origin(), said, *(as_markdown(table, order=()) for table in tables)])
+    summary = f"{len(every) - missed} of {len(every)} pass lines are met, {missed} NOT met."
+    text = "\n\n".join([origin(), summary, *(as_markdown(table, order=()) for table in tables)])
     write_json(
         config.out / "checks.json",
         {"remark": origin(), "seeds": list(config.all_seeds), "reduced": config.reduced}
-        | {"lines": tables[0], "runs": found, "settings": {n: repr(w) for n, w in works.items()}},
+        | {"lines": tables[0], "runs": found, "settings": {n: repr(w) for n, w in runs.items()}},
     )
     (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"{text}\n\nTables and numbers are in {config.out}.")

@@ -59,7 +59,7 @@ def check(config: Deep) -> None:
 
 def train(config: Deep) -> None:
     """Choose the rates, then live every run that is not finished, seed by seed."""
-    from experiments.lab.deep_training.runs import lived
+    from experiments.lab.deep_training.runs import train_run
     from experiments.lab.runs.progress import progress
 
     tuning = [(rule, rate) for rule in config.rules for rate in config.lrs if is_open(config)]
@@ -68,11 +68,13 @@ def train(config: Deep) -> None:
     with progress("deep", total) as bar:
         for rule in config.rules:
             done = sum(one in rates for one, _ in tuning)
-            rates[rule] = chosen(config, rule, teller(bar, done, f"choosing a rate of {rule}"))
+            rates[rule] = chosen(
+                config, rule, progress_reporter(bar, done, f"choosing a rate of {rule}")
+            )
         for done, (seed, rule) in enumerate(product(config.all_seeds, config.rules), len(tuning)):
-            settings = settled(config, rule, seed, rates[rule])
-            say = teller(bar, done, f"{rule}, seed {seed}")
-            lived(settings, config.folder(rule, seed), config.root, say)
+            settings = run_settings(config, rule, seed, rates[rule])
+            say = progress_reporter(bar, done, f"{rule}, seed {seed}")
+            train_run(settings, config.folder(rule, seed), config.root, say)
         bar(total)
 
 
@@ -81,7 +83,7 @@ def is_open(config: Deep) -> bool:
     return config.lr is None and config.rates_of is None and len(config.lrs) > 1
 
 
-def teller(bar: Report, done: int, title: str) -> Callable[[str], None]:
+def progress_reporter(bar: Report, done: int, title: str) -> Callable[[str], None]:
     """Says what a run came to after an epoch, beside how many runs are behind us."""
     return lambda words: bar(done, f"{title}: {words}")
 
@@ -96,22 +98,22 @@ def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
         return rates_of(config.rates_of, config.rules)[rule]
     if len(config.lrs) == 1:
         return config.lrs[0]
-    any_rate = drafted(config, rule, config.seed, config.lrs[0], config.tune_epochs)
+    any_rate = settings_for(config, rule, config.seed, config.lrs[0], config.tune_epochs)
     return best(tried(any_rate, config.lrs, config.tune_epochs, config.out, config.root, say))
 
 
-def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
+def run_settings(config: Deep, rule: str, seed: int, rate: float) -> Settings:
     """A run's settings, with as many epochs as fit into the minutes asked for."""
     from experiments.lab.deep_training.runs import epochs_in
 
-    settings = drafted(config, rule, seed, rate, config.epochs)
+    settings = settings_for(config, rule, seed, rate, config.epochs)
     if config.minutes is None:
         return settings
     folder = config.folder(rule, seed)
     return replace(settings, epochs=epochs_in(settings, folder, config.root, config.minutes))
 
 
-def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
+def settings_for(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
     from experiments.lab.deep_training.trainer import Settings
 
     return Settings(

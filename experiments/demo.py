@@ -15,12 +15,12 @@ from typing import Annotated
 
 from typing_extensions import Doc
 
-from experiments.compare import drawn, planned, write_tables
+from experiments.compare import plan_runs, plot_results, write_tables
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.runs.jobs import run_all
 from experiments.lab.settings import cli
 from experiments.lab.settings.config import Compare, Train, preset
-from experiments.watch import Watch, say
+from experiments.watch import Watch, print_accuracies
 
 METHODS = ("flp_stable", "oml")
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     demo = cli.parse(Demo, argv, Demo())
     images, remark = choose_images(demo)
     print(remark)
-    streams = {task: planned(comparison(demo, task)) for task in ("sines", images)}
+    streams = {task: plan_runs(comparison(demo, task)) for task in ("sines", images)}
     every = [run for groups in streams.values() for runs in groups.values() for run in runs]
     length = "a few meta-steps" if demo.tiny else f"{demo.minutes:g} minutes of meta-training"
     print(f"{len(every)} runs, two at a time, {length} each.")
@@ -51,13 +51,13 @@ def main(argv: Sequence[str]) -> None:
     table = [
         row
         for task, groups in streams.items()
-        for row in rows(drawn(groups, root / task / "plots"))
+        for row in rows(plot_results(groups, root / task / "plots"))
     ]
     write_tables(root, [table], remark)
     print(f"\n{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
     hundred = Watch(characters=10 if demo.tiny else 100, data=demo.data, seed=demo.seed)
     print(f"\nAnd the learner of the package, {hundred.characters} characters in one pass:")
-    say(hundred)
+    print_accuracies(hundred)
 
 
 def comparison(demo: Demo, task: str) -> Compare:

@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     )
 
     meta_train(run)
-    discovered(config)
+    report_rule(config)
 
 
 def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
@@ -75,7 +75,7 @@ def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     ]
 
 
-def discovered(config: Discover) -> None:
+def report_rule(config: Discover) -> None:
     """Print the equation, save the pruned rule, and compare on validation lifetimes."""
     from experiments.lab.networks.build import build_stream, own_classes
     from metaplastic.files.rule_file import from_pretrained, read_config, save_pretrained
@@ -86,19 +86,19 @@ def discovered(config: Discover) -> None:
     rule = plasticity_of(learner)
     print(f"Discovered: {rule.equation()}")
     largest = max(map(abs, rule.values().values()))
-    small = with_plasticity(learner, rule.pruned(min(config.threshold, largest)))
-    save_pretrained(small, folder.root / "pruned", source)
-    print(f"Pruned:     {plasticity_of(small).equation()}\n")
+    pruned = with_plasticity(learner, rule.pruned(min(config.threshold, largest)))
+    save_pretrained(pruned, folder.root / "pruned", source)
+    print(f"Pruned:     {plasticity_of(pruned).equation()}\n")
 
     stream = build_stream(config, "validation")
     curves = {
-        "discovered": seen(learner, stream, config),
-        "discovered, pruned": seen(small, stream, config),
+        "discovered": evaluate_rule(learner, stream, config),
+        "discovered, pruned": evaluate_rule(pruned, stream, config),
     }
     for label, feedback in (("feedback alignment", "redrawn"), ("backprop", "gradient")):
         rate, report = best(fixed(config, stream, feedback).to(config.device), stream, config)
         curves[f"{label}, rate {rate:g}"] = report
-    finish(folder, curves, learner, small, config)
+    finish(folder, curves, learner, pruned, config)
 
 
 def plasticity_of(learner: OnlineLearner) -> Any:
@@ -135,7 +135,7 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
     return fresh_learner(replace(config, options=options), stream)
 
 
-def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
+def evaluate_rule(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
     """The lifetimes that every learner lives, asked about all classes as examples go by."""
     from metaplastic.evaluate.evaluation import over_lifetime
 
@@ -153,7 +153,7 @@ def best(
     found = {}
     for rate in RATES:
         learner.rule.pace = rate
-        found[rate] = seen(learner, stream, config)
+        found[rate] = evaluate_rule(learner, stream, config)
     rate = max(found, key=lambda one: float(found[one].on_all("accuracy").mean[-1]))
     return rate, found[rate]
 
@@ -162,18 +162,18 @@ def finish(
     folder: RunFolder,
     reports: Mapping[str, ContinualReport],
     learner: OnlineLearner,
-    small: OnlineLearner,
+    pruned: OnlineLearner,
     config: Discover,
 ) -> None:
     """Keep and print the table, draw the figure."""
-    from experiments.lab.figures.plots import Curve, draw_lines
+    from experiments.lab.figures.plots import Curve, plot_lines
 
     rows, curves = [], {}
     for label, report in reports.items():
-        born, whole = report.initial("accuracy"), report.on_all("accuracy")
+        initial, overall = report.initial("accuracy"), report.on_all("accuracy")
         x = [0, *report.examples.tolist()]
         y, low, high = (
-            [float(getattr(born, end)), *getattr(whole, end).tolist()]
+            [float(getattr(initial, end)), *getattr(overall, end).tolist()]
             for end in ("mean", "low", "high")
         )
         curves[label] = Curve(x, [y], low, high)
@@ -181,11 +181,11 @@ def finish(
         row |= {str(n): f"{100 * value:.1f}" for n, value in zip(x, y, strict=True)}
         rows.append(row | {"95 %": f"{100 * low[-1]:.1f} to {100 * high[-1]:.1f}"})
     title = f"{config.lifetimes} lifetimes of validation; bands: 95 % over lifetimes"
-    draw_lines(folder.plots / "discover.png", curves, "examples seen", "accuracy", title)
+    plot_lines(folder.plots / "discover.png", curves, "examples seen", "accuracy", title)
     write_json(folder.root / "discover.json", {
         "equation": plasticity_of(learner).equation(),
         "coefficients": plasticity_of(learner).values(),
-        "pruned": plasticity_of(small).equation(),
+        "pruned": plasticity_of(pruned).equation(),
         "lifetimes": config.lifetimes,
         "table": rows,
     })  # fmt: skip

@@ -70,12 +70,12 @@ def main(argv: Sequence[str]) -> None:
     if len({rule.resolve() for rule in config.rules}) < len(config.rules):
         raise ConfigError("a rule was given twice: name each folder once.")
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     sources = {rule: read_config(rule)["provenance"] for rule in config.rules}
-    splits = {rule: asked_split(config, source) for rule, source in sources.items()}
+    splits = {rule: evaluation_split(config, source) for rule, source in sources.items()}
     found: dict[str, Seeds] = {}
     for rule, source in sources.items():
         own = over_recorded(Interfere, argv, source, rule)
@@ -125,26 +125,28 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     stream = build_stream(config, split)
     learner = fitted(learner, stream.spec)
     learner.rule.pace = config.pace
-    (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
+    (episodes,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
-        features = learner.encode(lives.support_x.flatten(0, 2)).chunk(config.lifetimes)
-    spoken = statistics_over_lifetimes(features, [*lives.support_subtask.flatten(1)]).to_dict()
+        features = learner.encode(episodes.support_x.flatten(0, 2)).chunk(config.lifetimes)
+    statistics = statistics_over_lifetimes(
+        features, [*episodes.support_subtask.flatten(1)]
+    ).to_dict()
     names = [site.name for site in learner.sites]
     alone = [[name] for name in names] if config.each_site and len(names) > 1 else []
     records = []
     for moment, update, sites in product(config.moments, UPDATES, [None, *alone]):
-        tried = interference(
-            learner, lives, after=round(moment * stream.spec.steps),
+        result = interference(
+            learner, episodes, after=round(moment * stream.spec.steps),
             examples=config.examples, update=update, sites=sites, exact=config.exact,
         )  # fmt: skip
-        distance, mean = tried.by_distance()
+        distance, mean = result.by_distance()
         records.append(
             {
-                "split": getattr(stream, "split", split), "features": spoken,
+                "split": getattr(stream, "split", split), "features": statistics,
                 "moment": moment, "update": update, "applied": "all" if sites is None else sites[0],
-                **tried.summary(),
+                **result.summary(),
                 "distance": distance, "by_distance": mean,
-                "matrix": tried.change.mean(0).tolist(),
+                "matrix": result.change.mean(0).tolist(),
             }
         )  # fmt: skip
     return records
@@ -166,7 +168,7 @@ def estimated(found: Mapping[str, Seeds]) -> list[str]:
 
 def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
-    from experiments.lab.figures.interference_plots import draw_distances, draw_matrices
+    from experiments.lab.figures.interference_plots import plot_distances, plot_matrices
 
     text = "\n\n".join(
         [
@@ -186,9 +188,9 @@ def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
         label: list(seeds) if config.over_seeds else seeds[0] for label, seeds in found.items()
     }
     write_json(config.out / "interference.json", {"settings": settings, "rules": rules})
-    drawn = {label: averaged(seeds) for label, seeds in found.items()}
-    draw_matrices(config.out / "plots" / "matrices.png", drawn)
-    draw_distances(config.out / "plots" / "distances.png", drawn)
+    averages = {label: averaged(seeds) for label, seeds in found.items()}
+    plot_matrices(config.out / "plots" / "matrices.png", averages)
+    plot_distances(config.out / "plots" / "distances.png", averages)
     print(f"{text}\n\nFigures and numbers are in {config.out}.")
 
 

@@ -52,12 +52,12 @@ def main(argv: Sequence[str]) -> None:
             "a config.json, RUN/rule."
         )
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
-    split = asked_split(config, source)
+    split = evaluation_split(config, source)
     test(over_recorded(Test, argv, source, config.rule), source, split)
 
 
@@ -65,9 +65,9 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     """Live the lifetimes; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.lab.figures.curves import draw_lifetimes
+    from experiments.lab.figures.curves import plot_lifetimes
     from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
-    from experiments.lab.runs.evaluation import judge
+    from experiments.lab.runs.evaluation import evaluate
     from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained
 
@@ -88,10 +88,10 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     if (folder / "result.json").exists():  # said first, while it can still be stopped
         print(f"The earlier results in {folder} will be replaced; --out FOLDER keeps both.")
     label = source.get("method", config.rule.name)
-    result = judge(learner, stream, config, folder, trained_on(source)) | {"method": label}
-    lived_on = getattr(stream, "split", split)  # which the settings of meta-training do not say
-    write_json(folder / "result.json", {**result, "split": lived_on, "settings": record(config)})
-    draw_lifetimes(folder / "plots", {label: [result]})
+    result = evaluate(learner, stream, config, folder, trained_on(source)) | {"method": label}
+    split_used = getattr(stream, "split", split)  # which the settings of meta-training do not say
+    write_json(folder / "result.json", {**result, "split": split_used, "settings": record(config)})
+    plot_lifetimes(folder / "plots", {label: [result]})
     print(as_markdown(rows({label: [result]})))
     print(f"{spread(result)}; see {folder}.")
 
@@ -100,8 +100,8 @@ def spread(result: Mapping[str, Any]) -> str:
     """The interval of a result over its lifetimes; one lifetime has none."""
     low, high = result["interval"]
     if result["episodes"] == 1 or math.isnan(low) or math.isnan(high):
-        lived = "one lifetime" if result["episodes"] == 1 else f"{result['episodes']} lifetimes"
-        return f"No interval over {lived}"
+        count = "one lifetime" if result["episodes"] == 1 else f"{result['episodes']} lifetimes"
+        return f"No interval over {count}"
     return f"95 % interval over {result['episodes']} lifetimes: {low:.4f} to {high:.4f}"
 
 

@@ -25,16 +25,16 @@ from experiments.lab.settings.config import Order, Stream, preset, record
 from experiments.lab.settings.registry import ConfigError, require, split_options
 
 if TYPE_CHECKING:
-    from experiments.lab.transfer.lifetimes import Life
+    from experiments.lab.transfer.lifetimes import Lifetime
     from metaplastic import LearningRule, TaskStream
 
 BASE = ("ways=5", "shots=10", "queries_per_class=10")
 EVERY = 25  # examples, all queries are asked
-PACES = (0.3, 1.0, 3.0)
+RATE_SCALES = (0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plug(Stream):
+class Transfer(Stream):
     """Put a saved rule into networks and data it never saw, and compare it with fixed rules."""
 
     rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
@@ -59,76 +59,78 @@ class Plug(Stream):
 
 
 def main(argv: Sequence[str]) -> None:
-    own = Plug()
+    own = Transfer()
     kept = ("order", "stream", "episodes", "sweep")
-    default = replace(preset(Plug, argv), **{name: getattr(own, name) for name in kept})
-    config = cli.parse(Plug, argv, default)
+    default = replace(preset(Transfer, argv), **{name: getattr(own, name) for name in kept})
+    config = cli.parse(Transfer, argv, default)
     import torch  # only loads once there is work to do
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    plugged(config)
+    run_transfer(config)
 
 
-def plugged(config: Plug) -> None:
+def run_transfer(config: Transfer) -> None:
     """Plug in, choose, live; write table, figure and numbers."""
     from experiments.lab.networks.build import own_classes, require_device
-    from experiments.lab.transfer.lifetimes import lives
+    from experiments.lab.transfer.lifetimes import sample_lifetimes
     from metaplastic.files.rule_file import from_pretrained, read_config
 
-    checked(config)
+    require_valid(config)
     require_device(config.device)
     source = read_config(config.rule)["provenance"]
     rule = from_pretrained(config.rule, own_classes(source), config.device).rule
     streams = {split: stream_of(config, split) for split in ("validation", "test")}
     steps = (config.examples, config.device)
-    choosing = lives(
+    choosing = sample_lifetimes(
         streams["validation"], config.lifetimes, *steps, config.seed, "plug", "validation"
     )
     testing = [
-        lives(streams["test"], config.episodes, *steps, config.seed + seed, "plug", "test")
+        sample_lifetimes(
+            streams["test"], config.episodes, *steps, config.seed + seed, "plug", "test"
+        )
         for seed in range(config.seeds)
     ]
     outputs = streams["test"].spec.outputs
     reports = {name: fitted(name, rule, testing[0][0], outputs) for name in config.networks}
-    marks = [*range(0, config.examples, EVERY), config.examples]
+    evaluation_steps = [*range(0, config.examples, EVERY), config.examples]
     networks: dict[str, Any] = {}
     text = ""
     for name in config.networks:
         print(f"{name}:\n  " + "\n  ".join(f"{s}: {t}" for s, t in reports[name].items()))
-        found = compared(name, rule, choosing, testing, outputs, marks, config.sweep)
+        found = compare(name, rule, choosing, testing, outputs, evaluation_steps, config.sweep)
         networks[name] = {"transplant": reports[name], "methods": found}
-        text = keep(config, rule, source, networks, marks)  # so far, should the rest be stopped
+        text = write(config, rule, source, networks, evaluation_steps)
     print(f"\n{text}\n\nTable, figure and numbers are in {config.out}.")
 
 
-def keep(
-    config: Plug,
+def write(
+    config: Transfer,
     rule: LearningRule,
     source: Mapping[str, Any],
     networks: Mapping[str, Any],
-    marks: Sequence[int],
+    evaluation_steps: Sequence[int],
 ) -> str:
     """Write table, figure and numbers; the table."""
-    from experiments.lab.transfer.report import draw, table
+    from experiments.lab.transfer.report import plot, table
 
-    rows, known = table(networks, marks), equation(rule)
+    rows, known = table(networks, evaluation_steps), equation(rule)
     write_json(config.out / "plug.json", {
         "remark": origin(config.device),
         "equation": known,
         "found_on": source.get("settings", {}).get("task"),
         "settings": record(config),
-        "examples": list(marks),
+        "examples": list(evaluation_steps),
         "networks": dict(networks),
         "table": rows,
     })  # fmt: skip
-    draw(config.out / "plug.png", networks, marks, config.task)
+    plot(config.out / "plug.png", networks, evaluation_steps, config.task)
     text = "\n\n".join(filter(None, [origin(config.device), known, as_markdown(rows, order=())]))
     (config.out / "plug.md").write_text(text + "\n", encoding="utf-8")
     return text
 
 
-def checked(config: Plug) -> None:
+def require_valid(config: Transfer) -> None:
     """Refuse what no comparison could be made of, before any data is read."""
     from experiments.lab.networks.transfer_networks import NETWORKS
 
@@ -144,7 +146,7 @@ def checked(config: Plug) -> None:
             )
 
 
-def stream_of(config: Plug, split: str) -> TaskStream:
+def stream_of(config: Transfer, split: str) -> TaskStream:
     """The stream of a split, with as many rounds of its images as the examples need."""
     from experiments.lab.networks.build import build_stream
 
@@ -160,40 +162,40 @@ def stream_of(config: Plug, split: str) -> TaskStream:
     return rounds(-(-config.examples // once.spec.steps))
 
 
-def fitted(name: str, rule: LearningRule, life: Life, outputs: int) -> dict[str, str]:
+def fitted(name: str, rule: LearningRule, lifetime: Lifetime, outputs: int) -> dict[str, str]:
     """What of the rule went into a network, site by site, or a sentence on why nothing does."""
     from experiments.lab.networks.transfer_networks import network
     from experiments.lab.transfer.lifetimes import by_rule
 
-    model = network(name, tuple(life.x.shape[1:]), outputs, life.seed).to(life.x.device)
-    return by_rule(rule)(model, life.x[:1], life.seed, 1.0).transplant.report
+    model = network(name, tuple(lifetime.x.shape[1:]), outputs, lifetime.seed).to(lifetime.x.device)
+    return by_rule(rule)(model, lifetime.x[:1], lifetime.seed, 1.0).transplant.report
 
 
-def compared(
+def compare(
     name: str,
     rule: LearningRule,
-    choosing: Sequence[Life],
-    testing: Sequence[Sequence[Life]],
+    choosing: Sequence[Lifetime],
+    testing: Sequence[Sequence[Lifetime]],
     outputs: int,
-    marks: Sequence[int],
+    evaluation_steps: Sequence[int],
     rates: Sequence[float],
 ) -> dict[str, Any]:
     """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
-    from experiments.lab.transfer.lifetimes import Trial, by_rule, choose, fixed
+    from experiments.lab.transfer.lifetimes import Method, by_rule, choose, fixed
 
     own = by_rule(rule)
-    plan = {"the rule": (own, ()), "the rule, pace tuned": (own, PACES)}
+    plan = {"the rule": (own, ()), "the rule, pace tuned": (own, RATE_SCALES)}
     plan |= {label: (plug, tuple(rates)) for label, plug in fixed(rule).items()}
-    found, lived = {}, dict[tuple[Any, float], list[list[float]]]()
+    found, evaluated = {}, dict[tuple[Any, float], list[list[float]]]()
     for label, (plug, grid) in plan.items():
-        trial = Trial(name, outputs, plug)
+        method = Method(name, outputs, plug)
         rate, tried = 1.0, dict[float, float]()
         if grid:
-            last = marks[-1:]
-            rate, tried = choose(lambda r: trial.curve(r, choosing, last)[0], grid)  # noqa: B023
-        if (curves := lived.get((plug, rate))) is None:  # the pace of 1 may be the best
-            curves = [trial.curve(rate, drawn, marks) for drawn in testing]
-        lived[plug, rate] = curves
+            last = evaluation_steps[-1:]
+            rate, tried = choose(lambda r: method.curve(r, choosing, last)[0], grid)  # noqa: B023
+        if (curves := evaluated.get((plug, rate))) is None:  # the pace of 1 may be the best
+            curves = [method.curve(rate, lifetimes, evaluation_steps) for lifetimes in testing]
+        evaluated[plug, rate] = curves
         validation = {f"{r:.3g}": score for r, score in tried.items()}
         found[label] = {"rate": rate, "validation": validation, "accuracy": curves}
         print(f"  {label}, {rate:.3g}: {sum(c[-1] for c in curves) / len(curves):.3f}", flush=True)

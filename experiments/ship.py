@@ -56,12 +56,12 @@ def main(argv: Sequence[str]) -> None:
             "sentence each."
         )
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
-    split = asked_split(config, source)
+    split = evaluation_split(config, source)
     ship(over_recorded(Ship, argv, source, config.rule), source, split)
 
 
@@ -70,7 +70,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
     import torch
 
     from experiments.lab.networks.build import build_stream, own_classes
-    from experiments.lab.runs.evaluation import judge
+    from experiments.lab.runs.evaluation import evaluate
     from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained, save_pretrained
     from metaplastic.support.catalog import CARD
@@ -92,7 +92,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
                 f"{LARGEST:,}: make its network smaller."
             )
         scores = {
-            name: judge(made, stream, replace(config, sweep=()), Path(scratch), None)
+            name: evaluate(made, stream, replace(config, sweep=()), Path(scratch), None)
             for name, made in (
                 ("as meta-trained", trained), ("before rounding", learner),
                 ("as shipped", from_pretrained(half, own)),

@@ -14,7 +14,7 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 
-SHOTS, QUESTIONS, AT_ONCE = 15, 5, 10  # images taught and asked of a character; characters a line
+SHOTS, QUERIES, AT_ONCE = 15, 5, 10  # images taught and asked of a character; characters a line
 
 
 @dataclass(frozen=True)
@@ -28,36 +28,36 @@ class Watch:
 
 
 def main(argv: Sequence[str]) -> None:
-    say(cli.parse(Watch, argv, Watch()))
+    print_accuracies(cli.parse(Watch, argv, Watch()))
 
 
-def say(watch: Watch) -> None:
+def print_accuracies(config: Watch) -> None:
     """A line for every ten characters, as they are learned."""
-    for known, right in lived(watch):
-        print(f"{known:4d} characters learned: {right:6.1%} of their other images named")
+    for count, correct in accuracies(config):
+        print(f"{count:4d} characters learned: {correct:6.1%} of their other images named")
 
 
-def lived(watch: Watch) -> Iterator[tuple[int, float]]:
+def accuracies(config: Watch) -> Iterator[tuple[int, float]]:
     """Characters learned so far, and the share of questions about them that is answered right."""
     import torch
 
     from metaplastic import from_pretrained, grow
 
-    learner = grow(from_pretrained("omniglot_readout"), watch.characters).eval()
-    life = drawn(watch)
+    learner = grow(from_pretrained("omniglot_readout"), config.characters).eval()
+    episode = sample_lifetime(config)
     with torch.no_grad():
-        images, questions = learner.encode_episodes(life)
-        fast = learner.birth(life.support_y, life.seed)
-        for start in range(0, watch.characters, AT_ONCE):
-            end = min(start + AT_ONCE, watch.characters)
+        images, queries = learner.encode_episodes(episode)
+        fast = learner.birth(episode.support_y, episode.seed)
+        for start in range(0, config.characters, AT_ONCE):
+            end = min(start + AT_ONCE, config.characters)
             now = slice(start * SHOTS, end * SHOTS)
-            fast = learner.adapt(images[:, now], life.support_y[:, now], fast)
-            right = learner.predict(fast, questions).argmax(-1) == life.query_y
-            met = torch.isin(life.query_y, life.support_y[:, : end * SHOTS])
-            yield end, float(right[met].double().mean())
+            fast = learner.adapt(images[:, now], episode.support_y[:, now], fast)
+            correct = learner.predict(fast, queries).argmax(-1) == episode.query_y
+            seen = torch.isin(episode.query_y, episode.support_y[:, : end * SHOTS])
+            yield end, float(correct[seen].double().mean())
 
 
-def drawn(watch: Watch) -> Any:
+def sample_lifetime(config: Watch) -> Any:
     """A lifetime of Omniglot's evaluation characters or, without data, of drawn glyphs."""
     import torch
 
@@ -65,15 +65,15 @@ def drawn(watch: Watch) -> Any:
     from tasks.glyphs import Glyphs
     from tasks.split_omniglot import SplitOmniglot
 
-    ways, chance = watch.characters, torch.Generator().manual_seed(watch.seed)
-    asked = {"ways": ways, "slots": None, "shots": SHOTS, "queries_per_class": QUESTIONS}
+    ways, generator = config.characters, torch.Generator().manual_seed(config.seed)
+    options = {"ways": ways, "slots": None, "shots": SHOTS, "queries_per_class": QUERIES}
     try:
-        held = {"support_instances": (0, SHOTS), "query_instances": (SHOTS, SHOTS + QUESTIONS)}
-        root = None if watch.data is None else str(watch.data)
-        stream = SplitOmniglot(split="test", root=root, **asked, **held)  # type: ignore[arg-type]
-        return stream.sample(1, chance)
+        instances = {"support_instances": (0, SHOTS), "query_instances": (SHOTS, SHOTS + QUERIES)}
+        root = None if config.data is None else str(config.data)
+        stream = SplitOmniglot(split="test", root=root, **options, **instances)  # type: ignore[arg-type]
+        return stream.sample(1, generator)
     except DataError:
-        return Glyphs(split="test", **asked).sample(1, chance)  # type: ignore[arg-type]
+        return Glyphs(split="test", **options).sample(1, generator)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

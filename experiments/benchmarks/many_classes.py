@@ -14,7 +14,7 @@ from torch import nn
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, peak_mb, seconds
 from experiments.lab.networks.build import build_learner, build_stream
-from experiments.lab.runs.sweep import moments
+from experiments.lab.runs.sweep import count_steps
 from experiments.lab.settings.config import Train
 from metaplastic import Birth, CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
 from metaplastic.inner.grow import grow
@@ -28,7 +28,7 @@ LIFETIMES, MINUTES = 10, 2.0
 
 
 def measure(repeat: int, seed: int) -> list[Finding]:
-    return [lessons(repeat), judging_600(seed)]
+    return [examples(repeat), evaluating_600(seed)]
 
 
 def readout(classes: int) -> OnlineLearner:
@@ -38,20 +38,20 @@ def readout(classes: int) -> OnlineLearner:
 
 
 @torch.no_grad()
-def lessons(repeat: int) -> Finding:
+def examples(repeat: int) -> Finding:
     """9,000 of them, spread over so many classes."""
 
-    def living(classes: int) -> Callable[[], FastWeights]:
+    def adapting(classes: int) -> Callable[[], FastWeights]:
         learner = readout(classes)
         x = torch.rand(1, STEPS, 1, FEATURES)
-        shown = min(SHOTS, STEPS // classes)
-        y = (torch.arange(STEPS) // shown % classes).view(1, STEPS, 1)
-        born = learner.birth(y, torch.zeros(1, dtype=torch.long))
-        return lambda: learner.adapt(x, y, born)
+        shots = min(SHOTS, STEPS // classes)
+        y = (torch.arange(STEPS) // shots % classes).view(1, STEPS, 1)
+        initial = learner.birth(y, torch.zeros(1, dtype=torch.long))
+        return lambda: learner.adapt(x, y, initial)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times = interleaved({str(classes): living(classes) for classes in CLASSES}, repeat)
+    times = interleaved({str(classes): adapting(classes) for classes in CLASSES}, repeat)
     torch.set_num_threads(threads)
     best = {name: min(spent) for name, spent in times.items()}
     each = ", ".join(f"{1e6 * spent / STEPS:.1f} us ({name})" for name, spent in best.items())
@@ -65,7 +65,7 @@ def lessons(repeat: int) -> Finding:
     )
 
 
-def judging_600(seed: int) -> Finding:
+def evaluating_600(seed: int) -> Finding:
     """Ten lifetimes from images to a report: encoding, 9,000 lessons, 12,000 questions."""
     what = f"{LIFETIMES} lifetimes of 600 characters from images to report, minutes"
     config = Train(task="split_omniglot", method="flp_readout")
@@ -74,14 +74,14 @@ def judging_600(seed: int) -> Finding:
         learner = grow(build_learner(config, train), test.spec.outputs)
         spent = seconds(
             lambda: over_lifetime(
-                learner, test, LIFETIMES, seed, moments(test.spec), 1, "bootstrap", None, True
+                learner, test, LIFETIMES, seed, count_steps(test.spec), 1, "bootstrap", None, True
             )
         )
     except DataError as reason:
         return Finding(what=what, result=f"not measured: {reason}")
     return Finding(
         what=what,
-        result=f"{spent / 60:.2f} min, asked at {len(moments(test.spec))} moments, of what was "
+        result=f"{spent / 60:.2f} min, asked at {len(count_steps(test.spec))} moments, of what was "
         "taught as well",
         goal=f"at most {MINUTES:g} min",
         met=spent <= 60 * MINUTES,

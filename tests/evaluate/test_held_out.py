@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import interference, meta_test, meta_train
-from experiments.lab.networks.build import HELD_OUT, asked_split, build_stream, trained_on
+from experiments.lab.networks.build import HELD_OUT, build_stream, evaluation_split, trained_on
 from experiments.lab.settings.config import PRESETS, Preset, Stream, Train
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.files.rule_file import read_config, save_pretrained
@@ -142,7 +142,7 @@ def test_no_class_is_both_meta_trained_on_and_tested_on(
     for split in HELD_OUT:
         asked = Stream(task="omniglot", preset=preset, stream=(f"split={split}",))
         try:
-            accepted.append(asked_split(asked, {**source, **known}))
+            accepted.append(evaluation_split(asked, {**source, **known}))
         except ConfigError:
             continue
         lived_on = omniglot(accepted[-1], preset=preset).split

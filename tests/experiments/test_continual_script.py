@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 
 from experiments import continual, meta_train
-from experiments.compare import planned
+from experiments.compare import plan_runs
 from experiments.lab.networks.build import build_stream
 from experiments.lab.runs.evaluation import MANY as MOST_OF_FEW
-from experiments.lab.runs.sweep import COUNTS, chosen, held_out, moments, paces, told
+from experiments.lab.runs.sweep import (
+    COUNTS,
+    chosen,
+    count_steps,
+    describe_scales,
+    held_out,
+    rate_scales,
+)
 from experiments.lab.settings.config import Compare, Train
 from experiments.lab.settings.registry import ConfigError
 from metaplastic import OnlineLearner, StreamSpec
@@ -44,7 +51,7 @@ def test_two_methods_become_two_figures_and_one_table(
         assert found["seen"]["x"] == found["taught"]["x"] == [10, 50, 60]
         assert found["seen"]["y"][-1] == pytest.approx(found["score"])
         assert found["paces"].keys() == counts
-        assert all(0.003 < pace < 32 for pace in found["paces"].values())
+        assert all(0.003 < scale < 32 for scale in found["paces"].values())
 
 
 def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
@@ -61,7 +68,7 @@ def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
 
 def test_a_comma_within_a_value_does_not_end_it() -> None:
     label = "flp_readout,channels=16,32,glances=1,train.ways=3"
-    (run,) = planned(Compare(methods=(label,), seeds=1, name="c"))[label]
+    (run,) = plan_runs(Compare(methods=(label,), seeds=1, name="c"))[label]
     assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "glances=1"))
     assert run.stream[-1] == "train.ways=3"
     assert run.name == "c/flp_readout-channels_16-32-glances_1-train.ways_3-seed0"
@@ -111,8 +118,8 @@ def test_the_help_of_classes_lists_what_is_asked() -> None:
 def test_moments_are_those_at_which_others_published() -> None:
     spec = StreamSpec("", "classification", (1,), 600, 9000, 1, 3000, 600, "")
     counts = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)
-    assert moments(spec) == [15 * count for count in counts]
-    assert moments(replace(spec, subtasks=80, steps=160)) == [20, 100, 150, 160]
+    assert count_steps(spec) == [15 * count for count in counts]
+    assert count_steps(replace(spec, subtasks=80, steps=160)) == [20, 100, 150, 160]
 
 
 def stream(split: str) -> Glyphs:
@@ -154,7 +161,7 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     from metaplastic.inner.grow import grow
 
     grown = grow(learner, 60)
-    found = paces(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
+    found = rate_scales(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
     assert list(found) == [1, 10, 11, 50, 60, 70]
     assert (found[1], found[11], found[70]) == (found[10], found[50], found[60])
     assert asked[:2] == [0.1, 1.0]
@@ -175,7 +182,7 @@ def test_few_classes_have_their_rates_chosen_too(
     said = capsys.readouterr().out
     assert "chosen on classes that meta-training saw" not in said
     assert "Rates at test, chosen on validation lifetimes: x" in said
-    assert told({1: 0.3, 10: 0.3, 25: 0.1}) == "x0.3 up to 10, x0.1 up to 25 classes"
+    assert describe_scales({1: 0.3, 10: 0.3, 25: 0.1}) == "x0.3 up to 10, x0.1 up to 25 classes"
 
 
 def test_rates_chosen_on_classes_of_meta_training_are_said_to_be(

@@ -7,14 +7,14 @@ import math
 import pytest
 
 from experiments.lab.credit_checks import pass_lines
-from experiments.lab.credit_checks.pass_lines import Line, judged
+from experiments.lab.credit_checks.pass_lines import Line, verdicts_on
 
 
 def test_a_line_is_met_where_the_mean_over_seeds_meets_it() -> None:
     found = {"a": [{"accuracy": 79.0}, {"accuracy": 83.0}]}
-    (verdict,) = judged([Line("", pass_lines.accuracy("a"), ">=", 80)], found, reduced=False)
+    (verdict,) = verdicts_on([Line("", pass_lines.accuracy("a"), ">=", 80)], found, reduced=False)
     assert (verdict.met, verdict.seeds_met, verdict.mean) == (True, 1, 81)
-    (verdict,) = judged([Line("", pass_lines.accuracy("a"), ">=", 82)], found, reduced=False)
+    (verdict,) = verdicts_on([Line("", pass_lines.accuracy("a"), ">=", 82)], found, reduced=False)
     assert not verdict.met
 
 
@@ -23,14 +23,14 @@ def test_what_is_not_a_number_meets_no_line(relation: pass_lines.Relation) -> No
     found = {"a": [{"ratio": [1.0, math.nan], "accuracy": 1.0}]}
     for value in (pass_lines.largest, pass_lines.smallest):
         line = Line("", value("a", "ratio"), relation, 5)
-        assert not judged([line], found, reduced=False)[0].met
+        assert not verdicts_on([line], found, reduced=False)[0].met
 
 
 def test_an_infinite_ratio_is_above_any_bound_and_below_none() -> None:
     found = {"a": [{"ratio": [math.inf]}]}
     above = Line("", pass_lines.smallest("a", "ratio"), ">", 5)
     below = Line("", pass_lines.largest("a", "ratio"), "<", 5)
-    assert [v.met for v in judged([above, below], found, reduced=False)] == [True, False]
+    assert [v.met for v in verdicts_on([above, below], found, reduced=False)] == [True, False]
 
 
 def test_a_reduced_run_is_held_to_loose_bounds_and_to_no_others() -> None:
@@ -38,7 +38,7 @@ def test_a_reduced_run_is_held_to_loose_bounds_and_to_no_others() -> None:
         Line("a", pass_lines.accuracy("a"), ">=", 80, 40),
         Line("b", pass_lines.accuracy("a"), ">=", 80),
     ]
-    (only,) = judged(asked, {"a": [{"accuracy": 50.0}]}, reduced=True)
+    (only,) = verdicts_on(asked, {"a": [{"accuracy": 50.0}]}, reduced=True)
     assert (only.line.text, only.met) == ("a", True)
 
 

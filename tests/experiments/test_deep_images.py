@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from experiments.lab.deep_training import jpeg75
-from experiments.lab.deep_training.images import load_images, moved
-from experiments.lab.figures.angle_plots import draw_angles, draw_rules
+from experiments.lab.deep_training.images import augmented, load_images
+from experiments.lab.figures.angle_plots import plot_angles, plot_rules
 from experiments.lab.networks.residual import resnet18
 from metaplastic.sites.credit_sites import find
 from tasks.data import DataError
@@ -48,7 +48,7 @@ def test_resnet_18_has_the_sites_and_parameters_of_the_common_one() -> None:
 def test_images_are_turned_and_moved_but_not_otherwise_changed() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(1, 256, (50, 3, 32, 32), generator=generator).to(torch.uint8)
-    found = moved(x, generator)
+    found = augmented(x, generator)
     turned = 0
     for one, other in zip(x, found, strict=True):
         padded = torch.nn.functional.pad(one, [4] * 4)
@@ -140,8 +140,8 @@ def test_angles_are_drawn_for_one_run_and_for_many(tmp_path: Path) -> None:
         for s in (0, 5)
         for k in range(12)
     ]
-    draw_angles(tmp_path / "one.png", rows, "one")
-    draw_rules(tmp_path / "many.png", {str(k): rows for k in range(5)})
+    plot_angles(tmp_path / "one.png", rows, "one")
+    plot_rules(tmp_path / "many.png", {str(k): rows for k in range(5)})
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("one", "many"))
 
 

@@ -34,11 +34,11 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert records[0]["distance"] == list(range(1 - steps, steps))
     for rule, gradient in zip(numbers["scratch"][::2], numbers["scratch"][1::2], strict=True):
         assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
-    drawn = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
-    assert drawn == {"matrices.png", "distances.png"}
-    head, _, born, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
-    lived = [cell.strip() for cell in head].index("other classes, seen")
-    assert not born[lived].strip()  # nothing was lived before birth
+    plotted = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
+    assert plotted == {"matrices.png", "distances.png"}
+    head, _, first, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
+    column = [cell.strip() for cell in head].index("other classes, seen")
+    assert not first[column].strip()  # nothing was lived before birth
     known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
     assert known == [False] * 2 + [True] * 4
 

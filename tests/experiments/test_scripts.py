@@ -61,9 +61,9 @@ def test_testing_a_rule_gives_what_its_run_was_given(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meta_test.main([str(run / "rule"), "--episodes", "4"])
-    judged = json.loads((run / "test" / "result.json").read_text())
+    tested = json.loads((run / "test" / "result.json").read_text())
     recorded = json.loads((run / "result.json").read_text())
-    assert judged["score"] == recorded["score"]
+    assert tested["score"] == recorded["score"]
     assert f"{recorded['score']:.4f}" in capsys.readouterr().out
 
 

@@ -34,7 +34,7 @@ class Check:
     runs: tuple[str, ...]
     lines: tuple[Line, ...]
 
-    def told(self, *, reduced: bool) -> bool:
+    def applies(self, *, reduced: bool) -> bool:
         """Whether a run of this size can tell any of its lines."""
         return not reduced or any(line.loose is not None for line in self.lines)
 

@@ -56,7 +56,7 @@ class Verdict:
         return not math.isnan(value) and COMPARE[self.line.relation](value, self.bound)
 
 
-def judged(
+def verdicts_on(
     lines: Sequence[Line], found: Mapping[str, Sequence[Mapping[str, Any]]], *, reduced: bool
 ) -> list[Verdict]:
     """The verdict on every line that a run of this size can tell; `found` is by run, then seed."""
@@ -112,9 +112,9 @@ def below(
     return lambda runs: other(runs) - value(runs)
 
 
-def at(run: str, key: str, moment: int) -> Callable[[Runs], float]:
+def at(run: str, key: str, step: int) -> Callable[[Runs], float]:
     """A value that was recorded at a step."""
-    return lambda runs: float(runs[run][key][str(moment)])
+    return lambda runs: float(runs[run][key][str(step)])
 
 
 def _worst(values: Sequence[float]) -> float:

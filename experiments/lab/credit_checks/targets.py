@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.lab.credit_checks.data import load_images
-from experiments.lab.credit_checks.training import ASKED, shuffled
+from experiments.lab.credit_checks.training import MEASURED_EXAMPLES, shuffled
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit_angles import angle
 from metaplastic.pathways.inverse import Inverse
@@ -57,8 +57,8 @@ class Targets:
                 optimizer.step()
         with torch.no_grad():
             right = chain(data.test_x.flatten(1).double())[:, :10].argmax(1) == data.test_y
-        asked = data.test_x[:ASKED].flatten(1).double()
-        answers = F.one_hot(data.test_y[:ASKED], 10).double()
+        asked = data.test_x[:MEASURED_EXAMPLES].flatten(1).double()
+        answers = F.one_hot(data.test_y[:MEASURED_EXAMPLES], 10).double()
         return {
             "accuracy": 100 * float(right.double().mean()),
             "delta": angles(chain, self.how, asked, answers),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from experiments.lab.credit_checks.config import Credit
-from experiments.lab.credit_checks.report import over, spoken
+from experiments.lab.credit_checks.report import over, rounded
 from experiments.lab.credit_checks.runs import RUNS
 from experiments.lab.credit_checks.training import Training
 from experiments.lab.credit_checks.work import Found, Work, measured, prepared
@@ -34,7 +34,7 @@ def tune(config: Credit) -> None:
     for rule in RULES:
         row = {"rule": _base(rule, COMMON).rule_name}
         for g in GAINS:
-            row[f"validation %, weights x {g:g}"] = spoken(_mean(tried, f"{rule} x {g:g}"))
+            row[f"validation %, weights x {g:g}"] = rounded(_mean(tried, f"{rule} x {g:g}"))
         row["chosen"] = f"x {chosen[rule]:g}"
         for title, g in (("test %, chosen", chosen[rule]), ("test %, common x 1", COMMON)):
             row[title] = over([run["accuracy"] for run in tested[f"{rule} x {g:g}"]])

@@ -78,7 +78,7 @@ def load_images(
     return Images(x, y.long(), test_x, test_y.long(), mean, deviation)
 
 
-def moved(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Each image turned left to right or not, and moved by up to 4 pixels over black."""
     count, _, height, width = pixels.shape
     padded = F.pad(pixels, [MARGIN] * 4)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experiments.lab.deep_training.images import load_images
-from experiments.lab.deep_training.trainer import Lesson, Settings
+from experiments.lab.deep_training.trainer import Settings, Trainer
 from experiments.lab.runs.run_folder import read_json, write_json
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.support.disk import write_atomically
@@ -23,7 +23,9 @@ RESULT, CHECKPOINT, ANGLES = "result.json", "checkpoint.pt", "angles.csv"
 Result = dict[str, Any]
 
 
-def lived(settings: Settings, folder: Path, root: str | None, say: Callable[[str], None]) -> Result:
+def train_run(
+    settings: Settings, folder: Path, root: str | None, say: Callable[[str], None]
+) -> Result:
     """The result of a run: read, if it is there; else the run goes on from where it was.
 
     `say` is told a few words after every epoch.
@@ -35,26 +37,26 @@ def lived(settings: Settings, folder: Path, root: str | None, say: Callable[[str
         found = read_json(path, "delete it to train again")
         _refuse_another(found["settings"], settings, folder)
         return found
-    lesson = Lesson(settings, _data(settings, root))
+    trainer = Trainer(settings, _data(settings, root))
     if (path := folder / CHECKPOINT).exists():
         state = _read(path)
         _refuse_another(state["settings"], settings, folder)
-        lesson.go_on(state)
-    while not lesson.over:
-        lesson.epoch()
+        trainer.restore(state)
+    while not trainer.finished:
+        trainer.epoch()
         content = io.BytesIO()
-        torch.save({"settings": asdict(settings), **lesson.state()}, content)
+        torch.save({"settings": asdict(settings), **trainer.state()}, content)
         write_atomically(folder / CHECKPOINT, content.getvalue())
-        lesson.angles.to_csv(folder / ANGLES)
-        last = lesson.epochs[-1]
+        trainer.angles.to_csv(folder / ANGLES)
+        last = trainer.epochs[-1]
         say(f"loss {last['loss']:.3f}, accuracy {last['accuracy']:.1f} %")
     result = {
         "settings": asdict(settings),
-        "accuracy": lesson.epochs[-1]["accuracy"],
-        "minutes": sum(epoch["seconds"] for epoch in lesson.epochs) / 60,
-        "diverged": lesson.diverged,
-        "epochs": lesson.epochs,
-        "angles": lesson.angles.rows,
+        "accuracy": trainer.epochs[-1]["accuracy"],
+        "minutes": sum(epoch["seconds"] for epoch in trainer.epochs) / 60,
+        "diverged": trainer.diverged,
+        "epochs": trainer.epochs,
+        "angles": trainer.angles.rows,
     }
     write_json(folder / RESULT, result)
     return result
@@ -76,17 +78,17 @@ def epochs_in(settings: Settings, folder: Path, root: str | None, minutes: float
         if (folder / name).exists():
             return int(read(folder / name)["epochs"])
     data = _data(settings, root)
-    lesson = Lesson(replace(settings, epochs=1), data)
+    trainer = Trainer(replace(settings, epochs=1), data)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     generator = seeded("timing", settings.seed)
     seconds = []
     for _ in range(8):
         rows = torch.randint(len(data.x), (min(settings.batch, len(data.x)),), generator=generator)
         began = clock()
-        lesson.step(rows, 0, generator)
+        trainer.step(rows, 0, generator)
         seconds.append(clock() - began)
     timed = seconds[2:]  # the first ones are slower
-    return max(1, math.floor(60 * minutes * len(timed) / sum(timed) / lesson.steps_an_epoch))
+    return max(1, math.floor(60 * minutes * len(timed) / sum(timed) / trainer.steps_an_epoch))
 
 
 def _data(settings: Settings, root: str | None) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.lab.deep_training.runs import Result, lived
+from experiments.lab.deep_training.runs import Result, train_run
 from experiments.lab.deep_training.trainer import Settings
 from experiments.lab.runs.run_folder import read_json
 from experiments.lab.settings.registry import ConfigError
@@ -32,7 +32,7 @@ def tried(
         short = replace(
             settings, lr=rate, epochs=epochs, held_out=HELD_OUT, every=10**9
         )  # of angles only the first and the last are asked
-        found[rate] = lived(short, out / "tuning" / settings.rule / f"{rate:g}", root, say)
+        found[rate] = train_run(short, out / "tuning" / settings.rule / f"{rate:g}", root, say)
     return {rate: -1.0 if run["diverged"] else run["accuracy"] for rate, run in found.items()}
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab.figures.plots import Curve, draw_lines, smooth
+from experiments.lab.figures.plots import Curve, plot_lines, smooth
 
 Record = Mapping[str, Any]
 WINDOWS = 20  # a curve of meta-training is smoothed over a twentieth of its length
 
 
-def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]]) -> None:
+def plot_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]]) -> None:
     """Query loss, and accuracy where there is one, over meta-training: labels to runs to lines."""
     for name, log_y in (("loss", True), ("accuracy", False)):
         curves = {}
@@ -28,7 +28,7 @@ def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]
             if any(len(curve.runs) > 1 for curve in curves.values()):
                 title += "; bands: 95 % over seeds"
             path = folder / f"training_{name}.png"
-            draw_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
+            plot_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
 
 
 def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
@@ -42,7 +42,7 @@ def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
     return Curve(x, values)
 
 
-def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+def plot_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
     """What every method knows while it lives: over what it has met so far, and over everything."""
     first = next(iter(results.values()))[0]
     regression = first["kind"] == "regression"
@@ -66,10 +66,10 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
             several = any(len(curve.runs) > 1 for curve in curves.values())
             title += f"; bands: 95 % intervals over {'seeds' if several else 'lifetimes'}"
             path = folder / f"test_{name}.png"
-            draw_lines(path, curves, x, score, title, log_y=regression, markers=True)
+            plot_lines(path, curves, x, score, title, log_y=regression, markers=True)
 
 
-def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+def plot_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
     """The two figures of the field: accuracy against classes learned, of held-out images
     (`classes_test`) and of those that were taught (`classes_taught`)."""
     for name, curve, title in (
@@ -89,7 +89,7 @@ def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
         if curves:
             several = any(len(drawn.runs) > 1 for drawn in curves.values())
             of = f"{title}; bands: 95 % over {'seeds' if several else 'lifetimes'}"
-            draw_lines(
+            plot_lines(
                 folder / f"{name}.png", curves, "classes learned", "accuracy", of, markers=True
             )
 

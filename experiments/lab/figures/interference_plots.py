@@ -15,7 +15,7 @@ from experiments.lab.figures.plots import COLORS, finish, save
 Found = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def draw_matrices(path: Path, found: Found) -> None:
+def plot_matrices(path: Path, found: Found) -> None:
     """A row a rule, a column a moment and kind of update; one scale of color for all."""
     matrices = [[np.array(row["matrix"]) for row in rows] for rows in found.values()]
     sizes = np.abs(np.concatenate([matrix.ravel() for row in matrices for matrix in row]))
@@ -39,7 +39,7 @@ def draw_matrices(path: Path, found: Found) -> None:
     save(figure, path)
 
 
-def draw_distances(path: Path, found: Found) -> None:
+def plot_distances(path: Path, found: Found) -> None:
     """Mean change of loss against distance in the stream, at the middle moment measured."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained", dpi=150)
     axes = figure.subplots()

@@ -49,7 +49,7 @@ class Curve:
         ]
 
 
-def draw_lines(
+def plot_lines(
     path: Path,
     curves: Mapping[str, Curve],
     x: str,
@@ -91,7 +91,7 @@ def draw_lines(
     save(figure, path)
 
 
-def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+def plot_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Quantiles of every plasticity, feedback and strength parameter over meta-training.
 
     One panel a parameter: the median, and bands that hold half and nine tenths of its entries.

@@ -28,7 +28,7 @@ from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
 """The splits that a rule may be judged on."""
-SEEN_WITH = {"background": ("validation",), "paper": ("validation",)}
+OVERLAPPING_SPLITS = {"background": ("validation",), "paper": ("validation",)}
 """The splits of `HELD_OUT` that share classes with one that a rule may be meta-trained on."""
 IN_TRAINING = ("split", "overlap", "remember", "distort", "elastic")
 """Options that let meta-training see what a test must not; they never reach one."""
@@ -100,7 +100,7 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     return kind(**chosen)  # type: ignore[no-any-return]
 
 
-def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
+def evaluation_split(config: Stream, source: Mapping[str, Any]) -> str:
     """The split that a command line names, refusing what would make no test of a rule.
 
     `config` has the options of that command line alone, `source` is the provenance of the rule.
@@ -108,7 +108,7 @@ def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
     options = split_options("--stream", config.stream)
     split = options.pop("test.split", options.pop("split", "test"))
     trained = trained_on(source)
-    if split not in HELD_OUT or split in (trained, *SEEN_WITH.get(trained, ())):
+    if split not in HELD_OUT or split in (trained, *OVERLAPPING_SPLITS.get(trained, ())):
         raise ConfigError(
             f"--stream split={split} may have been meta-trained on: a rule is judged on "
             f"what it never met, {', '.join(HELD_OUT)}."

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.lab.networks.build import SEEN_WITH, fitted
-from experiments.lab.runs.sweep import classes_asked, moments, paces, swept, told
+from experiments.lab.networks.build import OVERLAPPING_SPLITS, fitted
+from experiments.lab.runs.sweep import (
+    class_counts,
+    count_steps,
+    describe_scales,
+    rate_scales,
+    swept,
+)
 from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate.evaluation import over_lifetime
@@ -16,7 +22,7 @@ AT_A_TIME = 50  # lifetimes
 MANY = 50  # subtasks: beyond that, not every one is the occasion for asking about all
 
 
-def judge(
+def evaluate(
     learner: OnlineLearner, stream: TaskStream, config: Stream, folder: Path, trained: str | None
 ) -> dict[str, Any]:
     """Live `config.episodes` lifetimes of the stream; write `lifetimes.json` and `.csv`.
@@ -30,22 +36,22 @@ def judge(
     spec = stream.spec
     learner = fitted(learner, spec)
     many = spec.subtasks > MANY
-    counts = classes_asked(spec) if many else range(1, spec.subtasks + 1)
-    factors = paces(learner, stream, config, counts)
-    if factors:
-        print(f"Rates at test, chosen on validation lifetimes: {told(factors)}.")
-        if "validation" in (trained, *SEEN_WITH.get(str(trained), ())):
+    counts = class_counts(spec) if many else range(1, spec.subtasks + 1)
+    scales = rate_scales(learner, stream, config, counts)
+    if scales:
+        print(f"Rates at test, chosen on validation lifetimes: {describe_scales(scales)}.")
+        if "validation" in (trained, *OVERLAPPING_SPLITS.get(str(trained), ())):
             print(f"They were chosen on classes that meta-training saw, too: split {trained!r}.")
 
-    def live(pace: float) -> ContinualReport:
-        learner.rule.pace = pace
+    def evaluate_at(scale: float) -> ContinualReport:
+        learner.rule.pace = scale
         try:
             return over_lifetime(
                 learner,
                 stream,
                 config.episodes,
                 seed=config.seed,
-                snapshots=1 if not learner.online else moments(spec) if many else None,
+                snapshots=1 if not learner.online else count_steps(spec) if many else None,
                 tasks_per_batch=1 if many else min(config.episodes, at_a_time(spec)),
                 intervals="bootstrap" if many else "normal",
                 trajectory=many or (learner.online and spec.kind == "classification"),
@@ -53,7 +59,7 @@ def judge(
         finally:
             learner.rule.pace = 1.0
 
-    report, curves = swept(live, factors)
+    report, curves = swept(evaluate_at, scales)
     if report.diverged:
         print(
             f"{report.diverged} of {config.episodes} lifetimes diverged: errors there count as "
@@ -62,29 +68,29 @@ def judge(
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
     of: Measure = "accuracy" if spec.kind == "classification" else "error"
-    born, whole, end = report.initial(of), report.on_all(of), report.at_end(of)
+    initial, overall, end = report.initial(of), report.on_all(of), report.at_end(of)
     summary: dict[str, Any] = {
         "stream": f"{spec.name}, {config.order}",
         "kind": spec.kind,
         "episodes": config.episodes,
         "diverged": report.diverged,
-        "score": float(whole.mean[-1]),
-        "interval": [float(whole.low[-1]), float(whole.high[-1])],
+        "score": float(overall.mean[-1]),
+        "interval": [float(overall.low[-1]), float(overall.high[-1])],
         "final": end.mean.tolist(),
         "forgetting": float(report.forgetting(of).mean),
         "examples": {
             "x": [0, *report.examples.tolist()],
-            "y": [float(born.mean), *whole.mean.tolist()],
-            "low": [float(born.low), *whole.low.tolist()],
-            "high": [float(born.high), *whole.high.tolist()],
+            "y": [float(initial.mean), *overall.mean.tolist()],
+            "low": [float(initial.low), *overall.low.tolist()],
+            "high": [float(initial.high), *overall.high.tolist()],
         },
     }
     if learner.online and config.order == "incremental":
         summary["seen"] = curves["test"]
         if "trajectory" in curves:
             summary["taught"] = curves["trajectory"]
-        if many or factors:
-            summary["paces"] = {str(count): pace for count, pace in factors.items()}
+        if many or scales:
+            summary["paces"] = {str(count): scale for count, scale in scales.items()}
     return summary
 
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     Check = Callable[[Train, TaskStream, OnlineLearner], None]
 
 PARTS = 1000  # of a run, for the bar
-LIVING = 950  # of them are meta-training, the rest is evaluation
+META_TRAINING_PARTS = 950  # of them are meta-training, the rest is evaluation
 POLL = 0.5  # seconds
 PATIENCE = 10.0  # seconds that a run has to end by itself
 # What a finished run may differ in and still answer the question that is asked now.
-UNASKED = (
+MAY_DIFFER = (
     "steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs",
     "max_skipped",
 )  # fmt: skip
@@ -165,7 +165,7 @@ def _finished(run: Train) -> bool:
     if not folder.config.exists():
         return False
     before, now = folder.recorded(), record(run)
-    free = UNASKED if run.minutes is not None else UNASKED[1:]
+    free = MAY_DIFFER if run.minutes is not None else MAY_DIFFER[1:]
     for name, value in now.items():
         if name in ADDED and name not in before:
             continue  # it was begun before there was anything to ask
@@ -205,4 +205,4 @@ def _parts(run: Train) -> int:
         return 0
     steps = folder.recorded()["steps"]
     lines = read_lines(folder.metrics)
-    return int(LIVING * lines[-1]["step"] / steps) if lines else 0
+    return int(META_TRAINING_PARTS * lines[-1]["step"] / steps) if lines else 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from statistics import fmean
 
-from experiments.lab.figures.curves import draw_lifetimes, draw_training
-from experiments.lab.figures.plots import draw_statistics
+from experiments.lab.figures.curves import plot_lifetimes, plot_training
+from experiments.lab.figures.plots import plot_statistics
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.networks.build import build_stream, has_orders
-from experiments.lab.runs.evaluation import judge
+from experiments.lab.runs.evaluation import evaluate
 from experiments.lab.runs.run_folder import RunFolder, read_lines, write_json
 from experiments.lab.settings.config import Train, record
 from metaplastic import OnlineLearner, TaskStream
@@ -31,20 +31,20 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     every = read_lines(folder.metrics)
     lines = [line for line in every if "diverged" not in line]
     skipped = len(every) - len(lines)  # each of them is logged, whatever --log-every
-    draw_training(folder.plots, {label: [lines]})
-    draw_statistics(folder.plots / "rule.png", lines)
+    plot_training(folder.plots, {label: [lines]})
+    plot_statistics(folder.plots / "rule.png", lines)
     seconds, sampling = (
         fmean(line[key] for line in lines) if lines else 0.0
         for key in ("seconds", "sampling_share")
     )
     trained = getattr(stream, "split", None)
-    judged = judge(learner, build_stream(config, "test"), config, folder.root, trained)
+    judged = evaluate(learner, build_stream(config, "test"), config, folder.root, trained)
     if has_orders(config.task):
         # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
         other = replace(config, order="iid" if config.order == "incremental" else "incremental")
         (folder.root / "other_order").mkdir(exist_ok=True)
         beside = folder.root / "other_order"
-        shuffled = judge(learner, build_stream(other, "test"), other, beside, trained)
+        shuffled = evaluate(learner, build_stream(other, "test"), other, beside, trained)
         judged["other_order"] = {key: shuffled[key] for key in ("stream", "score", "interval")}
     result = judged | {
         "method": label,
@@ -55,7 +55,7 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         "sampling_share": sampling,
     }
     write_json(folder.result, result)
-    draw_lifetimes(folder.plots, {label: [result]})
+    plot_lifetimes(folder.plots, {label: [result]})
     print(as_markdown(rows({label: [result]})))
     if lines:
         share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"

@@ -25,17 +25,17 @@ BEYOND = 3  # factors beyond either end of those given, at most
 COUNTS = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)  # classes at which others published
 
 
-def classes_asked(spec: StreamSpec) -> list[int]:
+def class_counts(spec: StreamSpec) -> list[int]:
     """The numbers of classes after which others published, and that of all of them."""
     return [*(count for count in COUNTS if count < spec.subtasks), spec.subtasks]
 
 
-def moments(spec: StreamSpec) -> list[int]:
+def count_steps(spec: StreamSpec) -> list[int]:
     """Inner steps after which so many classes of an incremental stream have gone by."""
-    return [count * spec.steps // spec.subtasks for count in classes_asked(spec)]
+    return [count * spec.steps // spec.subtasks for count in class_counts(spec)]
 
 
-def paces(
+def rate_scales(
     learner: OnlineLearner, stream: TaskStream, config: Stream, counts: Sequence[int]
 ) -> dict[int, float]:
     """For each number of classes the best of `config.sweep`; nothing for a learner without rates.
@@ -56,12 +56,12 @@ def paces(
         return {}
     spec = validation.spec
 
-    def known(factor: float) -> np.ndarray:
+    def accuracy_at(factor: float) -> np.ndarray:
         """Accuracy over the classes met so far, at each of the counts."""
         learner.rule.pace = factor
         try:
             report = over_lifetime(
-                learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
+                learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=count_steps(spec),
                 tasks_per_batch=1,
             )  # fmt: skip
         finally:
@@ -69,22 +69,25 @@ def paces(
         accuracy: np.ndarray = report.on_seen("accuracy").mean
         return accuracy
 
-    tried = classes_asked(spec)
-    best = dict(zip(tried, chosen(known, config.sweep), strict=True))
+    tried = class_counts(spec)
+    best = dict(zip(tried, chosen(accuracy_at, config.sweep), strict=True))
     return {
         count: best[next((one for one in tried if one >= count), tried[-1])] for count in counts
     }
 
 
-def told(paces: Mapping[int, float]) -> str:
+def describe_scales(rate_scales: Mapping[int, float]) -> str:
     """Paces in words: `x0.3 up to 10, x0.1 up to 25 classes`."""
-    same = [(pace, [*group]) for pace, group in groupby(paces, key=lambda count: paces[count])]
-    return ", ".join(f"x{pace:.2g} up to {counts[-1]}" for pace, counts in same) + " classes"
+    same = [
+        (scale, [*group])
+        for scale, group in groupby(rate_scales, key=lambda count: rate_scales[count])
+    ]
+    return ", ".join(f"x{scale:.2g} up to {counts[-1]}" for scale, counts in same) + " classes"
 
 
-def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:
-    """The factor with the highest score, of equal ones the smallest, for each column of `known`."""
-    tried = {factor: known(factor) for factor in sorted(factors)}
+def chosen(accuracy_at: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:
+    """The factor with the highest score, of equal ones the smallest, for each column of scores."""
+    tried = {factor: accuracy_at(factor) for factor in sorted(factors)}
     for step in (1 / STEP, STEP):
         for _ in range(BEYOND):
             last, beside, *_ = [*sorted(tried, reverse=step > 1), None]
@@ -94,7 +97,7 @@ def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> li
             ahead = tried[last] > tried[beside]
             if not (ahead & (tried[last] == np.max(list(tried.values()), axis=0))).any():
                 break
-            tried[last * step] = known(last * step)
+            tried[last * step] = accuracy_at(last * step)
     order = sorted(tried)
     rows = np.stack([tried[factor] for factor in order])  # factors counts
     return [order[place] for place in rows.argmax(0)]
@@ -124,9 +127,9 @@ def _curve(reports: Sequence[ContinualReport], on: str) -> dict[str, Any]:
     for moment, report in enumerate(asked):
         assert report is not None
         of: Measure = "error" if report.accuracy is None else "accuracy"
-        known = report.on_seen(of)
+        accuracy_at = report.on_seen(of)
         y[moment], low[moment], high[moment] = (
-            ends[moment] for ends in (known.mean, known.low, known.high)
+            ends[moment] for ends in (accuracy_at.mean, accuracy_at.low, accuracy_at.high)
         )
     return {
         "x": [int(n) if n == int(n) else float(n) for n in x],
@@ -135,11 +138,11 @@ def _curve(reports: Sequence[ContinualReport], on: str) -> dict[str, Any]:
 
 
 def swept(
-    live: Callable[[float], ContinualReport], paces: Mapping[int, float]
+    evaluate_at: Callable[[float], ContinualReport], rate_scales: Mapping[int, float]
 ) -> tuple[ContinualReport, dict[str, Any]]:
     """Live at the pace of every number of classes: the report of the whole, and the curves."""
-    reports = {pace: live(pace) for pace in sorted(set(paces.values())) or [1.0]}
-    report = reports[1.0] if not paces else reports[list(paces.values())[-1]]
-    chosen = [reports[pace] for pace in paces.values()] or [report] * len(report.examples)
+    reports = {scale: evaluate_at(scale) for scale in sorted(set(rate_scales.values())) or [1.0]}
+    report = reports[1.0] if not rate_scales else reports[list(rate_scales.values())[-1]]
+    chosen = [reports[scale] for scale in rate_scales.values()] or [report] * len(report.examples)
     asked = ("test", "trajectory") if report.trajectory is not None else ("test",)
     return report, {on: _curve(chosen, on) for on in asked}

@@ -20,7 +20,7 @@ BEYOND = 3  # steps beyond the rates given, at most, if the best is their last
 
 
 @dataclass(frozen=True)
-class Life:
+class Lifetime:
     """What one network meets; `seed` fixes its first weights and its feedback."""
 
     x: Tensor  # examples *input
@@ -30,13 +30,13 @@ class Life:
     seed: int
 
 
-Plug = Callable[[nn.Module, Tensor, int, float], PlasticModule]
+MakeLearner = Callable[[nn.Module, Tensor, int, float], PlasticModule]
 """From a model, an example of its inputs, a seed of feedback and a rate."""
 
 
-def lives(
+def sample_lifetimes(
     stream: TaskStream, count: int, examples: int, device: str, *parts: int | str
-) -> list[Life]:
+) -> list[Lifetime]:
     """`count` lifetimes that `parts` fix: those of other parts are other draws."""
     found = []
     for number in range(count):
@@ -44,53 +44,63 @@ def lives(
         x, y = episode.support_x[0, :, 0], episode.support_y[0, :, 0]
         own = (x[:examples], y[:examples], episode.query_x[0], episode.query_y[0])
         x, y, query_x, query_y = (part.to(device) for part in own)
-        found.append(Life(x, y, query_x, query_y, derive(*parts, number)))
+        found.append(Lifetime(x, y, query_x, query_y, derive(*parts, number)))
     return found
 
 
-def live(
-    model: nn.Module, plug: Plug, rate: float, life: Life, marks: Sequence[int]
+def adapt_and_evaluate(
+    model: nn.Module,
+    make_learner: MakeLearner,
+    rate: float,
+    lifetime: Lifetime,
+    evaluation_steps: Sequence[int],
 ) -> list[float]:
     """The accuracy on queries after so many examples.
 
     An answer that is not finite is wrong, and so are all after a step that would have made them so.
     """
-    net = plug(model, life.x[:1], life.seed, rate)
+    net = make_learner(model, lifetime.x[:1], lifetime.seed, rate)
     found, finite = [], True
-    for number in range(len(life.x) + 1):
-        if number in marks:
-            found.append(accuracy(net, life) if finite else 0.0)
-        if finite and number < len(life.x):
-            net(life.x[number : number + 1])
+    for number in range(len(lifetime.x) + 1):
+        if number in evaluation_steps:
+            found.append(accuracy(net, lifetime) if finite else 0.0)
+        if finite and number < len(lifetime.x):
+            net(lifetime.x[number : number + 1])
             try:
-                net.learn(life.y[number : number + 1])
+                net.learn(lifetime.y[number : number + 1])
             except FloatingPointError:
                 finite = False
     return found
 
 
-def accuracy(net: PlasticModule, life: Life) -> float:
+def accuracy(net: PlasticModule, lifetime: Lifetime) -> float:
     with torch.no_grad():
-        answer = net.eval()(life.query_x)
+        logits = net.eval()(lifetime.query_x)
     net.train()
-    right = (answer.argmax(-1) == life.query_y) & answer.isfinite().all(-1)
-    return float(right.double().mean())
+    correct = (logits.argmax(-1) == lifetime.query_y) & logits.isfinite().all(-1)
+    return float(correct.double().mean())
 
 
 @dataclass(frozen=True)
-class Trial:
+class Method:
     """A network and a way to teach it, ready to live."""
 
     network: str
     outputs: int
-    plug: Plug
+    make_learner: MakeLearner
 
-    def curve(self, rate: float, drawn: Sequence[Life], marks: Sequence[int]) -> list[float]:
+    def curve(
+        self, rate: float, lifetimes: Sequence[Lifetime], evaluation_steps: Sequence[int]
+    ) -> list[float]:
         """The mean over lifetimes of accuracy at the marks."""
         curves = []
-        for life in drawn:
-            model = network(self.network, tuple(life.x.shape[1:]), self.outputs, life.seed)
-            curves.append(live(model.to(life.x.device), self.plug, rate, life, marks))
+        for lifetime in lifetimes:
+            model = network(self.network, tuple(lifetime.x.shape[1:]), self.outputs, lifetime.seed)
+            curves.append(
+                adapt_and_evaluate(
+                    model.to(lifetime.x.device), self.make_learner, rate, lifetime, evaluation_steps
+                )
+            )
         return [fmean(values) for values in zip(*curves, strict=True)]
 
 
@@ -116,28 +126,28 @@ def choose(
     return max(sorted(tried), key=lambda rate: tried[rate]), tried
 
 
-def by_rule(rule: LearningRule) -> Plug:
+def by_rule(rule: LearningRule) -> MakeLearner:
     """The rule itself; the rate is its pace, 1 as it was saved."""
 
-    def plug(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
+    def make_learner(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
         net = PlasticModule(model, rule, example=example, seed=seed)
         net.pace = rate
         return net
 
-    return plug
+    return make_learner
 
 
-def by_delta(rule: LearningRule | str) -> Plug:
+def by_delta(rule: LearningRule | str) -> MakeLearner:
     """The delta rule at a rate, by the signals of a rule or of one by name."""
 
-    def plug(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
+    def make_learner(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
         plasticity = Delta(rate=rate, per="shared", learn=False)
         return PlasticModule(model, rule, example=example, plasticity=plasticity, seed=seed)
 
-    return plug
+    return make_learner
 
 
-def fixed(rule: LearningRule) -> dict[str, Plug]:
+def fixed(rule: LearningRule) -> dict[str, MakeLearner]:
     """What a rule is measured against; feedback alignment has the feedback that the rule has."""
     own = rule.feedback
     feedback = RandomFeedback(scale=own.scale if isinstance(own, RandomFeedback) else 1.0)
