@@ -25,15 +25,15 @@ def made(nested: bool = False) -> OnlineLearner:
 
 def test_a_code_is_the_mean_over_the_image_and_its_eight_neighbors() -> None:
     seen = nn.Sequential(nn.Flatten(), nn.Linear(25, 4), nn.Tanh())
-    glances, x = ShiftAveraged(seen).eval(), torch.randn(3, 1, 5, 5)
+    averaged, x = ShiftAveraged(seen).eval(), torch.randn(3, 1, 5, 5)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     codes = [
         seen(padded[..., down : down + 5, right : right + 5])
         for down in range(3)
         for right in range(3)
     ]
-    assert torch.allclose(glances(x), torch.stack(codes).mean(0), atol=1e-6)
-    assert torch.equal(glances.train()(x), seen(x))
+    assert torch.allclose(averaged(x), torch.stack(codes).mean(0), atol=1e-6)
+    assert torch.equal(averaged.train()(x), seen(x))
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -67,17 +67,17 @@ def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_comma_within_a_value_does_not_end_it() -> None:
-    label = "flp_readout,channels=16,32,glances=1,train.ways=3"
+    label = "flp_readout,channels=16,32,max_shift=1,train.ways=3"
     (run,) = plan_runs(Compare(methods=(label,), seeds=1, name="c"))[label]
-    assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "glances=1"))
+    assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "max_shift=1"))
     assert run.stream[-1] == "train.ways=3"
-    assert run.name == "c/flp_readout-channels_16-32-glances_1-train.ways_3-seed0"
+    assert run.name == "c/flp_readout-channels_16-32-max_shift_1-train.ways_3-seed0"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--methods", "flp_readout,glances"], "write each option as name=value"),
+        (["--methods", "flp_readout,max_shift"], "write each option as name=value"),
         (["--classes", "ten"], "write numbers of classes, as in 10,100,600"),
         (["--classes", "7", "--methods", "flp_readout"], "flp_readout is asked after 10,50,60 cla"),
         (

@@ -132,7 +132,7 @@ def test_rates_are_chosen_on_other_draws_than_those_of_the_test(
     was = Method.curve
 
     def curve(
-        self: Method, rate: float, lifetimes: list[Lifetime], evaluation_steps: list[int]
+        self: Method, rate: float, lifetimes: list[Lifetime], steps: list[int]
     ) -> list[float]:
         (tuned.setdefault(rate, []) if len(steps) == 1 else tested).extend(lifetimes)
         return was(self, rate, lifetimes, steps)
