@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import metaplastic
 from tests.zoo import zoo
-from tests.zoo.compare import apart, autograd, differences
+from tests.zoo.compare import apart, autograd, credited, differences
 
 ZOO = zoo()
 
@@ -24,9 +23,9 @@ def test_feedback_of_its_own_reaches_every_matrix(name: str) -> None:
     entry = ZOO[name]
     entry.skip_if_missing()
     expected, model = autograd(entry), entry.make()
-    told = metaplastic.credit("feedback_alignment", model, example=entry.given)
-    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
-    assert told.unreached.keys() & trainable == entry.aloof | entry.unused.keys()
+    told = credited(entry, model)
+    matrices = {n for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1}
+    assert told.unreached.keys() & matrices == (entry.aloof | entry.unused.keys()) & matrices
     told.backward(model, entry.given, entry.target, entry.loss)
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert max(apart(found, expected).values()) > 1e-3  # else nothing took another way

@@ -72,7 +72,9 @@ def wav2vec2() -> nn.Module:
 def x_decoder(**options: Any) -> nn.Module:
     from x_transformers import Decoder, TransformerWrapper
 
-    layers = Decoder(dim=8, depth=2, heads=2, attn_dim_head=8, **options)
+    # Without flash, the softmax is of float32 whatever its input.
+    options = {"attn_dim_head": 8, "attn_flash": True, "verbose": False} | options
+    layers = Decoder(dim=8, depth=2, heads=2, **options)
     return TransformerWrapper(num_tokens=11, max_seq_len=8, attn_layers=layers)
 
 

@@ -64,8 +64,10 @@ BARE: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[int, ...
         (8, 8)),
     "symmetric": (lambda x, w, b: F.linear(x, w + w.T, b), (8, 8)),
     "tensordot": (lambda x, w, b: torch.tensordot(x, w, 1) + b, (8, 8)),
+    # No site: a matrix that multiplies number by number looks like a gain.
     "sum of products": (lambda x, w, b: (x[..., None, :] * w).sum(-1) + b, (8, 8)),
 }  # fmt: skip
+ALOOF = ("einsum with dots", "tensordot")
 
 
 class Recurrent(nn.Module):
@@ -161,7 +163,7 @@ NORMS: dict[str, Callable[[], nn.Module]] = {
 }
 ENTRIES = [
     *(Entry(f"own matrix, {n}", partial(Bare, how, *shape), Y, (X,),
-        aloof=frozenset({"w"} if n == "sum of products" else ()))
+        aloof=frozenset({"w"} if n in ALOOF else ()))
         for n, (how, shape) in BARE.items()),
     *(Entry(f"layers, {name}", build, KINDS, (PICTURES,), quiet=(FutureWarning,))
         for name, build in NORMS.items()),
