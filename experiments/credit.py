@@ -1,10 +1,10 @@
-"""Are the rules of credit assignment right, and is what was claimed of them so?
+"""Training checks of the credit-assignment rules, and experiments on published claims.
 
     python -m experiments.credit --check all
     python -m experiments.credit --claims depth signs --seeds 3
 
-Trains small networks by every rule on real images, and puts accuracy and angles beside pass lines
-that are known to be met by a right implementation. A claim is an experiment with a figure.
+Trains small networks by every rule on real images and compares accuracy and angles with pass lines
+that a correct implementation meets. A claim is an experiment with a figure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     checks = named(config.check, CHECKS, "a check")
     claims = named(config.claims, CLAIMS, "a claim")
     if not (checks or claims or config.tune):
-        raise ConfigError("nothing was asked: give --check all, --claims all or --tune.")
+        raise ConfigError("nothing to do: give --check all, --claims all or --tune.")
     missed = check(config, checks) if checks else 0
     if config.tune:
         from experiments.lab.credit_checks.tuning import tune
@@ -37,14 +37,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def named(given: Sequence[str], known: Sequence[str], what: str) -> list[str]:
-    """What was asked for, in the order of `known`."""
+    """The names given, in the order of `known`."""
     for name in given:
         require(name, ("all", *known), what)
     return [name for name in known if name in given or "all" in given]
 
 
 def check(config: Credit, rules: Sequence[str]) -> int:
-    """Run the checks of some rules and write their tables; how many lines are not met."""
+    """Run the checks of some rules and write their tables; returns the number of lines not met."""
     from experiments.lab.credit_checks.checks import CHECKS as ALL
     from experiments.lab.credit_checks.pass_lines import verdicts_on
     from experiments.lab.credit_checks.report import run_rows, verdict_rows
@@ -55,7 +55,7 @@ def check(config: Credit, rules: Sequence[str]) -> int:
 
     selected = [one for one in ALL if one.rule in rules and one.applies(reduced=config.reduced)]
     if not selected:
-        raise ConfigError("a reduced run cannot tell any of these checks: leave out --reduced.")
+        raise ConfigError("none of these checks has a bound for a reduced run: omit --reduced.")
     runs = prepared({name: RUNS[name] for one in selected for name in one.runs}, config)
     found = measured(runs, config.all_seeds, config.jobs, "checks")
     verdicts = [

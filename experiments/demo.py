@@ -1,9 +1,9 @@
-"""FLP and second-order OML on sines and on few-shot images, from nothing to one table.
+"""A demonstration: FLP and second-order OML on sines and on few-shot images.
 
     python -m experiments.demo
 
-Meta-trains four learners, two at a time, and leaves their run folders with plots and rule files.
-Then the learner that comes with the package learns a hundred characters, one image at a time.
+Meta-trains four learners, two at a time, with run folders, plots and rule files. Then the learner
+of the package learns a hundred characters, one image at a time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Demo:
     minutes: Annotated[float, Doc("of meta-training for each of the four runs")] = 2.5
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
-    name: Annotated[str, Doc("of the demo; runs that it already holds are kept")] = "demo"
-    tiny: Annotated[bool, Doc("a few meta-steps only, to see that everything runs")] = False
+    name: Annotated[str, Doc("of the demo; existing runs are kept")] = "demo"
+    tiny: Annotated[bool, Doc("a few meta-steps only, as a check")] = False
     seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
@@ -77,7 +77,7 @@ def comparison(demo: Demo, task: str) -> Compare:
 
 
 def choose_images(demo: Demo) -> tuple[str, str]:
-    """Omniglot where it is found or can be fetched, else glyphs; and a sentence that says which."""
+    """The image task, Omniglot if available, else glyphs; and a sentence on the choice."""
     from experiments.lab.networks.build import build_stream
     from tasks.data import DataError
 
@@ -85,9 +85,9 @@ def choose_images(demo: Demo) -> tuple[str, str]:
         config = preset(Train, ["--task", "omniglot"])
         build_stream(replace(config, data=demo.data), "train").spec  # noqa: B018  reads the files
     except DataError as error:
-        return "glyphs", f"The images are glyphs, drawn here, because: {error}"
+        return "glyphs", f"The images are generated glyphs, because: {error}"
     return "omniglot", "The images are Omniglot."
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command goes on.")
+    cli.run(main, again="the same command resumes.")

@@ -1,11 +1,11 @@
-"""Discover a plasticity rule: meta-learn a few numbers, print them as an equation, compare.
+"""Meta-learn a plasticity rule with few coefficients, print its equation, compare.
 
     python -m experiments.discover --task omniglot --minutes 10
 
-Every lifetime has fresh weights and fresh random feedback, so nothing but the rule can be learned.
-Leaves the run folder of `meta_train`, in it the rule file, and `pruned`, the same rule without its
-small terms. Both then live validation lifetimes beside feedback alignment and backprop, whose rates
-are the best for these very lifetimes.
+Every lifetime has new weights and new random feedback, so only the rule can be learned. Writes the
+run folder of `meta_train` with the rule file, and `pruned`, the same rule without small terms. Both
+are compared on validation lifetimes with feedback alignment and backprop at their best rates for
+these lifetimes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from metaplastic import OnlineLearner, TaskStream
     from metaplastic.evaluate.report import ContinualReport
 
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the fixed rules; the best is shown
-PARTS = 10  # of a lifetime, at whose ends all is asked
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the baselines; the best is reported
+PARTS = 10  # evaluations along a lifetime
 AT_A_TIME = 25  # lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discover(Train):
-    """Meta-learn a plasticity rule of a few numbers, print it, and compare it with fixed rules."""
+    """Meta-learn a plasticity rule with few coefficients and compare it with baselines."""
 
     task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
@@ -102,7 +102,11 @@ def report_rule(config: Discover) -> None:
 
 
 def plasticity_of(learner: OnlineLearner) -> Any:
-    """The learner's polynomial, or a sentence where it has none."""
+    """The learner's polynomial rule.
+
+    Raises:
+        ConfigError: if it has none.
+    """
     from experiments.lab.settings.registry import ConfigError
     from metaplastic.plasticity.polynomial import Polynomial
 
@@ -116,7 +120,7 @@ def plasticity_of(learner: OnlineLearner) -> Any:
 
 
 def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
-    """A copy of the learner by another rule that needs nothing made for its sites."""
+    """A copy of the learner with another plasticity rule."""
     from copy import deepcopy
 
     copy = deepcopy(learner)
@@ -126,7 +130,7 @@ def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
 
 
 def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
-    """The same network taught by one term of rate 1: feedback alignment, or backprop."""
+    """The baseline of the same network: feedback alignment or backprop, at rate 1."""
     from experiments.lab.runs.training import fresh_learner
 
     replaced = ("terms", "rate", "feedback", "normalized")
@@ -136,7 +140,7 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
 
 
 def evaluate_rule(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
-    """The lifetimes that every learner lives, asked about all classes as examples go by."""
+    """The report of a learner on the common lifetimes."""
     from metaplastic.evaluate.evaluation import over_lifetime
 
     parts = min(PARTS, stream.spec.steps)
@@ -149,7 +153,7 @@ def evaluate_rule(learner: OnlineLearner, stream: TaskStream, config: Discover) 
 def best(
     learner: OnlineLearner, stream: TaskStream, config: Discover
 ) -> tuple[float, ContinualReport]:
-    """The rate that is best at the end of these very lifetimes, and how they went."""
+    """The rate with the best final accuracy on these lifetimes, and its report."""
     found = {}
     for rate in RATES:
         learner.rule.pace = rate
@@ -165,7 +169,7 @@ def finish(
     pruned: OnlineLearner,
     config: Discover,
 ) -> None:
-    """Keep and print the table, draw the figure."""
+    """Write and print the table, plot the figure."""
     from experiments.lab.figures.plots import Curve, plot_lines
 
     rows, curves = [], {}
@@ -195,4 +199,4 @@ def finish(
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command with --resume goes on.")
+    cli.run(main, again="the same command with --resume resumes.")

@@ -1,11 +1,11 @@
-"""Put a saved rule into networks and data it never saw, and compare it with tuned fixed rules.
+"""Transfer a saved rule to other networks and data, and compare it with tuned baselines.
 
     python -m experiments.plug runs/NAME/rule --networks wide deep --task fashion_mnist
 
-Every network is born afresh and learns one example at a time. Feedback alignment, direct feedback
-alignment and backprop, each by the delta rule, have the best rate for that network and task, chosen
-on lifetimes of the validation split; the rule is taken as it was saved, and once more with its pace
-chosen in the same way. All then live the same lifetimes of the test split.
+Every network is newly initialized and learns one example at a time. Feedback alignment, direct
+feedback alignment and backprop, each with the delta rule, have the best rate for that network and
+task, chosen on validation lifetimes; the rule is used as saved, and again with a rate scale chosen
+in the same way. All are evaluated on the same test lifetimes.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from metaplastic import LearningRule, TaskStream
 
 BASE = ("ways=5", "shots=10", "queries_per_class=10")
-EVERY = 25  # examples, all queries are asked
+EVERY = 25  # examples between evaluations
 RATE_SCALES = (0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Stream):
-    """Put a saved rule into networks and data it never saw, and compare it with fixed rules."""
+    """Transfer a saved rule to other networks and data, and compare it with baselines."""
 
     rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
         "rule"
     )
     networks: Annotated[
-        tuple[str, ...], Doc("of familiar (as it was found in), wide, deep, conv, residual")
+        tuple[str, ...], Doc("of familiar (as in meta-training), wide, deep, conv, residual")
     ] = ("wide", "deep", "conv", "residual")
     task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[
         tuple[str, ...], Doc(f"options of the task, as name=value ..., over {' '.join(BASE)}")
     ] = ()
-    examples: Annotated[int, Doc("of a lifetime; images are shown again where they run out")] = 250
+    examples: Annotated[int, Doc("of a lifetime; images are repeated if there are too few")] = 250
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     episodes: Annotated[int, Doc("test lifetimes of each seed and network")] = 4
     lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 6
     sweep: Annotated[
-        tuple[float, ...], Doc("rates of the fixed rules; further ones if the best is the last")
+        tuple[float, ...], Doc("rates of the baselines; further ones if the best is the last")
     ] = (0.003, 0.01, 0.03, 0.1, 0.3)
     out: Annotated[Path, Doc("folder of table, figure and numbers")] = Path("runs/plug")
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run_transfer(config: Transfer) -> None:
-    """Plug in, choose, live; write table, figure and numbers."""
+    """Tune, evaluate, and write table, figure and numbers."""
     from experiments.lab.networks.build import own_classes, require_device
     from experiments.lab.transfer.lifetimes import sample_lifetimes
     from metaplastic.files.rule_file import from_pretrained, read_config
@@ -131,7 +131,7 @@ def write(
 
 
 def require_valid(config: Transfer) -> None:
-    """Refuse what no comparison could be made of, before any data is read."""
+    """Raise ConfigError for invalid settings, before any data is read."""
     from experiments.lab.networks.transfer_networks import NETWORKS
 
     for name in config.networks:
@@ -141,13 +141,13 @@ def require_valid(config: Transfer) -> None:
     for name in split_options("--stream", config.stream):
         if name.rpartition(".")[2] in ("split", "batch", "repeats"):
             raise ConfigError(
-                f"--stream {name}= cannot be chosen here: rates are chosen on validation, tests "
-                "are on test, and --examples are met one at a time."
+                f"--stream {name}= cannot be chosen here: rates are tuned on validation, tests "
+                "are on test, and --examples are learned one at a time."
             )
 
 
 def stream_of(config: Transfer, split: str) -> TaskStream:
-    """The stream of a split, with as many rounds of its images as the examples need."""
+    """The stream of a split, with as many repeats of its images as --examples needs."""
     from experiments.lab.networks.build import build_stream
 
     options = split_options("--stream", BASE) | split_options("--stream", config.stream)
@@ -163,7 +163,7 @@ def stream_of(config: Transfer, split: str) -> TaskStream:
 
 
 def fitted(name: str, rule: LearningRule, lifetime: Lifetime, outputs: int) -> dict[str, str]:
-    """What of the rule went into a network, site by site, or a sentence on why nothing does."""
+    """The report of a rule's transfer to a network, site by site."""
     from experiments.lab.networks.transfer_networks import network
     from experiments.lab.transfer.lifetimes import by_rule
 
@@ -184,7 +184,7 @@ def compare(
     from experiments.lab.transfer.lifetimes import Method, by_rule, choose, fixed
 
     own = by_rule(rule)
-    plan = {"the rule": (own, ()), "the rule, pace tuned": (own, RATE_SCALES)}
+    plan = {"the rule": (own, ()), "the rule, rate scale tuned": (own, RATE_SCALES)}
     plan |= {label: (plug, tuple(rates)) for label, plug in fixed(rule).items()}
     found, evaluated = {}, dict[tuple[Any, float], list[list[float]]]()
     for label, (plug, grid) in plan.items():
@@ -193,7 +193,7 @@ def compare(
         if grid:
             last = evaluation_steps[-1:]
             rate, tried = choose(lambda r: method.curve(r, choosing, last)[0], grid)  # noqa: B023
-        if (curves := evaluated.get((plug, rate))) is None:  # the pace of 1 may be the best
+        if (curves := evaluated.get((plug, rate))) is None:  # a rate scale of 1 may be the best
             curves = [method.curve(rate, lifetimes, evaluation_steps) for lifetimes in testing]
         evaluated[plug, rate] = curves
         validation = {f"{r:.3g}": score for r, score in tried.items()}
@@ -203,7 +203,7 @@ def compare(
 
 
 def equation(rule: LearningRule) -> str | None:
-    """The rule in one line, if it has one."""
+    """The equation of the rule, if it has one."""
     from metaplastic.plasticity.polynomial import Polynomial
 
     return rule.plasticity.equation() if isinstance(rule.plasticity, Polynomial) else None

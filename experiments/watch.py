@@ -1,4 +1,4 @@
-"""One hundred unseen characters, one image at a time, by the learner that comes with the package.
+"""The shipped learner on one hundred new characters, one image at a time.
 
 python -m experiments.watch
 """
@@ -14,16 +14,16 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 
-SHOTS, QUERIES, AT_ONCE = 15, 5, 10  # images taught and asked of a character; characters a line
+SHOTS, QUERIES, AT_ONCE = 15, 5, 10  # images per character; characters per line
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Let the shipped learner learn unseen characters in one pass, and ask as it goes."""
+    """Adapt the shipped learner to new characters in one pass, with evaluations on the way."""
 
-    characters: Annotated[int, Doc("how many, of alphabets it never met")] = 100
+    characters: Annotated[int, Doc("how many, of held-out alphabets")] = 100
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
-    seed: Annotated[int, Doc("draws the characters and their order")] = 0
+    seed: Annotated[int, Doc("samples the characters and their order")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
 
@@ -32,13 +32,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def print_accuracies(config: Watch) -> None:
-    """A line for every ten characters, as they are learned."""
+    """Print a line for every ten characters learned."""
     for count, correct in accuracies(config):
-        print(f"{count:4d} characters learned: {correct:6.1%} of their other images named")
+        print(f"{count:4d} characters learned: {correct:6.1%} accuracy on their held-out images")
 
 
 def accuracies(config: Watch) -> Iterator[tuple[int, float]]:
-    """Characters learned so far, and the share of questions about them that is answered right."""
+    """The number of characters learned so far, and the accuracy on their queries."""
     import torch
 
     from metaplastic import from_pretrained, grow
@@ -58,7 +58,7 @@ def accuracies(config: Watch) -> Iterator[tuple[int, float]]:
 
 
 def sample_lifetime(config: Watch) -> Any:
-    """A lifetime of Omniglot's evaluation characters or, without data, of drawn glyphs."""
+    """A lifetime of Omniglot's evaluation characters or, without data, of generated glyphs."""
     import torch
 
     from tasks.data import DataError

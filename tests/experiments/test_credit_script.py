@@ -199,12 +199,12 @@ def test_a_figure_has_a_panel_for_each_view_and_a_line_for_each_curve(tmp_path: 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "nothing was asked: give --check all, --claims all or --tune."),
+        ([], "nothing to do: give --check all, --claims all or --tune."),
         (["--check", "pk"], "'pk' is not a check: did you mean 'kp'?"),
         (["--claims", "dept"], "'dept' is not a claim: did you mean 'depth'?"),
         (["--check", "bp", "--seeds", "0"], "--seeds is 0: it must be at least 1."),
         (["--check", "bp", "--jobs", "0"], "--jobs is 0: it must be at least 1."),
-        (["--check", "cifar", "--reduced"], "a reduced run cannot tell any of these checks"),
+        (["--check", "cifar", "--reduced"], "none of these checks has a bound for a reduced run"),
     ],
 )
 def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:

@@ -162,7 +162,7 @@ def test_a_run_that_diverges_ends_and_is_told(
         (["--angles-every", "0"], "--angles-every is 0: it must be at least 1."),
         (["--minutes", "-1"], "--minutes is -1: it must be above 0 and finite."),
         (["--lrs", "0"], "0 is not a rate: it must be above 0 and finite."),
-        (["--rates-of", "x"], "--lr and --rates-of both say what the rates are: leave out one."),
+        (["--rates-of", "x"], "--lr and --rates-of both set the rates: omit one."),
         (["--report-only"], "holds no finished run of these rules: train first."),
         (["--network", "resnet19"], "Expected one of"),
     ],

@@ -197,7 +197,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--methods"], "--methods names none: give one method or more"),
+        (["--methods"], "--methods is empty: give one method or more"),
         (["--methods", "flp", "flp"], "--methods names flp twice"),
         (
             ["--methods", "flp", "prototypes"],

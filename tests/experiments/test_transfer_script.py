@@ -40,7 +40,7 @@ from metaplastic.plasticity.polynomial import Polynomial
 from tests.pathways.test_relative_steps import traveling
 
 METHODS = [
-    "the rule", "the rule, pace tuned", "feedback alignment", "direct feedback alignment",
+    "the rule", "the rule, rate scale tuned", "feedback alignment", "direct feedback alignment",
     "backprop",
 ]  # fmt: skip
 TINY = (

@@ -1,4 +1,4 @@
-"""Which curves are drawn of runs: learning while meta-training, and knowing while living."""
+"""Curves of runs: meta-training, and evaluation along lifetimes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def plot_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]
     for name, log_y in (("loss", True), ("accuracy", False)):
         curves = {}
         for label, runs in metrics.items():
-            # A meta-step that was skipped has a loss that is not finite, and no part in learning.
+            # A skipped meta-step has a loss that is not finite.
             usable = [[x for x in run if name in x and "diverged" not in x] for run in runs]
             if all(usable):
                 curves[label] = _on_one_axis(usable, name)
@@ -43,7 +43,7 @@ def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
 
 
 def plot_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
-    """What every method knows while it lives: over what it has met so far, and over everything."""
+    """Scores along lifetimes: over the subtasks seen so far, and over all subtasks."""
     first = next(iter(results.values()))[0]
     regression = first["kind"] == "regression"
     score = "mean squared error" if regression else "accuracy"
@@ -70,11 +70,11 @@ def plot_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
 
 
 def plot_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
-    """The two figures of the field: accuracy against classes learned, of held-out images
-    (`classes_test`) and of those that were taught (`classes_taught`)."""
+    """Accuracy against classes learned: on held-out images (`classes_test`) and on the training
+    images (`classes_trajectory`)."""
     for name, curve, title in (
         ("classes_test", "seen", "held-out images of the classes learned so far"),
-        ("classes_taught", "taught", "the images that were taught so far"),
+        ("classes_trajectory", "trajectory", "training images of the classes learned so far"),
     ):
         curves = {
             label: Curve(

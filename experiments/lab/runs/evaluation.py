@@ -1,4 +1,4 @@
-"""What a learner is worth on lifetimes it never met, as numbers and files."""
+"""Evaluation of a learner on held-out lifetimes, as numbers and files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
 
 AT_A_TIME = 50  # lifetimes
-MANY = 50  # subtasks: beyond that, not every one is the occasion for asking about all
+MANY = 50  # subtasks: beyond that, evaluate at published counts only
 
 
 def evaluate(
     learner: OnlineLearner, stream: TaskStream, config: Stream, folder: Path, trained: str | None
 ) -> dict[str, Any]:
-    """Live `config.episodes` lifetimes of the stream; write `lifetimes.json` and `.csv`.
+    """Evaluate on `config.episodes` lifetimes; write `lifetimes.json` and `.csv`.
 
-    `trained` is the split that the learner was meta-trained on. A learner of fewer classes than the
-    stream has is grown (`inner.grow`). Returns the summary that tables are made of: `score`
-    with its 95 % interval over lifetimes, the same for each subtask at the end (`final`, in the
-    order met), and the curves, for classes of the examples that were taught as well. With many
-    classes all of it is asked at the published counts alone, with bootstrap intervals.
+    `trained` is the split that the learner was meta-trained on. A learner with fewer outputs than
+    classes is extended (`inner.grow`). Returns the summary for tables: `score` with its 95 %
+    interval over lifetimes, the final score of each subtask in order of occurrence (`final`), and
+    the curves, for classes also on the training examples. With many classes all are evaluated at
+    the published counts alone, with bootstrap intervals.
     """
     spec = stream.spec
     learner = fitted(learner, spec)
@@ -41,7 +41,7 @@ def evaluate(
     if scales:
         print(f"Rates at test, chosen on validation lifetimes: {describe_scales(scales)}.")
         if "validation" in (trained, *OVERLAPPING_SPLITS.get(str(trained), ())):
-            print(f"They were chosen on classes that meta-training saw, too: split {trained!r}.")
+            print(f"These classes were also used for meta-training: split {trained!r}.")
 
     def evaluate_at(scale: float) -> ContinualReport:
         learner.rule.pace = scale
@@ -63,7 +63,7 @@ def evaluate(
     if report.diverged:
         print(
             f"{report.diverged} of {config.episodes} lifetimes diverged: errors there count as "
-            "infinite, answers that are no numbers as wrong."
+            "infinite, outputs that are not finite as wrong."
         )
     report.to_json(folder / "lifetimes.json")
     report.to_csv(folder / "lifetimes.csv")
@@ -88,14 +88,14 @@ def evaluate(
     if learner.online and config.order == "incremental":
         summary["seen"] = curves["test"]
         if "trajectory" in curves:
-            summary["taught"] = curves["trajectory"]
+            summary["trajectory"] = curves["trajectory"]
         if many or scales:
-            summary["paces"] = {str(count): scale for count, scale in scales.items()}
+            summary["rate_scales"] = {str(count): scale for count, scale in scales.items()}
     return summary
 
 
 def at_a_time(spec: StreamSpec) -> int:
-    """How many lifetimes: memory bounds them where inputs are large."""
+    """The number of lifetimes to run together, fewer for large inputs."""
     size = 1
     for length in spec.input_shape:
         size *= length

@@ -1,4 +1,4 @@
-"""Lifetimes of any network: examples one by one, by a rule that is plugged in, at a chosen rate."""
+"""Lifetimes of a network that learns example by example by a transferred rule."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from metaplastic.pathways.base import Backprop
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.support.seeding import derive, seeded
 
-STEP = 10**0.5  # between two rates, or two paces
+STEP = 10**0.5  # between two rates, or two rate scales
 BEYOND = 3  # steps beyond the rates given, at most, if the best is their last
 
 
 @dataclass(frozen=True)
 class Lifetime:
-    """What one network meets; `seed` fixes its first weights and its feedback."""
+    """The examples of one lifetime; `seed` determines initial weights and feedback."""
 
     x: Tensor  # examples *input
     y: Tensor  # examples
@@ -31,13 +31,13 @@ class Lifetime:
 
 
 MakeLearner = Callable[[nn.Module, Tensor, int, float], PlasticModule]
-"""From a model, an example of its inputs, a seed of feedback and a rate."""
+"""A function of a model, an example of its inputs, a feedback seed and a rate."""
 
 
 def sample_lifetimes(
     stream: TaskStream, count: int, examples: int, device: str, *parts: int | str
 ) -> list[Lifetime]:
-    """`count` lifetimes that `parts` fix: those of other parts are other draws."""
+    """`count` lifetimes, seeded by `parts`."""
     found = []
     for number in range(count):
         episode = stream.sample(1, seeded(*parts, number))
@@ -55,9 +55,9 @@ def adapt_and_evaluate(
     lifetime: Lifetime,
     evaluation_steps: Sequence[int],
 ) -> list[float]:
-    """The accuracy on queries after so many examples.
+    """The accuracy on queries after each of these numbers of examples.
 
-    An answer that is not finite is wrong, and so are all after a step that would have made them so.
+    An output that is not finite is wrong, as are all after a step that diverges.
     """
     net = make_learner(model, lifetime.x[:1], lifetime.seed, rate)
     found, finite = [], True
@@ -83,7 +83,7 @@ def accuracy(net: PlasticModule, lifetime: Lifetime) -> float:
 
 @dataclass(frozen=True)
 class Method:
-    """A network and a way to teach it, ready to live."""
+    """A network and a rule that it learns by."""
 
     network: str
     outputs: int
@@ -92,7 +92,7 @@ class Method:
     def curve(
         self, rate: float, lifetimes: Sequence[Lifetime], evaluation_steps: Sequence[int]
     ) -> list[float]:
-        """The mean over lifetimes of accuracy at the marks."""
+        """The accuracy at each evaluation step, mean over lifetimes."""
         curves = []
         for lifetime in lifetimes:
             model = network(self.network, tuple(lifetime.x.shape[1:]), self.outputs, lifetime.seed)
@@ -107,10 +107,10 @@ class Method:
 def choose(
     score: Callable[[float], float], rates: Sequence[float]
 ) -> tuple[float, dict[float, float]]:
-    """The best rate, of equal ones the first, and what each of those tried came to.
+    """The best rate, of equal ones the first, and the score of each rate tried.
 
-    While the best is the first or last of all, and better than the one beside it, the next is tried
-    too, so that a range that was too narrow is no handicap.
+    While the best is at an end of the range and better than its neighbor, the next rate beyond it
+    is tried as well.
     """
     tried = {rate: score(rate) for rate in sorted(rates)}
     for _ in range(BEYOND):
@@ -127,7 +127,7 @@ def choose(
 
 
 def by_rule(rule: LearningRule) -> MakeLearner:
-    """The rule itself; the rate is its pace, 1 as it was saved."""
+    """The rule itself; the rate is its rate scale, 1 as saved."""
 
     def make_learner(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
         net = PlasticModule(model, rule, example=example, seed=seed)
@@ -148,7 +148,7 @@ def by_delta(rule: LearningRule | str) -> MakeLearner:
 
 
 def fixed(rule: LearningRule) -> dict[str, MakeLearner]:
-    """What a rule is measured against; feedback alignment has the feedback that the rule has."""
+    """The baselines; feedback alignment has feedback of the same scale as the rule."""
     own = rule.feedback
     feedback = RandomFeedback(scale=own.scale if isinstance(own, RandomFeedback) else 1.0)
     return {

@@ -1,4 +1,4 @@
-"""What became of a rule in networks it never saw: a table, a figure, numbers."""
+"""Table and figure of the transfer of a rule to other networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def table(networks: Mapping[str, Any], evaluation_steps: Sequence[int]) -> list[
         for label, method in found["methods"].items():
             curves = method["accuracy"]
             row = {"network": name, "accuracy % after examples": label}
-            row["rate or pace"] = f"{method['rate']:.3g}"
+            row["rate or rate scale"] = f"{method['rate']:.3g}"
             for place, count in enumerate(evaluation_steps):
                 if count in (*SHOWN, evaluation_steps[-1]):
                     row[str(count)] = over_seeds([100 * c[place] for c in curves], "{:.1f}")
