@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
+import torch
+from torch.nn.utils import parametrizations
 
 from tests.zoo import zoo
 from tests.zoo.compare import apart, autograd, credited, differences
+from tests.zoo.matrices import layers
 
 ZOO = zoo()
 
@@ -29,3 +35,13 @@ def test_feedback_of_its_own_reaches_every_matrix(name: str) -> None:
     told.backward(model, entry.given, entry.target, entry.loss)
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert max(apart(found, expected).values()) > 1e-3  # else nothing took another way
+
+
+def test_a_spectral_norm_moves_once_a_pass_as_without_a_rule() -> None:
+    settled = ZOO["layers, spectral_norm in training"]
+    entry = replace(settled, build=partial(layers, parametrizations.spectral_norm))
+    model, plain = entry.make(), entry.make()
+    loss = credited(entry, model).backward(model, entry.given, entry.target, entry.loss)
+    assert torch.equal(loss, entry.run(plain).detach())
+    pairs = zip(model.buffers(), plain.buffers(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)

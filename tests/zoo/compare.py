@@ -56,11 +56,17 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, fl
 
 
 def differences(entry: Entry) -> dict[str, float]:
-    """Of every trainable parameter, relative to its largest gradient by autograd."""
-    expected, model = autograd(entry), entry.make()
+    """Of every trainable parameter, relative to its largest gradient by autograd.
+
+    On the way, the loss and the buffers must be those of one plain pass.
+    """
+    expected, model, plain = autograd(entry), entry.make(), entry.make()
     told = mirrored(entry, model)
     loss = told.backward(model, entry.given, entry.target, entry.loss)
-    torch.testing.assert_close(loss, entry.run(entry.make()).detach(), rtol=1e-13, atol=0.0)
+    passed = entry.run(plain).detach()
+    torch.testing.assert_close(loss, passed, rtol=1e-13, atol=0.0)
+    theirs = dict(plain.named_buffers())
+    torch.testing.assert_close(dict(model.named_buffers()), theirs, rtol=1e-12, atol=1e-12)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return apart(found, expected)
 

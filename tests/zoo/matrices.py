@@ -147,15 +147,27 @@ class Tied(nn.Module):
         return F.linear(x, self.embed.weight)
 
 
+def settled() -> nn.Module:
+    """Spectral norms in training, whose largest factor has been found: a look moves them no more.
+
+    Before that, a weight is another at every look, and so would be its copy.
+    """
+    net = layers(partial(parametrizations.spectral_norm, n_power_iterations=30)).double()
+    for layer in net:
+        for _ in range(40 if hasattr(layer, "parametrizations") else 0):
+            _ = layer.weight
+    return net
+
+
 X, Y = images(3, 5, 6), integers(4, 3, 5)
 IDS, PICTURES, KINDS = integers(9, 3, 4), images(3, 3, 6, 6), integers(4, 3)
 old = nn.utils
 NORMS: dict[str, Callable[[], nn.Module]] = {
     "weight_norm by hooks": lambda: layers(old.weight_norm),
     "weight_norm": lambda: layers(parametrizations.weight_norm),
-    # In training, every look at the weight would take one more step towards its largest factor.
     "spectral_norm by hooks": lambda: layers(old.spectral_norm, train=False),
     "spectral_norm": lambda: layers(parametrizations.spectral_norm, train=False),
+    "spectral_norm in training": settled,
     "own parametrization": lambda: layers(
         lambda m: parametrize.register_parametrization(m, "weight", Skew())
     ),
