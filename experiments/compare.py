@@ -109,8 +109,8 @@ def plan_runs(config: Compare) -> dict[str, list[Train]]:
     """The runs of every method, one per seed.
 
     `METHOD,option=value,train.option=value`: options of the method, and options of the stream that
-    apply to its meta-training (`train.`) or test (`test.`) alone. A comma without `name=` after it is
-    part of the value, as in `channels=16,32`.
+    apply to its meta-training (`train.`) or test (`test.`) alone. A comma without a `name=` after
+    it is part of the value, as in `channels=16,32`.
     """
     if not config.methods:
         raise ConfigError("--methods is empty: give one method or more; --help lists them.")

@@ -1,4 +1,4 @@
-"""How fast, and in how much memory, next to other libraries and to arithmetic itself.
+"""Time and memory compared with other libraries and with hardware bounds.
 
     python -m experiments.speed --only plastic_head --repeat 9
 
@@ -29,7 +29,7 @@ class Speed:
 
     Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_lifetime, sampling, many_classes,
     matrix, credit.
-    Rivals take turns within a row, so that a ratio comes from one run; it is the median over
+    Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range.
     """

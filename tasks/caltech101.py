@@ -1,6 +1,6 @@
 """Caltech-101: photographs of a hundred kinds of things, 30 of each, squeezed to squares.
 
-Fei-Fei, Fergus & Perona (2004). Nothing is downloaded: the images are read from
+Fei-Fei, Fergus & Perona (2004). The images are read from
 `<root>/caltech101/`, where `root` is an option or METAPLASTIC_DATA. Either the folder
 `101_ObjectCategories` of the official archive lies there, or `caltech101_84x84_max60.tar.xz`, a
 small copy with up to 60 images of each class that are 84x84 already. Whole images are resized,
@@ -57,7 +57,7 @@ class Caltech101(FewShotImages):
     """Lifetimes of photographs, class by class; other options as for `FewShotOptions`.
 
     By default 20 classes arrive one after another, 15 images of each, one a step, and 5 others
-    of each are asked about. No published test fixes which, so all 30 may be either.
+    of each are queries, sampled among all 30, since no published test fixes them.
     """
 
     split: Literal["train", "validation", "test"] = "train"
@@ -78,7 +78,7 @@ class Caltech101(FewShotImages):
         folder = (data_folder(self.root) or Path()) / "caltech101"
         if (official := folder / OFFICIAL).is_dir():
             members = _in_folder(official)
-            # Reading every JPEG to tell whether any has changed would take as long as decoding.
+            # Checking the content of every JPEG would take as long as decoding.
             files = sorted(official / name / image for name in members for image in members[name])
             state = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
             every = self._kept(fingerprint(state), official, lambda: members)
@@ -107,7 +107,7 @@ class Caltech101(FewShotImages):
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Classes in an order of no meaning: the splits are its beginning, its middle and its end."""
+    """Classes in the order of a hash, which the splits divide."""
     return sorted(
         names, key=lambda name: (hashlib.sha256(name.partition("_")[0].encode()).digest(), name)
     )
@@ -136,7 +136,7 @@ def _in_archive(path: Path) -> Members:
 
 
 def _usable(members: Members, source: Path) -> Members:
-    """The classes that are used and as many images of each, by name; all must be there."""
+    """The classes in use with `INSTANCES` images each, by name."""
     used = {
         name: dict(sorted(own.items())[:INSTANCES])
         for name, own in members.items()

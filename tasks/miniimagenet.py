@@ -1,7 +1,7 @@
 """mini-ImageNet: 100 kinds of photographed things, 600 images of each, 84x84 in color.
 
 Vinyals et al. (2016), split 64 / 16 / 20 by Ravi & Larochelle (2017). The images may not be
-passed on, so this stream reads a user's own copy in `<root>/miniimagenet/`, where `root` is an
+redistributed, so this stream reads the user's copy in `<root>/miniimagenet/`, where `root` is an
 option or METAPLASTIC_DATA: either one of the pickles in common use, or `train.csv`, `val.csv` and
 `test.csv` with the JPEGs they list in `images/`. What was read is kept in the cache as an array.
 
@@ -74,7 +74,7 @@ class MiniImageNet(FewShotImages):
         listed = folder / f"{LISTS[self.split]}.csv"
         if listed.is_file() and (folder / "images").is_dir():
             classes = _listed(listed, folder / "images")
-            # Reading every JPEG to tell whether any has changed would take as long as decoding.
+            # Checking the content of every JPEG would take as long as decoding.
             state = [
                 (p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in chain(*classes.values())
             ]
@@ -97,7 +97,7 @@ def _kept(key: str, decode: Callable[[], Decoded]) -> Tensor:
 
 
 def _listed(path: Path, folder: Path) -> dict[str, list[Path]]:
-    """The JPEGs of every class in the order of the list; all must be there, as many of each."""
+    """The JPEGs of every class in the order of the list."""
     classes: dict[str, list[Path]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):

@@ -1,7 +1,7 @@
 """MNIST: ten handwritten digits (LeCun et al. 1998), as few-shot lifetimes.
 
 The four official files are read from `<root>/mnist/`, where `root` is an option or
-METAPLASTIC_DATA. All splits have the same ten classes, as a lifetime draws and numbers them; no
+METAPLASTIC_DATA. All splits have the same ten classes, in an order sampled per lifetime; no
 image is in two: the first 50,000 training images are for training, the last 10,000 for
 validation, the official test images for tests.
 """
@@ -45,8 +45,8 @@ class Mnist(FewShotImages):
         folder = (data_folder(self.root) or Path()) / self.name
         if not folder.is_dir():
             raise DataError(
-                f"The images of {self.name} are looked for in a folder of that name, which is "
-                f"not there{missing_folder(self.root)}; set root or METAPLASTIC_DATA to the "
+                f"The images of {self.name} are expected in a folder of that name, which does "
+                f"not exist{missing_folder(self.root)}; set root or METAPLASTIC_DATA to the "
                 "folder that holds it."
             )
         part, first, end = SPLITS[self.split]

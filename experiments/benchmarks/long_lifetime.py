@@ -1,4 +1,4 @@
-"""Nine thousand steps of learning without a meta-gradient: memory that stays, and the memory bus.
+"""Nine thousand steps of learning without a meta-gradient: constant memory, and bandwidth.
 
 Two lifetimes of 9,000 one-example steps: a readout of 600 classes over 256 features, clamped to
 the label, and a 256 x 256 site that is driven by feedback. A step reads and writes every synapse

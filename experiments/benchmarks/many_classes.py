@@ -1,7 +1,7 @@
-"""Hundreds of classes: what a lesson costs, whatever their number, and what a test of 600 takes.
+"""Hundreds of classes: the cost of an example by number of classes, and of a test of 600.
 
-A readout of 256 features is taught one image's features at a time, 15 of each class. Then the
-laptop's `flp_readout`, untrained, lives ten lifetimes of 600 characters from images to report.
+A readout of 256 features learns one example at a time, 15 of each class. Then the laptop's
+`flp_readout`, untrained, is evaluated on ten lifetimes of 600 characters.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def readout(classes: int) -> OnlineLearner:
 
 @torch.no_grad()
 def examples(repeat: int) -> Finding:
-    """9,000 of them, spread over so many classes."""
+    """The time of 9,000 examples of so many classes."""
 
     def adapting(classes: int) -> Callable[[], FastWeights]:
         learner = readout(classes)
@@ -56,8 +56,8 @@ def examples(repeat: int) -> Finding:
     best = {name: min(spent) for name, spent in times.items()}
     each = ", ".join(f"{1e6 * spent / STEPS:.1f} us ({name})" for name, spent in best.items())
     return Finding(
-        what=f"9,000 lessons of {FEATURES} features to a readout of 600 classes, one thread",
-        result=f"{best['600']:.3f} s; a lesson, by number of classes: {each}",
+        what=f"9,000 examples of {FEATURES} features to a readout of 600 classes, one thread",
+        result=f"{best['600']:.3f} s; per example, by number of classes: {each}",
         goal="at most 1 s",
         met=best["600"] <= 1,
         peak_mb=peak_mb(),
@@ -81,8 +81,8 @@ def evaluating_600(seed: int) -> Finding:
         return Finding(what=what, result=f"not measured: {reason}")
     return Finding(
         what=what,
-        result=f"{spent / 60:.2f} min, asked at {len(count_steps(test.spec))} moments, of what was "
-        "taught as well",
+        result=f"{spent / 60:.2f} min, evaluated at {len(count_steps(test.spec))} steps, also on "
+        "the training examples",
         goal=f"at most {MINUTES:g} min",
         met=spent <= 60 * MINUTES,
         peak_mb=peak_mb(),

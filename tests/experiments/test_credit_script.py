@@ -213,10 +213,12 @@ def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
 
 
 def test_missing_and_damaged_images_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fashion_mnist are looked for .* set METAPLASTIC_DATA"):
+    with pytest.raises(DataError, match=r"fashion_mnist are expected .* set METAPLASTIC_DATA"):
         load_images("fashion_mnist", root=str(tmp_path))
     root = write_set(tmp_path / "mnist", 20)
-    with pytest.raises(DataError, match=r"^21 training images were asked of mnist, which has 20"):
+    with pytest.raises(
+        DataError, match=r"^21 training images were requested of mnist, which has 20"
+    ):
         load_images("mnist", 21, str(root))
     (root / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"not a gzip file")
     with pytest.raises(DataError, match="cannot be read"):

@@ -189,7 +189,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
         compare.main([*words, "--runs", str(tmp_path)])
     table = (tmp_path / "compare" / "table.md").read_text()
     assert table in capsys.readouterr().out + "\n"
-    assert "1 of 4 runs failed and are left out." in table
+    assert "1 of 4 runs failed and are omitted." in table
     rows = [line for line in table.splitlines() if "sines, incremental" in line]
     assert [row.split("|")[-2].strip() for row in rows] == ["1", "2"]
 
@@ -231,7 +231,7 @@ def test_the_demo_without_omniglot_draws_glyphs_and_says_so(
 ) -> None:
     demo.main(["--tiny", "--runs", str(tmp_path), "--data", str(tmp_path)])
     said = capsys.readouterr().out
-    assert said.startswith("The images are glyphs")
+    assert said.startswith("The images are generated glyphs")
     rows = [line for line in said.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 2 * len(demo.METHODS)
     assert (tmp_path / "demo" / "table.md").exists()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.distort import KNOTS, affine_maps, bends, moved, movements, turned
+from tasks.distort import KNOTS, affine_maps, distorted, distortions, elastic_maps, rotated
 from tasks.images import ArrayImages
 
 
@@ -40,7 +40,7 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
     height: int, width: int, distort: float, elastic: float
 ) -> None:
     x = torch.rand(3, 2, height, width, generator=seeded(1))
-    seen = moved(x, movements(3, distort, elastic, seeded()))
+    seen = distorted(x, distortions(3, distort, elastic, seeded()))
     again = seeded()
     maps = affine_maps(3, distort, again)
     center = torch.tensor([(width - 1) / 2, (height - 1) / 2])
@@ -49,7 +49,7 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
     sources = torch.einsum("nde,hwe->nhwd", maps[:, :, :2], place)
     sources = sources + maps[:, None, None, :, 2] * width / 2 + center
     if elastic:
-        knots = bends(3, elastic, again).view(3, 2, KNOTS, KNOTS)
+        knots = elastic_maps(3, elastic, again).view(3, 2, KNOTS, KNOTS)
         smooth = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
         sources = sources + smooth.movedim(1, -1) * width / 2
     for n in range(3):
@@ -60,10 +60,10 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
 
 def test_a_turn_within_the_map_is_a_turn_before_it() -> None:
     x, turns = torch.rand(8, 3, 9, 9, generator=seeded(1)), torch.arange(8) % 4
-    sources = movements(8, 1.0, 1.0, seeded())
+    sources = distortions(8, 1.0, 1.0, seeded())
     before = torch.stack([one.rot90(int(k), (1, 2)) for one, k in zip(x, turns, strict=True)])
-    seen = moved(x, turned(sources, turns))
-    torch.testing.assert_close(seen, moved(before, sources), atol=1e-5, rtol=0)
+    seen = distorted(x, rotated(sources, turns))
+    torch.testing.assert_close(seen, distorted(before, sources), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
@@ -79,7 +79,7 @@ def test_images_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
     for drawn, mean, deviation in (
         (angle, 0, 0.15), (across, 1, 0.1), (down, 1, 0.1), (slant, 0, 0.12),
         (right[:, 2], 0, 0.06), (below[:, 2], 0, 0.06),
-        (bends(2000, strength, seeded()), 0, 0.06),
+        (elastic_maps(2000, strength, seeded()), 0, 0.06),
     ):  # fmt: skip
         assert abs(float(drawn.mean()) - mean) < 0.002
         assert abs(float(drawn.std()) - strength * deviation) < 0.002
@@ -87,10 +87,10 @@ def test_images_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
 
 def test_what_is_off_draws_nothing() -> None:
     x, generator = torch.rand(4, 1, 6, 6, generator=seeded()), seeded()
-    still = moved(x, movements(4, 0.0, 0.0, generator))
+    still = distorted(x, distortions(4, 0.0, 0.0, generator))
     torch.testing.assert_close(still, x, atol=1e-5, rtol=0)
     assert torch.equal(generator.get_state(), seeded().get_state())
-    first, afterwards = (movements(4, 0.0, 1.0, one) for one in (seeded(), generator))
+    first, afterwards = (distortions(4, 0.0, 1.0, one) for one in (seeded(), generator))
     assert torch.equal(first, afterwards)
 
 

@@ -53,7 +53,7 @@ def test_every_class_has_its_own_images_and_no_image_is_in_two_splits(
 
 def test_what_is_missing_or_damaged_gets_a_sentence(made: Path, tmp_path: Path) -> None:
     options = {"root": str(tmp_path / "nowhere"), "shots": 1, "queries_per_class": 1}
-    with pytest.raises(DataError, match="looked for in a folder of that name"):
+    with pytest.raises(DataError, match="expected in a folder of that name"):
         _ = tasks.build("mnist", **options).spec
     (made / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match=r"cannot be read .* get it anew"):

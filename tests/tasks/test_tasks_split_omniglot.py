@@ -88,11 +88,11 @@ def test_a_seed_fixes_the_lifetime() -> None:
 def test_a_split_with_too_few_characters_says_what_it_has() -> None:
     validation = SplitOmniglot(split="validation")
     few = len(validation.load_images())
-    with pytest.raises(ValueError, match=f"ways is 600; this split has {few} classes. Ask for at"):
+    with pytest.raises(ValueError, match=f"ways is 600; this split has {few} classes. Use at"):
         validation.sample(1, seeded())
     turned = SplitOmniglot(split="validation", ways=4 * few, rotations=True)
     assert turned.sample(1, seeded()).support_x.shape[1] == 4 * few * 15
-    with pytest.raises(ValueError, match=f"or turn them into {4 * few} by rotations=True"):
+    with pytest.raises(ValueError, match=f"or make them {4 * few} by rotations=True"):
         _ = dataclasses.replace(turned, rotations=False).spec
 
 

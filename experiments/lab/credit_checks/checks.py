@@ -1,4 +1,4 @@
-"""Every training check as data: which runs it takes, the pass lines, and what was known before.
+"""Every training check as data: its runs, pass lines, and reference values.
 
 The pass lines come from a plain-torch trial of each rule at the same settings, with room for a seed
 or two; `known` is what that trial measured, or the original code's own log.
@@ -35,7 +35,7 @@ class Check:
     lines: tuple[Line, ...]
 
     def applies(self, *, reduced: bool) -> bool:
-        """Whether a run of this size can tell any of its lines."""
+        """Whether any of its lines has a bound at this size."""
         return not reduced or any(line.loose is not None for line in self.lines)
 
 

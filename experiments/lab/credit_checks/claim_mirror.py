@@ -1,4 +1,4 @@
-"""The weight mirror is a knife-edge in its own strength where information alignment is not.
+"""The weight mirror is sensitive to its strength, information alignment is not.
 
 Driven by the layers' own activity, the mirror's feedback goes to `amp / (2 decay) W C`, as long as
 amp says. Information alignment's null term, here half as strong as its amp, stops that growth.

@@ -1,4 +1,4 @@
-"""Sign agreement suffices: sizes of the feedback may be anyone's, signs must be the weights'."""
+"""Sign agreement suffices: magnitudes of the feedback may be random, signs must be the weights'."""
 
 from __future__ import annotations
 

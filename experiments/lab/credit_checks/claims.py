@@ -1,7 +1,7 @@
 """Claims of the papers, each an experiment with a figure: curves over one quantity, and pass lines.
 
-A file `claim_NAME.py` holds one `CLAIM`. Networks, sweeps and bounds were settled on seed 0, some
-of them after a first choice had shown too small an effect; so judge by other seeds (`--seed 10`).
+A file `claim_NAME.py` holds one `CLAIM`. Networks, sweeps and bounds were chosen on seed 0, some
+after a first choice had too small an effect; so evaluate on other seeds (`--seed 10`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def claim(name: str) -> Claim:
 
 
 def show(config: Credit, name: str) -> int:
-    """Run a claim, write its figure, table and numbers; how many of its lines are not met."""
+    """Run a claim, write its figure, table and numbers; returns the number of lines not met."""
     chosen = claim(name)
     runs = {at(label, x): work for label, row in chosen.curves.items() for x, work in row.items()}
     runs = prepared(runs, config)

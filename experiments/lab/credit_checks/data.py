@@ -43,7 +43,7 @@ def load_images(
     """The first `examples` training images and all test images of a set.
 
     `standard` is one mean and deviation for all pixels, those of the training images; `unit` is
-    from 0 to 1. With `held_out`, the last so many of the training images stand in for the test.
+    from 0 to 1. With `held_out`, the last so many of the training images replace the test images.
 
     Raises:
         DataError: if the files are not there or too few images are in them.
@@ -51,7 +51,7 @@ def load_images(
     x, y, test_x, test_y = READERS[name](_folder(name, root))
     if examples is not None and examples > len(x):
         raise DataError(
-            f"{examples} training images were asked of {name}, which has {len(x)}; ask for fewer."
+            f"{examples} training images were requested of {name}, which has {len(x)}; use fewer."
         )
     x, y = x[:examples].float() / 255, y[:examples].long()
     test_x, test_y = test_x.float() / 255, test_y.long()
@@ -70,7 +70,7 @@ def _folder(name: str, root: str | None) -> Path:
     folder = (data_folder(root) or Path()) / name
     if not folder.is_dir():
         raise DataError(
-            f"The images of {name} are looked for in a folder of that name, which is not there"
+            f"The images of {name} are expected in a folder of that name, which does not exist"
             f"{missing_folder(root)}; set METAPLASTIC_DATA or --data to the folder that holds it."
         )
     return folder

@@ -1,4 +1,4 @@
-"""The networks of the checks, drawn from a seed."""
+"""The networks of the checks, and their initialization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network trained on images by one rule, and what its feedback came to."""
+"""Training of one network on images by one rule, with angles of its feedback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metaplastic.online.credit_angles import angle
 from metaplastic.sites.credit_rule import CreditRule
 
 MEASURED_EXAMPLES = 1000  # test images on which angles are measured
-OF_FEEDBACK = 1000  # added to the seed, so that feedback is not drawn as the weights are
+OF_FEEDBACK = 1000  # added to the seed, so that feedback is independent of the weights
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -109,7 +109,7 @@ class Training:
                 curve.append(angle(weight, credit.through(top, model)))
         measured, labels = data.test_x[:MEASURED_EXAMPLES], data.test_y[:MEASURED_EXAMPLES]
         sites = list(metaplastic.angles(credit, model, measured, labels, loss_fn).values())
-        # The last site hears the error itself, and the first sends none on.
+        # The last site receives the error itself; the first propagates none.
         return {
             "accuracy": accuracies[-1],
             "accuracies": accuracies,

@@ -1,7 +1,7 @@
-"""Each rule with the first weights that suit it: chosen on held-out training images.
+"""Each rule at the initial weight scale chosen on held-out training images.
 
-First weights decide how well fixed feedback does, and those that suit one rule hold back another,
-so a comparison at a common scale says as much of the scale as of the rules. Both are reported.
+The initial scale affects rules with fixed feedback most, so a comparison at a common scale depends
+on the scale as well as on the rules. Both are reported.
 """
 
 from __future__ import annotations

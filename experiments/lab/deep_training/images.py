@@ -1,4 +1,4 @@
-"""CIFAR-10 as bytes in memory, and minibatches of it, moved about if asked.
+"""CIFAR-10 as bytes in memory, with random flips and crops of minibatches.
 
 Two versions are at hand. `exact` has the very pixels of 8,336 training and 1,017 test images;
 `jpeg75` has all 60,000, with the losses of a JPEG of quality 75. Neither is plain CIFAR-10, and
@@ -23,7 +23,7 @@ from tasks.data import DataError, data_folder, missing_folder
 Arrays = tuple[Tensor, Tensor, Tensor, Tensor]
 READERS: dict[str, Callable[[Path], Arrays]] = {"exact": EXACT["cifar10"], "jpeg75": jpeg75.read}
 NAMES = {"exact": "CIFAR-10, 8,336-image subset", "jpeg75": "JPEG-75 CIFAR-10"}
-MARGIN = 4  # pixels that an image may be moved
+MARGIN = 4  # pixels of padding for random crops
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def load_images(
     folder = (data_folder(root) or Path()) / "cifar10"
     if not folder.is_dir():
         raise DataError(
-            f"{NAMES[name]} is looked for in a folder cifar10, which is not there"
+            f"{NAMES[name]} is expected in a folder cifar10, which does not exist"
             f"{missing_folder(root)}; set METAPLASTIC_DATA or --data to the folder that holds it."
         )
     x, y, test_x, test_y = READERS[name](folder)
@@ -79,7 +79,7 @@ def load_images(
 
 
 def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image turned left to right or not, and moved by up to 4 pixels over black."""
+    """Random horizontal flips, and random crops after zero padding by 4 pixels."""
     count, _, height, width = pixels.shape
     padded = F.pad(pixels, [MARGIN] * 4)
     down, right = torch.randint(2 * MARGIN + 1, (2, count, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""What deep runs came to: a table, the numbers, and figures of accuracy and of angles."""
+"""The report of deep runs: a table, the numbers, and figures of accuracy and angles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def report(config: Deep) -> None:
     norm = settings.get("norm", "batch")  # before it was a choice, it was batch
     what = (
         f"{config.network}, {norm} norm, {NAMES[config.data_set]}, batches of {settings['batch']}, "
-        f"{settings['precision']}, images {'moved' if settings['flip_crop'] else 'as they are'}."
+        f"{settings['precision']}, images {'augmented' if settings['flip_crop'] else 'unchanged'}."
     )
     table = [row(rule, runs, held_out[rule]) for rule, runs in found.items()]
     text = f"{origin()}\n\n{what}\n\n{as_markdown(table, order=())}"

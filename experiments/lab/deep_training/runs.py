@@ -26,9 +26,9 @@ Result = dict[str, Any]
 def train_run(
     settings: Settings, folder: Path, root: str | None, say: Callable[[str], None]
 ) -> Result:
-    """The result of a run: read, if it is there; else the run goes on from where it was.
+    """The result of a run: read, if it is there; else the run is resumed.
 
-    `say` is told a few words after every epoch.
+    `say` is called with a short text after every epoch.
 
     Raises:
         ConfigError: if the folder holds a run of other settings, or one that cannot be read.
@@ -69,10 +69,10 @@ def finished(folder: Path) -> Result | None:
 
 
 def epochs_in(settings: Settings, folder: Path, root: str | None, minutes: float) -> int:
-    """How many epochs fit into so many minutes of training; at least one.
+    """The number of epochs that fit into so many minutes of training; at least one.
 
-    A run that has begun keeps its number. Of a new one a few minibatches are timed, on a network
-    that is thrown away; on one thread it is the processor's time that counts.
+    A run that has begun keeps its number. For a new one a few minibatches are timed on a copy; on
+    one thread CPU time is measured.
     """
     for name, read in ((RESULT, _result_settings), (CHECKPOINT, _checkpoint_settings)):
         if (folder / name).exists():
@@ -122,5 +122,5 @@ def _refuse_another(recorded: dict[str, Any], settings: Settings, folder: Path) 
         name = differ[0]
         raise ConfigError(
             f"{folder} holds a run with {name} {recorded.get(name)!r}, and {wanted[name]!r} is "
-            "asked for: choose another --out."
+            "requested: choose another --out."
         )

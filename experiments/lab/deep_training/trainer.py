@@ -1,7 +1,7 @@
-"""One network trained by one rule, epoch by epoch, so that it can be cut anywhere between them.
+"""Training of one network by one rule, resumable after every epoch.
 
-Every epoch draws from a generator of its own, fixed by seed and epoch, so a checkpoint needs none:
-weights, statistics, feedback, momentum and records are all there is to go on with.
+Every epoch has its own generator, seeded by seed and epoch, so a checkpoint holds no generator:
+only weights, statistics, feedback, momentum and records.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that decides a run; equal settings on equal machines give equal bits.
+    """All settings of a run; equal settings on equal machines give bitwise equal results.
 
     Args:
-        held_out: the share of training images that stands in for those of the test.
+        held_out: the share of training images used instead of the test images.
         every: minibatches between measurements of angles, besides those at both ends.
     """
 
@@ -55,7 +55,7 @@ class Settings:
 
 
 class Trainer:
-    """The network, its credit and its optimizer, and what was recorded of them so far."""
+    """The network, its credit assignment, its optimizer, and the records so far."""
 
     def __init__(self, settings: Settings, data: Images) -> None:
         self.settings, self.data = settings, data
@@ -112,7 +112,7 @@ class Trainer:
         )
 
     def step(self, rows: Tensor, done: int, generator: torch.Generator) -> float:
-        """One minibatch at the rate of its place in half a cosine wave; its loss."""
+        """One minibatch, with a cosine schedule of the rate; returns the loss."""
         total = self.settings.epochs * self.steps_an_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * (1 + math.cos(math.pi * done / total)) / 2
@@ -141,7 +141,7 @@ class Trainer:
         return 100 * correct / len(self.data.test_x)
 
     def standardized(self, pixels: Tensor) -> Tensor:
-        """Bytes as the network sees them, in the order of memory that is the faster one for it."""
+        """Standardized images, in the memory format that is faster for the network."""
         x = self.data.standardized(pixels)
         return x.contiguous(memory_format=order(self.settings.norm))
 
@@ -169,7 +169,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be the lesson that `state` was taken of."""
+        """Restore a `state`."""
         self.model.load_state_dict(state["model"])
         self.credit.load_state_dict(state["credit"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,6 +1,6 @@
-"""The rate of a rule: the one that does best, in a short run, on training images held out.
+"""The choice of a rule's rate by short runs, on held-out training images.
 
-No test image has a say. Runs are short, and half a cosine wave long as the later ones are.
+No test image is used. Runs are short, with the same cosine schedule as the final ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def tried(
     for rate in rates:
         short = replace(
             settings, lr=rate, epochs=epochs, held_out=HELD_OUT, every=10**9
-        )  # of angles only the first and the last are asked
+        )  # measure only the first and the last angles
         found[rate] = train_run(short, out / "tuning" / settings.rule / f"{rate:g}", root, say)
     return {rate: -1.0 if run["diverged"] else run["accuracy"] for rate, run in found.items()}
 
@@ -42,7 +42,7 @@ def best(found: Mapping[float, float]) -> float:
 
 
 def rates_of(folder: Path, rules: Sequence[str]) -> dict[str, float]:
-    """The rates that an earlier command has chosen.
+    """The rates chosen by an earlier command.
 
     Raises:
         ConfigError: if there is no such file or it lacks a rule.

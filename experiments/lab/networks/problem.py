@@ -51,7 +51,7 @@ Hidden = Literal["relu", "linear", "none"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A stream's spec and the size of the network to meet it with."""
+    """A stream's spec and the size of the network for it."""
 
     spec: StreamSpec
     size: Preset
@@ -95,8 +95,8 @@ class Problem:
         outputs = self.spec.outputs
         if head != "linear" and not self.classification:
             raise ConfigError(
-                f"a head that compares ({head}) is for classes, and task {self.spec.name!r} has "
-                "none: use a method with a linear head, such as flp_readout or oml."
+                f"a {head} head is for classification, and task {self.spec.name!r} is "
+                "regression: use a method with a linear head, such as flp_readout or oml."
             )
         match len(self.spec.input_shape):
             case 1:
