@@ -19,7 +19,7 @@ except DataError:  # no data folder and no download: characters that nobody writ
 learner = grow(from_pretrained("omniglot_readout"), CHARACTERS).eval()
 with torch.no_grad():
     images, questions = learner.encode_episodes(life)
-    fast = learner.birth(life.support_y, life.seed)
+    fast = learner.initialize(life.support_y, life.seed)
     for start in range(0, images.shape[1], 60):  # four characters, one image a step
         now = slice(start, start + 60)
         fast = learner.adapt(images[:, now], life.support_y[:, now], fast)

@@ -156,7 +156,7 @@ def best(
     """The rate with the best final accuracy on these lifetimes, and its report."""
     found = {}
     for rate in RATES:
-        learner.rule.pace = rate
+        learner.rule.rate_scale = rate
         found[rate] = evaluate_rule(learner, stream, config)
     rate = max(found, key=lambda one: float(found[one].on_all("accuracy").mean[-1]))
     return rate, found[rate]

@@ -126,7 +126,7 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
     learner = fitted(learner, stream.spec)
-    learner.rule.pace = config.rate_scale
+    learner.rule.rate_scale = config.rate_scale
     (episodes,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
         features = learner.encode(episodes.support_x.flatten(0, 2)).chunk(config.lifetimes)

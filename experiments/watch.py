@@ -47,7 +47,7 @@ def accuracies(config: Watch) -> Iterator[tuple[int, float]]:
     episode = sample_lifetime(config)
     with torch.no_grad():
         images, queries = learner.encode_episodes(episode)
-        fast = learner.birth(episode.support_y, episode.seed)
+        fast = learner.initialize(episode.support_y, episode.seed)
         for start in range(0, config.characters, AT_ONCE):
             end = min(start + AT_ONCE, config.characters)
             now = slice(start * SHOTS, end * SHOTS)

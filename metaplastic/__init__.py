@@ -15,10 +15,9 @@ from metaplastic.evaluate.report import ContinualReport
 from metaplastic.evaluate.report_from_matrix import report_from_matrix
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
-from metaplastic.inner.initialization import Birth
+from metaplastic.inner.initialization import Initialization
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.inner.meta_loss import MetaLoss
-from metaplastic.inner.rule import LearningRule
 from metaplastic.inner.unroll import Unroll
 from metaplastic.objective import CrossEntropy, MeanSquaredError, Objective, objective_for
 from metaplastic.online.credit import Credit, credit
@@ -39,21 +38,20 @@ from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.base import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules import cite, rules
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.rules.credit_rule import CreditRule
+from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
-from metaplastic.support.deprecation import former_names
+from metaplastic.support.renamed import former_names
 
 _moved.install()
-
-__getattr__ = former_names(globals(), report_of="report_from_matrix")
+__getattr__ = former_names(globals(), Birth="Initialization", report_of="report_from_matrix")
 
 __version__ = "0.1.0"
 __all__ = [
     "AngleLog",
     "Backprop",
-    "Birth",
     "CheckpointError",
     "ContinualReport",
     "Credit",
@@ -67,6 +65,7 @@ __all__ = [
     "FeedbackPathway",
     "FewShotReport",
     "Hebb",
+    "Initialization",
     "Interference",
     "JsonLines",
     "LearningRule",

@@ -12,25 +12,28 @@ from typing import Any, ClassVar
 
 FOLDERS = {
     "support": "choices ranges seeding disk describe catalog level",
-    "sites": "credit_rule reroute credit_sites credit_shapes",
+    "sites": "reroute",
     "stacked": "site stack layers patches pullback readouts",
     "pathways": "direct direct_random sequential inverse invertible signs",
     "plasticity": "polynomial coincidence",
-    "rules": "references",
-    "inner": "learner unroll rule meta_loss grow rows compiled",
+    "rules": "references credit_rule",
+    "inner": "learner unroll meta_loss grow rows compiled",
     "outer": "trainer trainer_config meta_gradient optimizer checkpoint run_state distributed "
     "divergence identity buffers",
-    "online": "credit_feedback credit_angles credit_exact credit_log transplant plug_loss",
+    "online": "credit_feedback credit_angles credit_exact credit_log transplant",
     "evaluate": "few_shot_report continual_measures interference interference_matrix intervals "
     "lifetimes matrices report selectivity geometry",
     "files": "provenance",
 }
 MOVED = {name: f"{folder}.{name}" for folder, names in FOLDERS.items() for name in names.split()}
 MOVED |= {
+    "rule": "rules.learning_rule", "alignment": "alignment.primitives",
+    "plasticity": "plasticity.base",
     "artifact": "files.rule_file", "birth": "inner.initialization", "sinks": "outer.loggers",
     "glances": "evaluate.shift_averaging", "own_matrix": "evaluate.report_from_matrix",
     "snapshots": "evaluate.lifetime_evaluation", "trials": "evaluate.example_updates",
     "feedback": "pathways.base", "plug": "online.plastic_module",
+    "plug_loss": "online.losses",
     "credit_assignment": "online.credit",
 }  # fmt: skip
 PACKAGE = __name__.partition(".")[0]

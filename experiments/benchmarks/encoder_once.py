@@ -61,7 +61,7 @@ def once(episode: Episode, made: OnlineLearner) -> Tensor:
 def at_every_step(episode: Episode, made: OnlineLearner) -> Tensor:
     """The same loss by the published schedule, in plain torch."""
     *frozen, first, _, last = made.network
-    pathway = made.rule.feedback.get_submodule("pathways.13")
+    pathway = made.rule.pathway.get_submodule("pathways.13")
     assert isinstance(first, nn.Linear)
     assert isinstance(last, nn.Linear)
     hidden_rate, readout_rate = made.rule.plasticity.parameters()

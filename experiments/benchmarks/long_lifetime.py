@@ -40,7 +40,7 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 
 
 def measure_lifetime(learner: OnlineLearner, labels: torch.Tensor, what: str) -> Finding:
-    weights: FastWeights = learner.birth(labels, torch.zeros(1, dtype=torch.long))
+    weights: FastWeights = learner.initialize(labels, torch.zeros(1, dtype=torch.long))
     peaks, spent = [], []
     for first in range(0, STEPS, PIECE):
         x = torch.rand(1, PIECE, 1, FEATURES)

@@ -16,7 +16,15 @@ from experiments.benchmarks.measure import interleaved, peak_mb, seconds
 from experiments.lab.networks.build import build_learner, build_stream
 from experiments.lab.runs.sweep import count_steps
 from experiments.lab.settings.config import Train
-from metaplastic import Birth, CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
+from metaplastic import (
+    CrossEntropy,
+    Direct,
+    Initialization,
+    LearningRule,
+    Oja,
+    OnlineLearner,
+    over_lifetime,
+)
 from metaplastic.inner.grow import grow
 from metaplastic.stacked.readouts import CosineReadout
 from metaplastic.stacked.stack import FastWeights
@@ -34,7 +42,9 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 def readout(classes: int) -> OnlineLearner:
     rule = LearningRule(Direct(strength=1.0), Oja(rate=0.05, per="feature"))
     network = nn.Sequential(CosineReadout(FEATURES, classes))
-    return OnlineLearner(network, rule, CrossEntropy(classes), birth=Birth(readout="zeroed")).eval()
+    return OnlineLearner(
+        network, rule, CrossEntropy(classes), initialization=Initialization(readout="zeroed")
+    ).eval()
 
 
 @torch.no_grad()
@@ -46,7 +56,7 @@ def examples(repeat: int) -> Finding:
         x = torch.rand(1, STEPS, 1, FEATURES)
         shots = min(SHOTS, STEPS // classes)
         y = (torch.arange(STEPS) // shots % classes).view(1, STEPS, 1)
-        initial = learner.birth(y, torch.zeros(1, dtype=torch.long))
+        initial = learner.initialize(y, torch.zeros(1, dtype=torch.long))
         return lambda: learner.adapt(x, y, initial)
 
     threads = torch.get_num_threads()

@@ -43,10 +43,10 @@ def plain(episodes: Episode, learner: OnlineLearner, driven: bool) -> Callable[[
             if driven:
                 drive = F.linear(
                     post,
-                    given["rule.feedback.pathways.0.0.weight"],
-                    given["rule.feedback.pathways.0.0.bias"],
+                    given["rule.pathway.pathways.0.0.weight"],
+                    given["rule.pathway.pathways.0.0.bias"],
                 ).relu()
-                strength = given["rule.feedback.strengths.0"]
+                strength = given["rule.pathway.strengths.0"]
                 post = strength * drive + (1 - strength) * torch.bmm(x, weight.mT)
             forgetting = post.square().sum(1)[:, :, None] * weight
             weight = weight + rate * (torch.bmm(post.mT, x) - forgetting)

@@ -16,7 +16,7 @@ from experiments.lab.networks.problem import MANY_CLASSES, Problem
 from experiments.lab.settings.config import Preset
 from experiments.methods import flp_stable
 from experiments.methods.oml import rates
-from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 
 __all__ = ["build", "rates", "stream"]
 
@@ -46,8 +46,10 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
         ),
         objective_for(problem.spec),
         encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
-        birth=Birth(readout="rows") if problem.classification else None,
-        birth_at_test=Birth(readout="redrawn") if problem.classification else None,
+        initialization=Initialization(readout="rows") if problem.classification else None,
+        initialization_at_test=Initialization(readout="redrawn")
+        if problem.classification
+        else None,
     )
 
 

@@ -27,10 +27,10 @@ from experiments.lab.networks.problem import MANY_CLASSES, Problem
 from experiments.lab.settings.config import Preset
 from metaplastic import (
     Backprop,
-    Birth,
     Direct,
     FeedbackPathway,
     Hebb,
+    Initialization,
     LearningRule,
     NormalizedHebb,
     Oja,
@@ -109,7 +109,7 @@ def build(
         rule,
         objective_for(problem.spec),
         plastic=plastic,
-        birth=Birth(readout="zeroed") if head == "cosine" else None,
+        initialization=Initialization(readout="zeroed") if head == "cosine" else None,
         unroll=Unroll(both_ways=many and plastic == 1 if both_ways is None else both_ways),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from experiments.lab.networks.problem import Problem
 from experiments.methods.oml import rates, stream
-from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 from metaplastic.plasticity.base import Granularity
 
 __all__ = ["build", "rates", "stream"]
@@ -23,8 +23,8 @@ def build(problem: Problem, *, passes: int = 5, rate: float = 0.03) -> OnlineLea
         LearningRule(Backprop(), Delta(rate=rate, per=per, scale="log")),
         objective_for(problem.spec),
         plastic=problem.plastic,
-        birth=Birth(readout="rows") if redraw else None,
-        birth_at_test=Birth(readout="redrawn") if redraw else None,
+        initialization=Initialization(readout="rows") if redraw else None,
+        initialization_at_test=Initialization(readout="redrawn") if redraw else None,
         passes=passes,
         batch_learning=True,
         online_at_test=True,

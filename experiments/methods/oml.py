@@ -17,7 +17,7 @@ from typing import Any, Literal
 from experiments.lab.networks.problem import MANY_CLASSES, Problem
 from experiments.lab.settings.config import Preset
 from experiments.methods import flp_stable
-from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 
 
 def build(
@@ -57,8 +57,8 @@ def build(
         rule,
         objective_for(problem.spec),
         plastic=plastic,
-        birth=Birth(readout="rows") if redraw else None,
-        birth_at_test=Birth(readout="redrawn") if redraw else None,
+        initialization=Initialization(readout="rows") if redraw else None,
+        initialization_at_test=Initialization(readout="redrawn") if redraw else None,
     )
 
 

@@ -18,8 +18,8 @@ from experiments.lab.networks.problem import Problem
 from experiments.lab.settings.config import Preset
 from metaplastic import (
     Backprop,
-    Birth,
     FeedbackPathway,
+    Initialization,
     LearningRule,
     OnlineLearner,
     RandomDirect,
@@ -64,7 +64,7 @@ def build(
             pathway, Polynomial(terms, first={started: rate}, l1=l1, normalized=normalized)
         ),
         objective_for(problem.spec),
-        birth=Birth(hidden="redrawn", readout="redrawn"),
+        initialization=Initialization(hidden="redrawn", readout="redrawn"),
     )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from experiments.lab.networks.problem import Problem
 from experiments.lab.settings.config import Preset
-from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 
 HEAD = 0.1  # of Kaiming's scale: larger logits of thousands of classes make hidden units inactive
 
@@ -26,14 +26,14 @@ def build(problem: Problem, *, rate: float = 0.03) -> OnlineLearner:
         with torch.no_grad():
             head.weight *= HEAD
     rule = LearningRule(
-        Backprop(), Delta(rate=rate, per="layer", learn=False), rests_in_training=True
+        Backprop(), Delta(rate=rate, per="layer", learn=False), frozen_in_training=True
     )
     return OnlineLearner(
         network,
         rule,
         objective_for(problem.spec),
         plastic=1,
-        birth_at_test=Birth(readout="redrawn"),
+        initialization_at_test=Initialization(readout="redrawn"),
     )
 
 

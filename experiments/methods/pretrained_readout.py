@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from experiments.lab.networks.problem import Problem
 from experiments.methods.pretrained import rates, stream
-from metaplastic import Birth, Direct, LearningRule, Oja, OnlineLearner, objective_for
+from metaplastic import Direct, Initialization, LearningRule, Oja, OnlineLearner, objective_for
 
 __all__ = ["build", "rates", "stream"]
 
@@ -18,12 +18,12 @@ def build(problem: Problem, *, rate: float = 0.05) -> OnlineLearner:
     rule = LearningRule(
         Direct(teaching="label", strength=1.0, learn_strength=False),
         Oja(rate=rate, per="layer", learn=False),
-        rests_in_training=True,
+        frozen_in_training=True,
     )
     return OnlineLearner(
         problem.network("cosine", hidden="linear"),
         rule,
         objective_for(problem.spec),
         plastic=1,
-        birth_at_test=Birth(readout="zeroed"),
+        initialization_at_test=Initialization(readout="zeroed"),
     )

@@ -10,7 +10,15 @@ from typing import Literal
 
 from experiments.lab.networks.problem import Problem
 from experiments.methods.flp_readout import stream
-from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, Unroll, objective_for
+from metaplastic import (
+    Direct,
+    Hebb,
+    Initialization,
+    LearningRule,
+    OnlineLearner,
+    Unroll,
+    objective_for,
+)
 
 __all__ = ["build", "rates", "stream"]
 
@@ -25,7 +33,7 @@ def build(problem: Problem, *, head: Literal["mean", "cosine"] = "mean") -> Onli
         rule,
         objective_for(problem.spec),
         plastic=1,
-        birth=Birth(readout="zeroed"),
+        initialization=Initialization(readout="zeroed"),
         unroll=Unroll(both_ways=problem.many_classes),
     )
 

@@ -7,7 +7,7 @@ without meta-learned weights.
 from __future__ import annotations
 
 from experiments.lab.networks.problem import Problem
-from metaplastic import Backprop, Birth, Delta, LearningRule, OnlineLearner, objective_for
+from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 
 
 def build(problem: Problem, *, rate: float = 0.01) -> OnlineLearner:
@@ -16,7 +16,7 @@ def build(problem: Problem, *, rate: float = 0.01) -> OnlineLearner:
         problem.network(),
         rule,
         objective_for(problem.spec),
-        birth=Birth(hidden="redrawn", readout="redrawn"),
+        initialization=Initialization(hidden="redrawn", readout="redrawn"),
     )
 
 

@@ -1,4 +1,4 @@
-"""How feedback follows the forward weights: Kunin's five primitives, and what they add up to.
+"""Feedback that goes down a regularizer: Kunin's five primitives, and what they add up to.
 
 A regularizer `R(W, B, x)` is a sum of primitives, and the feedback goes down its gradient while W
 and x are held (Kunin et al. 2020, arXiv:2003.01513; scaling as in the authors' code: summed over
@@ -10,29 +10,30 @@ units and positions, mean over the batch, no factor 1/2). With f = W x, g = B x,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from metaplastic.sites.credit_rule import AtSite, CreditRule
+from metaplastic.alignment.base import Alignment, AtSite, Coefficient, Shared
+from metaplastic.sites.products import Product
 from metaplastic.support.choices import check_choice
+from metaplastic.support.ranges import check_number
 
-Coefficient = float | Callable[[int], float]  # a schedule is given the number of minibatches so far
 Inputs = Literal["activity", "noise"]
 
 
-class Aligned(CreditRule):
-    """Feedback that goes down a weighted sum of the primitives, once each minibatch.
+class RegularizedAlignment(Alignment):
+    """Feedback that goes down a weighted sum of the primitives, once each step.
 
     Args:
-        decay, amp, null, sparse, self_: coefficients, or schedules of the minibatch's number.
+        decay, amp, null, sparse, self_: coefficients, or schedules of the step's number.
         rate: the step down the gradient.
         inputs: x is the site's own `activity`, or white `noise` of deviation `deviation`.
     """
 
-    follows: ClassVar[bool] = True
+    coefficients = ("decay", "amp", "null", "sparse", "self_", "rate", "deviation")
+    follows = True
 
     def __init__(
         self,
@@ -44,44 +45,58 @@ class Aligned(CreditRule):
         self_: Coefficient = 0.0,
         rate: Coefficient = 0.01,
         inputs: Inputs = "activity",
-        deviation: float = 1.0,
-        scale: float = 1.0,
+        deviation: Coefficient = 1.0,
         noise: float = 0.0,
+        learn: bool = False,
+        per: Shared = "shared",
     ) -> None:
-        super().__init__(scale=scale, noise=noise)
         check_choice("inputs", inputs, Inputs)
-        self.decay, self.amp, self.null, self.sparse = decay, amp, null, sparse
-        self.self_, self.rate, self.inputs, self.deviation = self_, rate, inputs, deviation
-
-    @property
-    def sees_inputs(self) -> bool:  # type: ignore[override]
-        return any(self.now(c) for c in (self.amp, self.null, self.sparse))
-
-    def now(self, coefficient: Coefficient) -> float:
-        return coefficient(self.steps) if callable(coefficient) else coefficient
+        values: dict[str, Any] = {
+            "decay": decay, "amp": amp, "null": null, "sparse": sparse, "self_": self_,
+            "rate": rate, "deviation": deviation,
+        }  # fmt: skip
+        for name, value in values.items():
+            if not callable(value):
+                check_number(name, value)
+        super().__init__(**values, inputs=inputs, noise=noise, learn=learn, per=per)
+        # A primitive whose coefficient is 0 takes no part, learned or not.
+        self.used = {n for n, v in values.items() if callable(v) or v != 0}
+        self.sees_inputs = bool(self.used & {"amp", "null", "sparse"})
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        decay, self_, rate = self.now(self.decay), self.now(self.self_), self.now(self.rate)
-        gradient = 2 * decay * feedback if decay else torch.zeros_like(feedback)
-        if self_:
-            gradient = gradient - self_ * site.weight
-        for x in site.inputs:
-            gradient = gradient + self.driven(feedback, site, x)
-        return -rate * gradient
-
-    def driven(self, feedback: Tensor, site: AtSite, x: Tensor) -> Tensor:
-        """The share of the primitives that look at an input."""
-        amp, null, sparse = (self.now(c) for c in (self.amp, self.null, self.sparse))
-        x = x.to(feedback)
-        if self.inputs == "noise":
-            x = self.deviation * torch.randn_like(x)
-        meeting, weight, batch = site.meeting, site.weight, len(x)
         gradient = torch.zeros_like(feedback)
-        f = meeting.run(x, weight) if amp or null else torch.zeros((), device=x.device)
-        if amp or sparse:  # one outer product for both
-            g = 2 * sparse * meeting.run(x, feedback) if sparse else 0.0
-            gradient = meeting.outer(g - amp * f, x, feedback)
-        if null:
-            r = meeting.carry(f, feedback, x)
-            gradient = gradient + 2 * null * meeting.outer(f, r, feedback)
-        return gradient / batch
+        if "decay" in self.used:
+            gradient = gradient + 2 * self.value("decay", site) * feedback
+        if "self_" in self.used:
+            gradient = gradient - self.value("self_", site) * site.weight
+        for number, call in enumerate(site.calls if self.sees_inputs else ()):
+            gradient = gradient + self._driven(feedback, site, call, number)
+        return -self.value("rate", site) * gradient  # type: ignore[no-any-return]
+
+    def _driven(self, feedback: Tensor, site: AtSite, call: Product, number: int) -> Tensor:
+        """The share of the primitives that look at an input."""
+        used, weight, x = self.used, site.weight, call.x.to(feedback.dtype)
+        if self.options["inputs"] == "noise":
+            x = self.value("deviation", site) * site.noise(x.shape, f"input {number}")
+        gradient = torch.zeros_like(feedback)
+        if "amp" in used or "sparse" in used:
+            gradient = gradient + self._compared(feedback, site, call, x)
+        if "null" in used:
+            f = call.run(x, weight)
+            r = call.carry(f, feedback, x)
+            gradient = gradient + 2 * self.value("null", site) * call.outer(f, r, feedback)
+        return gradient / len(x)
+
+    def _compared(self, feedback: Tensor, site: AtSite, call: Product, x: Tensor) -> Tensor:
+        amp = self.value("amp", site) if "amp" in self.used else 0.0
+        sparse = self.value("sparse", site) if "sparse" in self.used else 0.0
+        if all(not isinstance(c, Tensor) or c.numel() == 1 for c in (amp, sparse)):
+            # One outer product for both, where they are one number each.
+            both = 0.0
+            if "sparse" in self.used:
+                both = 2 * sparse * call.run(x, feedback)
+            if "amp" in self.used:
+                both = both - amp * call.run(x, site.weight)
+            return call.outer(both, x, feedback)  # type: ignore[arg-type]
+        f, g = call.run(x, site.weight), call.run(x, feedback)
+        return 2 * sparse * call.outer(g, x, feedback) - amp * call.outer(f, x, feedback)  # type: ignore[no-any-return]

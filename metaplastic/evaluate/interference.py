@@ -95,7 +95,7 @@ def interference(
     with evaluating(learner, 0):
         support = learner.encode(episodes.support_x.flatten(0, 2))
         support = support.view(*episodes.support_x.shape[:3], *support.shape[1:])
-        fast = learner.birth(episodes.support_y, episodes.seed)
+        fast = learner.initialize(episodes.support_y, episodes.seed)
         if after:
             fast = learner.adapt(support[:, :after], episodes.support_y[:, :after], fast)
         x, y = support[:, chosen], episodes.support_y[:, chosen]

@@ -16,7 +16,7 @@ from torch import Tensor
 from metaplastic.evaluate.example_updates import sites_of
 from metaplastic.evaluate.geometry import angles, cosines, effective_rank, overlaps
 from metaplastic.evaluate.lifetime_evaluation import nan_to_inf
-from metaplastic.support.deprecation import warn_renamed
+from metaplastic.support.renamed import warn_renamed
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def fast_weights_at(
     learner: OnlineLearner, batch: Episode, support: Iterable[Tensor], steps: list[int]
 ) -> Iterator[FastWeights]:
     """Initial fast weights and those after each of `steps`, from encoded pieces of the stream."""
-    fast = learner.birth(batch.support_y, batch.seed)
+    fast = learner.initialize(batch.support_y, batch.seed)
     yield fast
     begin = 0
     for piece in support:

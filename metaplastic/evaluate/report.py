@@ -21,8 +21,8 @@ from metaplastic.evaluate.continual_measures import Mask, mean_where
 from metaplastic.evaluate.intervals import Array, Interval, Kind, interval, jsonable
 from metaplastic.evaluate.matrices import check_matrices
 from metaplastic.support.choices import check_choice
-from metaplastic.support.deprecation import renamed_arguments, warn_renamed
 from metaplastic.support.disk import write_atomically
+from metaplastic.support.renamed import renamed_arguments, warn_renamed
 
 Measure: TypeAlias = Literal["error", "accuracy"]
 Against: TypeAlias = Literal["first", "best"]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from metaplastic.evaluate.intervals import Kind
 from metaplastic.evaluate.report import ContinualReport, Measure
 from metaplastic.support.choices import check_choice
-from metaplastic.support.deprecation import renamed_arguments
+from metaplastic.support.renamed import renamed_arguments
 
 
 @renamed_arguments(at_birth="initial")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.stacked.readouts import UnitLength
-from metaplastic.support.deprecation import former_names, renamed_arguments
 from metaplastic.support.describe import build, describe, own_classes
+from metaplastic.support.renamed import former_names, renamed_arguments
 from metaplastic.support.seeding import global_seed
 
 
@@ -59,7 +59,7 @@ def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLe
     Raises:
         ValueError: if nothing is frozen before the first plastic site.
     """
-    stack, end = learner.stack, learner.start
+    stack, end = learner.stack, learner.executor.first
     if end and isinstance(stack.layers[end - 1], UnitLength):
         end -= 1
     before = [] if learner.encoder is None else [("encoder", learner.encoder)]
@@ -86,7 +86,7 @@ def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLe
             unroll=learner.unroll,
         )
     rule.load_state_dict(learner.rule.state_dict())
-    rule.pace = learner.rule.pace
+    rule.rate_scale = learner.rule.rate_scale
     return averaged.train(learner.training)
 
 

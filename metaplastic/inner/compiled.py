@@ -40,6 +40,7 @@ def steps_at_once(sites: int) -> int:
 
 def ready(
     live: Function,
+    owner: nn.Module,
     fixed: tuple[Any, ...],
     fast: FastWeights,
     life: Given,
@@ -57,17 +58,14 @@ def ready(
     steps = life["x"].shape[1]
     first = torch.arange(usual_piece(steps * passes, how, at_once), device=life["x"].device) % steps
     given = {name: tensor[:, first].movedim(1, 0).contiguous() for name, tensor in life.items()}
-    return _compiled_or_eager(live, (*fixed, fast, given)), fast
+    return _compiled_or_eager(live, owner, (*fixed, fast, given)), fast
 
 
-def _compiled_or_eager(live: Function, arguments: tuple[Any, ...]) -> Function:
-    owner: nn.Module = live.__self__  # type: ignore[attr-defined]
-    # Without its owner, which could otherwise never be forgotten.
-    plain: Function = live.__func__  # type: ignore[attr-defined]
+def _compiled_or_eager(live: Function, owner: nn.Module, arguments: tuple[Any, ...]) -> Function:
     found = _VERDICTS.setdefault(owner, {})
     with_graph = torch.is_grad_enabled()
     if with_graph not in found:
-        found[with_graph] = _compiled_if_it_agrees(plain, (owner, *arguments), owner)
+        found[with_graph] = _compiled_if_it_agrees(live, (owner, *arguments), owner)
     return partial(found[with_graph], owner)
 
 

@@ -55,7 +55,7 @@ def grow(learner: OnlineLearner, outputs: int, seed: int = 0) -> OnlineLearner:
     grown.load_state_dict(fitted, assign=True)
     for name, parameter in learner.named_parameters():
         grown.get_parameter(name).requires_grad_(parameter.requires_grad)
-    grown.unroll, grown.rule.pace = learner.unroll, learner.rule.pace
+    grown.unroll, grown.rule.rate_scale = learner.unroll, learner.rule.rate_scale
     grown.train(learner.training)
     return grown  # type: ignore[no-any-return]
 

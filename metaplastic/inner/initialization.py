@@ -1,4 +1,4 @@
-"""Birth: where the plastic weights of a new lifetime come from."""
+"""Initialization: where the plastic weights of a new lifetime come from."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metaplastic.inner.network import PlasticNetwork
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.choices import check_choice
+from metaplastic.support.noise import fold, normal
 
 Origin = Literal["learned", "redrawn", "zeroed"]
 ReadoutOrigin = Literal["learned", "redrawn", "zeroed", "rows", "blank"]
 
 
 @dataclass(frozen=True)
-class Birth:
+class Initialization:
     """Plastic weights at the start of a lifetime: for hidden sites, and for the readout.
 
     `learned`: the meta-learned weights. `redrawn`: Kaiming-normal (fan-in, gain sqrt 2), zero bias,
@@ -38,52 +40,73 @@ class Birth:
 
     @property
     def by_class(self) -> bool:
-        """Whether the readout's birth depends on the classes to come."""
+        """Whether the readout's initialization depends on the classes to come."""
         return self.readout in ("rows", "blank")
 
 
-def born(birth: Birth, sites: Sequence[Site], support_y: Tensor, seed: Tensor) -> FastWeights:
-    """Plastic weights of `len(seed)` lifetimes. All draws come from each lifetime's own seed.
+def initialize(
+    how: Initialization, sites: Sequence[Site], support_y: Tensor, seed: Tensor
+) -> FastWeights:
+    """Plastic weights of `len(seed)` lifetimes. All samples come from each lifetime's own seed.
 
     Args:
         support_y: `tasks steps batch`, which rows `rows` and `blank` replace; unused otherwise.
         seed: `tasks`, int64.
     """
-    tasks = seed.shape[0]
-    generators = [torch.Generator().manual_seed(int(s)) for s in seed.tolist()]
-    fast = {}
-    for site in sites:
-        origin = birth.readout if site is sites[-1] else birth.hidden
-        for kind, learned in site.module.named_parameters():
-            shared = learned.expand(tasks, *learned.shape)
-            if origin == "learned":
-                weight = shared
-            elif origin in ("zeroed", "blank") or kind == "bias":
-                weight = torch.zeros_like(shared)
-            else:
-                weight = _kaiming(learned, generators)
-            if origin in ("rows", "blank"):
-                met = _rows_met(support_y, learned.shape[0])
-                weight = torch.where(
-                    met.view(*met.shape, *[1] * (learned.dim() - 1)), weight, shared
-                )
-            fast[f"{site.name}.{kind}"] = weight
+    named = [
+        (f"{site.name}.{kind}", learned, site is sites[-1])
+        for site in sites
+        for kind, learned in site.module.named_parameters()
+    ]
+    return _initialized(how, named, support_y, seed)
+
+
+def initial_weights(
+    how: Initialization, network: PlasticNetwork, support_y: Tensor, seed: Tensor
+) -> FastWeights:
+    """The same for any network."""
+    own, biases = dict(network.module.named_parameters()), network.found.biases
+    last, weight = network.readout, network.parameter(network.readout)
+    named = [
+        (name, own[name], name == weight or biases.get(name) == last) for name in network.learned
+    ]
+    return _initialized(how, named, support_y, seed)
+
+
+def _initialized(
+    how: Initialization, named: list[tuple[str, Tensor, bool]], support_y: Tensor, seed: Tensor
+) -> FastWeights:
+    tasks, fast = seed.shape[0], {}
+    for name, learned, is_readout in named:
+        origin = how.readout if is_readout else how.hidden
+        shared = learned.expand(tasks, *learned.shape)
+        if origin == "learned":
+            weight = shared
+        elif origin in ("zeroed", "blank") or learned.dim() == 1:
+            weight = torch.zeros_like(shared)
+        else:
+            weight = _kaiming(name, learned, seed)
+        if origin in ("rows", "blank"):
+            taught = _rows_taught(support_y, learned.shape[0])
+            weight = torch.where(
+                taught.view(*taught.shape, *[1] * (learned.dim() - 1)), weight, shared
+            )
+        fast[name] = weight
     return fast
 
 
-def _kaiming(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+def _kaiming(name: str, like: Tensor, seed: Tensor) -> Tensor:
     std = math.sqrt(2 / like[0].numel())
-    drawn = [
-        torch.randn(like.shape, generator=generator, dtype=torch.float32)
-        for generator in generators
+    sampled = [
+        normal(fold(own, "weights", name), tuple(like.shape), like.dtype) for own in seed.unbind()
     ]
-    return torch.stack(drawn).to(like) * std
+    return torch.stack(sampled) * std
 
 
-def _rows_met(support_y: Tensor, outputs: int) -> Tensor:
+def _rows_taught(support_y: Tensor, outputs: int) -> Tensor:
     if support_y.is_floating_point():
         raise ValueError(
-            "Birth redraws readout rows by class, but the targets are real numbers; "
+            "The initialization redraws readout rows by class, but the targets are real numbers; "
             "use 'redrawn', 'zeroed' or 'learned' for regression."
         )
     met = support_y.new_zeros(support_y.shape[0], outputs, dtype=torch.bool)

@@ -14,32 +14,38 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.episode import Episode
-from metaplastic.inner.compiled import ready, steps_at_once
-from metaplastic.inner.initialization import Birth, born
+from metaplastic.inner.generic import AnyNetwork
+from metaplastic.inner.initialization import Initialization
 from metaplastic.inner.meta_loss import MetaLoss, exchanged, judged, mean_of
-from metaplastic.inner.rows import live_by_row, teaches_rows
-from metaplastic.inner.rule import LearningRule
-from metaplastic.inner.unroll import Given, Unroll, unroll
+from metaplastic.inner.unroll import Unroll
+from metaplastic.inner.written_out import WrittenOut
 from metaplastic.objective import CrossEntropy, Objective
+from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.stack import FastWeights, Stack
+from metaplastic.support.renamed import renamed, warn_renamed
 
 
 class OnlineLearner(nn.Module):
     """A network that learns online by a rule, one pass over a stream, and is judged afterwards.
 
     Args:
-        network: a plain `nn.Sequential`; layers before its first plastic site are run once for all
-            examples, with the encoder. Norms may have scales and shifts, which are meta-learned and
-            frozen within a lifetime: only Linear and Conv2d are sites.
+        network: any module. A plain `nn.Sequential` is run by the written-out executor, layer by
+            layer with a `tasks` axis; its layers before the first plastic site are run once for all
+            examples, with the encoder. Any other is run by the generic one, which needs
+            `input_shape`. What is at no plastic site (norms, say) is meta-learned and frozen within
+            a lifetime.
         rule: the pathway and plasticity of the inner loop.
         objective: the meta-loss, and what the rule is taught.
         encoder: any module, meta-learned and frozen within a lifetime; `n *input -> n *features`.
         plastic: names of the plastic sites, or how many at the end; None for all.
-        birth: where a lifetime's plastic weights come from; `birth_at_test` likewise in eval mode.
+        initialization: where a lifetime's plastic weights come from; `initialization_at_test`
+            likewise in eval mode.
         passes: how often the stream is gone through (1 is online learning, MAML uses more).
         batch_learning: the whole support set in one step.
         online_at_test: in eval mode the stream is gone through once, in its own steps.
         unroll: how lifetimes are run in meta-training; may be changed at any time.
+        input_shape: of one input to the network, for a network that is no plain `nn.Sequential`, or
+            a rule with alignment or traces. With it the generic executor runs any network and rule.
 
     Raises:
         ValueError: if a layer cannot be run or carried back through, no site of that name exists,
@@ -48,26 +54,36 @@ class OnlineLearner(nn.Module):
 
     def __init__(
         self,
-        network: nn.Sequential,
+        network: nn.Module,
         rule: LearningRule,
         objective: Objective,
         *,
         encoder: nn.Module | None = None,
         plastic: Sequence[str] | str | int | None = None,
-        birth: Birth | None = None,
-        birth_at_test: Birth | None = None,
+        initialization: Initialization | None = None,
+        initialization_at_test: Initialization | None = None,
         passes: int = 1,
         batch_learning: bool = False,
         online_at_test: bool = False,
         unroll: Unroll | None = None,
+        input_shape: Sequence[int] | None = None,
+        birth: Initialization | None = None,
+        birth_at_test: Initialization | None = None,
     ) -> None:
         super().__init__()
-        birth = birth or Birth()
-        birth_at_test = birth_at_test or birth
+        initialization = renamed("birth", birth, "initialization", initialization)
+        at_test = renamed(
+            "birth_at_test", birth_at_test, "initialization_at_test", initialization_at_test
+        )
+        initialization = initialization or Initialization()
+        at_test = at_test or initialization
         self.network, self.rule, self.objective, self.encoder = network, rule, objective, encoder
-        self.stack = Stack(network)
-        self.sites = self.stack.choose(plastic)
-        self.start = self.sites[0].layer
+        self.executor: WrittenOut | AnyNetwork
+        if input_shape is None:
+            self.executor = WrittenOut(network, rule, objective, plastic)
+        else:
+            self.executor = AnyNetwork(network, objective, input_shape, plastic)
+        self.sites = self.executor.sites
         if self.sites[-1].shape[0] != objective.outputs:
             raise ValueError(
                 f"The readout {self.sites[-1].name!r} has {self.sites[-1].shape[0]} units, but the "
@@ -75,32 +91,38 @@ class OnlineLearner(nn.Module):
             )
         if passes < 1:
             raise ValueError(f"passes is {passes}; a stream is gone through at least once.")
-        self.birth_in_training, self.birth_at_test = birth, birth_at_test
+        self.initialization, self.initialization_at_test = initialization, at_test
         self.passes, self.batch_learning = passes, batch_learning
         self.online_at_test = online_at_test
         self.unroll = unroll or Unroll()
         self.options: dict[str, Any] = {
             "network": network, "rule": rule, "objective": objective, "encoder": encoder,
-            "plastic": [site.name for site in self.sites], "birth": birth,
-            "birth_at_test": birth_at_test, "passes": passes, "batch_learning": batch_learning,
+            "plastic": [site.name for site in self.sites], "initialization": initialization,
+            "initialization_at_test": at_test, "passes": passes, "batch_learning": batch_learning,
             "online_at_test": online_at_test,
         }  # fmt: skip
+        if input_shape is not None:
+            self.options["input_shape"] = tuple(input_shape)
         self.rule.attach(self.sites, objective.outputs)
+
+    @property
+    def stack(self) -> Stack:
+        """The layers of a network that the written-out executor runs.
+
+        Raises:
+            AttributeError: for any other network.
+        """
+        if not isinstance(self.executor, WrittenOut):
+            raise AttributeError(
+                f"A {type(self.network).__name__} run by the generic executor has no stack of "
+                "layers; see `executor.network`."
+            )
+        return self.executor.stack
 
     @property
     def online(self) -> bool:
         """Whether, at test, each example is met once and in its order."""
         return self.online_at_test or (self.passes == 1 and not self.batch_learning)
-
-    def slow_weights(self) -> dict[str, Tensor]:
-        """The sites' weights that a lifetime does not change, without a tasks axis."""
-        plastic = {site.name for site in self.sites}
-        return {
-            f"{name}.{kind}": weight
-            for name, site in self.stack.sites.items()
-            for kind, weight in site.module.named_parameters()
-            if name not in plastic
-        }
 
     def encode(self, x: Tensor) -> Tensor:
         """All that is frozen within a lifetime: `n *input` -> `n *features`."""
@@ -115,17 +137,23 @@ class OnlineLearner(nn.Module):
     def _encode(self, x: Tensor) -> Tensor:
         if self.encoder is not None:
             x = self.encoder(x)
-        if self.start == 0:
-            return x
-        return self.stack.run(x[None], self.slow_weights(), stop=self.start).output[0]
+        return self.executor.below(x)
+
+    def initialize(self, support_y: Tensor, seed: Tensor) -> FastWeights:
+        """The state at the start of the lifetimes with these labels and seeds, `tasks ...`.
+
+        Plastic weights by parameter and, under names that no parameter can have, what else a
+        lifetime changes: feedback weights, traces, a step counter and its seed.
+        """
+        how = self.initialization if self.training else self.initialization_at_test
+        if how.by_class:
+            self._check(support_y)
+        return self.executor.start(self.rule, how, support_y, seed)
 
     def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
-        """The plastic weights at the start of the lifetimes with these labels and seeds."""
-        birth = self.birth_in_training if self.training else self.birth_at_test
-        if birth.by_class:
-            self._check(support_y)
-        drawn = self.rule.feedback.born(self.sites, seed)
-        return {**born(birth, self.sites, support_y, seed), **drawn}
+        """`initialize`, by its old name."""
+        warn_renamed("OnlineLearner.birth", "initialize")
+        return self.initialize(support_y, seed)
 
     def adapt(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:
         """The inner loop: from `fast`, through encoded `tasks steps batch *features`, in order.
@@ -150,38 +178,13 @@ class OnlineLearner(nn.Module):
                 support_y.flatten(1, 2)[:, None],
             )
         rule = self.rule
-        if rule.rests_in_training and self.training:
+        if rule.frozen_in_training and self.training:
             return fast
-        coefficients = rule.coefficients(self.sites, support_x.shape[2])
-        if teaches_rows(rule, self.sites, self.objective, self.unroll, support_x.shape[2]):
-            readout = self.sites[0]
-            rate = coefficients[readout.name + ".weight"]
-            for _ in range(passes):
-                fast = live_by_row(readout, rule.plasticity, rate, fast, support_x, support_y)
-            return fast
-        ahead = rule.feedback.ahead(self.sites, self.objective, support_y, support_x)
-        life = {"x": support_x, "target": support_y, **ahead}
-        fixed = (
-            self.stack,
-            self.sites,
-            self.start,
-            self.objective,
-            coefficients,
-            self.slow_weights(),
-        )
-        live, at_once = rule.live, None
-        if self.unroll.compile:
-            at_once = steps_at_once(len(self.sites))
-            live, fast = ready(live, fixed, fast, life, self.unroll, passes, at_once)
-
-        def onwards(weights: FastWeights, given: Given) -> FastWeights:
-            return live(*fixed, weights, given)
-
-        return unroll(onwards, fast, life, self.unroll, passes=passes, at_once=at_once)
+        return self.executor.adapt(rule, support_x, support_y, fast, self.unroll, passes)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""
-        return self.stack.run(x, {**self.slow_weights(), **fast}, self.start).output
+        return self.executor.predict(fast, x)
 
     def encode_episodes(self, episodes: Episode) -> tuple[Tensor, Tensor]:
         """Support (`tasks steps batch *features`) and query features, from one encoder call.
@@ -211,7 +214,7 @@ class OnlineLearner(nn.Module):
             lives.append(exchanged(*lives[0]))
         lived = []
         for x, y, asked, answer in lives:
-            fast = self.adapt(x, y, self.birth(y, episodes.seed))
+            fast = self.adapt(x, y, self.initialize(y, episodes.seed))
             lived.append(judged(self.objective, self.predict(fast, asked), answer))
         result = mean_of(lived)
         if self.training and (penalty := self.rule.plasticity.penalty()) is not None:
@@ -224,11 +227,13 @@ class OnlineLearner(nn.Module):
             self.objective.check_labels(target)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """What is learned, by kind: `weights`, `feedback`, `plasticity`, `strength`, if any."""
+        """What is learned, by kind: `weights`, `feedback`, `plasticity`, `alignment`,
+        `strength`, if any."""
         groups = {
-            "feedback": self.rule.feedback.feedback_parameters(),
+            "feedback": self.rule.pathway.feedback_parameters(),
             "plasticity": list(self.rule.plasticity.parameters()),
-            "strength": self.rule.feedback.strength_parameters(),
+            "alignment": list(self.rule.alignment.parameters()),
+            "strength": self.rule.pathway.strength_parameters(),
         }
         taken = {id(parameter) for group in groups.values() for parameter in group}
         groups = {"weights": [p for p in self.parameters() if id(p) not in taken], **groups}

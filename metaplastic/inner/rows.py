@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from metaplastic.inner.rule import LearningRule
 from metaplastic.inner.unroll import Unroll
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.pathways.direct import Direct
 from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights
 
@@ -26,7 +26,7 @@ def teaches_rows(
     rule: LearningRule, sites: Sequence[Site], objective: Objective, how: Unroll, batch: int
 ) -> bool:
     """Whether a step of `batch` examples changes one row and is told nothing but its label."""
-    feedback = rule.feedback
+    feedback = rule.pathway
     return (
         batch == 1
         and len(sites) == 1

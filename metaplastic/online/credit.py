@@ -8,41 +8,69 @@ opt.step()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge
 
-from metaplastic.online.credit_feedback import Feedback, weight_of
+from metaplastic.online.credit_feedback import BEFORE, NORM, Feedback
+from metaplastic.pathways.inverse import InversePathway
+from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.rules import rule_of
-from metaplastic.sites.credit_rule import CreditRule
-from metaplastic.sites.credit_shapes import Shapes, trace
-from metaplastic.sites.credit_sites import Meeting, bare, find
-from metaplastic.sites.reroute import Carry, rerouted
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.names import bare
+from metaplastic.sites.outputs import Output, call, pick
+from metaplastic.sites.products import Product
+from metaplastic.sites.reroute import Carry, rerouted, runnable
+from metaplastic.sites.shape import site_shapes
+from metaplastic.sites.survey import Sites, find_sites, warn_of_unreached
 
-Loss = Callable[[Tensor, Any], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 
 
 class Credit(nn.Module):
     """A rule at the sites of one model: its feedback weights, as buffers, and what they do.
 
     `sites` maps each site's name to the first site of the same weight: they share feedback.
-    The model is handed in anew at every call and is never changed: a copy, or the model inside
-    DistributedDataParallel or `torch.compile`, will do.
+    `unreached` says of each weight that no rule reaches why. The model is handed in anew at every
+    call and is never changed: a copy, or the model inside DistributedDataParallel or
+    `torch.compile`, will do.
     """
 
     def __init__(
-        self, rule: CreditRule, model: nn.Module, example: Any, seed: int, leave: Collection[str]
+        self,
+        rule: LearningRule,
+        model: nn.Module,
+        example: Any,
+        seed: int,
+        leave: Collection[str],
+        output: Output = None,
     ) -> None:
         super().__init__()
-        self.rule, self.sites = rule, find(model, leave)
-        self.shapes: Shapes = trace(model, self.sites, example)
-        own = rule.has_feedback and rule.route != "inverse"
-        self.held = Feedback(rule, model, self.sites, self.shapes, seed) if own else None
+        self.rule, self.output = rule, output
+        self.found: Sites = find_sites(bare(model), example, leave=leave, output=output)
+        warn_of_unreached(self.found, bare(model))
+        self.shapes = {shape.name: shape for shape in site_shapes(self.found)}
+        if not rule.attached:  # else by a learner, whose coefficients it keeps
+            rule.alignment.attach(list(self.shapes.values()))
+            rule.attached = True
+        own = rule.pathway.has_feedback
+        self.held = Feedback(rule, list(self.shapes.values()), seed) if own else None
         self._errors: Tensor | None = None
+        weight = next(iter(self.shapes.values())).weight
+        rule.to(weight.device)
+
+    @property
+    def sites(self) -> dict[str, str]:
+        """Every site's name -> the first site of the same weight."""
+        return self.found.owners
+
+    @property
+    def unreached(self) -> dict[str, str]:
+        """Weights that no rule reaches, by parameter -> why."""
+        return self.found.unreached
 
     def feedback(self, name: str) -> Tensor:
         """A site's feedback weights."""
@@ -50,43 +78,56 @@ class Credit(nn.Module):
             raise ValueError(f"{type(self.rule).__name__} has no feedback weights.")
         return self.held.of(self.sites[name])
 
+    def weight(self, name: str, model: nn.Module) -> Tensor:
+        """A site's weight in a model, computed where it is a computed one."""
+        site = self.sites[name]
+        if not self.found.is_derived(site):
+            return bare(model).get_parameter(self.found.parameters[site][0])
+        holder: Any = bare(model).get_submodule(site)
+        found: Tensor = holder.weight
+        return found
+
     def through(self, name: str, model: nn.Module) -> Tensor:
         """What carries errors back through a site: of the shape of its weight."""
-        weight = weight_of(model, self.sites[name])
+        weight = self.weight(name, model)
         if self.held is None:
             return weight
-        return self.rule.through(weight, self.feedback(name).to(weight))
+        return self.rule.pathway.carrier(weight, self.feedback(name).to(weight))
 
     def backward(self, model: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Tensor:
         """Run the model, add to every parameter's `.grad`, let the feedback follow; the loss.
 
         Sites get `signal x^T` with the signal that came through the feedback; all other parameters
-        what the same signals give them. x is handed to the model as it is, or as `*x`, if a tuple.
+        what the same signals give them.
+
+        Args:
+            x: handed to the model as it is, as `*x` if a tuple, as `**x` if a dict.
+            loss_fn: of the model's output and y; one number.
 
         Raises:
             ValueError: for a loss that is not one number, or an output that is not one tensor where
                 the rule sends the output's error.
         """
-        if self.rule.route == "inverse":
-            return self._by_inverses(model, x, y, loss_fn)
+        if isinstance(self.rule.pathway, InversePathway):
+            return self._by_inverses(self.rule.pathway, model, x, y, loss_fn)
         if self.held is not None:
-            self.held.rescale(model)
-            if self.rule.sees_change:
-                self.held.follow_change(model)
-        seen: dict[str, list[Tensor]] = {}
+            self._prepare(self.held, model)
+        seen: dict[str, list[Product]] = {}
         had = self._set_aside(model)
-        with self.rerouted(model, seen if self.rule.sees_inputs else None):
-            output = model(*x) if isinstance(x, tuple) else model(x)
+        with self.rerouted(model, seen if self.rule.alignment.sees_inputs else None):
+            output = call(runnable(model), x)
             loss = self._send(output, y, loss_fn)
         self._finish(model, had)
-        learns = (self.rule.follows or self.rule.noise) and not self.rule.sees_change
+        alignment = self.rule.alignment
+        learns = (alignment.follows or alignment.noise) and not alignment.sees_change
         if self.held is not None and learns:
-            self.held.follow(model, seen)
+            self.held.follow(self.rule, self._weights(model), None, seen, everywhere=False)
+            self.held.step += 1
         return loss
 
     @contextmanager
     def rerouted(
-        self, model: nn.Module, seen: dict[str, list[Tensor]] | None = None
+        self, model: nn.Module, seen: dict[str, list[Product]] | None = None
     ) -> Iterator[None]:
         """For a training loop of one's own: forward and backward within are this rule's.
 
@@ -94,41 +135,66 @@ class Credit(nn.Module):
         `backward`.
         """
 
-        def watch(name: str, x: Tensor, out: Tensor) -> None:
-            if seen is not None and x.requires_grad:  # else nothing is carried back from here
-                seen.setdefault(name, []).append(x.detach())
+        def watch(product: Product, out: Tensor) -> None:
+            if product.x.requires_grad and seen is not None:  # else nothing is carried from here
+                product.x = product.x.detach()
+                seen.setdefault(product.site, []).append(product)
 
-        with rerouted(model, self.sites, self.carrier(model), None if seen is None else watch):
+        shown = None if seen is None else watch
+        with rerouted(model, self.found, self.carrier(model), shown):
             yield
 
     def carrier(self, model: nn.Module) -> Carry | None:
-        """What sends a signal from a site's output to its input; None where backprop does."""
+        """What sends a signal from a product's output to its input; None where backprop does."""
         if self.held is None:
             return None
-        if self.rule.route == "direct":
-            return lambda name, meeting, signal, like: self._direct(name, like)
-        weights = {name: self.through(name, model).detach() for name in self.sites.values()}
+        if self.rule.pathway.direct:
+            return lambda product, signal, like: self._direct(product, like)
+        weights: dict[str, Tensor] = {}
 
-        def carry(name: str, meeting: Meeting, signal: Tensor, like: Tensor) -> Tensor:
-            return meeting.carry(signal, weights[name].to(signal.dtype), like)
+        def carry(product: Product, signal: Tensor, like: Tensor) -> Tensor:
+            site = product.site
+            if site not in weights:
+                weights[site] = self.through(site, model).detach()
+            return product.carry(signal, weights[site].to(signal.dtype), like)
 
         return carry
-
-    def signals(
-        self, output: Tensor, errors: Tensor, at: Sequence[GradientEdge]
-    ) -> tuple[Tensor, ...]:
-        """What arrives at these places of a pass that ran through `carrier`."""
-        self._errors = errors
-        found = torch.autograd.grad(output, at, errors)
-        self._errors = None
-        return found
 
     def detach(self) -> None:
         """Let go of everything kept of the model; it never carried anything of this."""
         self._errors = None
 
+    @torch.no_grad()
+    def _prepare(self, held: Feedback, model: nn.Module) -> None:
+        """Before a pass: norms are restored, and the feedback follows what an optimizer did."""
+        weights = self._weights(model)
+        if self.rule.pathway.keeps_norm:
+            for name, weight in weights.items():
+                weight.mul_(held.of(name, NORM) / weight.norm())
+        silent = {name: self.silent_calls(name) for name in held.names}
+        if int(held.step) == 0 or not self.rule.alignment.sees_change:
+            held.sleep(self.rule, weights, silent)
+        if not self.rule.alignment.sees_change:
+            return
+        before = {name: held.of(name, BEFORE) for name in held.names}
+        if all(torch.equal(weights[name], before[name]) for name in held.names):
+            return  # no step was made: gradients are being added up
+        held.follow(self.rule, weights, before, {}, everywhere=True)
+        for name in held.names:
+            before[name].copy_(weights[name])
+        held.step += 1
+
+    def silent_calls(self, site: str) -> list[Product]:
+        """The products of a site as noise meets them: as on the example, without a value."""
+        like = self.shapes[site].weight
+        return [met.silent(number, like) for number, met in enumerate(self.found.met)
+                if met.site == site]  # fmt: skip
+
+    def _weights(self, model: nn.Module) -> dict[str, Tensor]:
+        return {name: self.weight(name, model).detach() for name in self.shapes}
+
     def _send(self, output: Any, y: Any, loss_fn: Loss) -> Tensor:
-        if self.rule.route != "direct":
+        if not self.rule.pathway.direct:
             loss = _one_number(loss_fn(output, y))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
@@ -144,47 +210,60 @@ class Credit(nn.Module):
         self._errors = None
         return loss.detach()
 
-    def _direct(self, name: str, like: Tensor) -> Tensor:
+    def _direct(self, product: Product, like: Tensor) -> Tensor:
         if self._errors is None:
             raise RuntimeError(
                 "A direct rule sends the output's error, which only Credit.backward knows; call it "
                 "instead of loss.backward()."
             )
-        return self.sent(name, self._errors, like)
+        sent = self.sent(product.site, self._errors, product.examples_first(like))
+        return product.examples_first(sent)
 
     def sent(self, name: str, errors: Tensor, like: Tensor) -> Tensor:
-        """What a direct rule sends of the output's errors to the input of a site, shaped `like`."""
-        return self.shapes.send(name, errors, self.feedback(name), like)
+        """What a direct rule sends of the output's errors to the input of a site, shaped `like`.
 
-    def _by_inverses(self, model: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Tensor:
+        Examples are the first axis of both.
+        """
+        return self.rule.pathway.sent(errors, self.feedback(name), self.shapes[name], like)
+
+    def _by_inverses(
+        self, pathway: InversePathway, model: nn.Module, x: Any, y: Any, loss_fn: Loss
+    ) -> Tensor:
         chain = bare(model)
         if not isinstance(chain, nn.Sequential):
             raise ValueError(
                 f"This rule carries targets back through inverse layers, so it needs an "
                 f"nn.Sequential; the model is a {type(chain).__name__}. Use another rule for it."
             )
-        return self.rule.how.backward(chain, x, y, loss_fn)  # type: ignore[attr-defined,no-any-return]
+        return pathway.how.backward(chain, x, y, loss_fn)
 
     def _set_aside(self, model: nn.Module) -> dict[str, Tensor | None]:
         """Earlier gradients of site weights, where the rule finishes this minibatch's alone."""
-        if type(self.rule).finish is CreditRule.finish:
+        if type(self.rule.plasticity).finish is PlasticityRule.finish:
             return {}
         had = {}
-        for name in dict.fromkeys(self.sites.values()):
-            weight = weight_of(model, name)
-            had[name], weight.grad = weight.grad, None
+        for name in self.shapes:
+            if not self.found.is_derived(name):
+                weight = self.weight(name, model)
+                had[name], weight.grad = weight.grad, None
         return had
 
     def _finish(self, model: nn.Module, had: Mapping[str, Tensor | None]) -> None:
         for name, before in had.items():
-            weight = weight_of(model, name)
+            weight = self.weight(name, model)
             if weight.grad is not None:
-                weight.grad = self.rule.finish(weight.grad)
+                weight.grad = self.rule.plasticity.finish(weight.grad)
             if before is not None:
                 weight.grad = before if weight.grad is None else before + weight.grad
 
+    def picked(self, output: Any) -> Tensor:
+        """What of the model's output is learned from."""
+        return pick(output, self.output)
+
     def extra_repr(self) -> str:
-        return f"{self.rule!r}, sites: {', '.join(self.sites)}"
+        lines = f"{self.rule!r}, sites: {', '.join(self.sites)}"
+        lost = "; ".join(f"{name} ({why})" for name, why in self.unreached.items())
+        return lines + (f", out of reach: {lost}" if lost else "")
 
 
 def _one_number(loss: Tensor) -> Tensor:
@@ -197,26 +276,29 @@ def _one_number(loss: Tensor) -> Tensor:
 
 
 def credit(
-    rule: str | CreditRule,
+    rule: str | LearningRule,
     model: nn.Module,
     *,
     example: Any,
     seed: int = 0,
     leave: Collection[str] = (),
+    output: Output = None,
     **options: Any,
 ) -> Credit:
-    """A learning rule by name for any model: finds the sites and makes the feedback weights.
+    """A learning rule for any model: finds the sites and makes the feedback weights.
 
     Args:
-        rule: a name or alias in `metaplastic.rules`, or a `CreditRule` of your own.
-        example: a minibatch of inputs (a tuple for several), to see which sites are used and what
-            shapes they meet. The model is run on it once, in eval mode.
-        seed: of the random feedback.
+        rule: a name or alias in `metaplastic.rules`, or a rule of your own.
+        example: a minibatch of inputs (a tuple for several, a dict for named ones), to see which
+            sites are used and what shapes they meet. The model is run on it once, in eval mode.
+        seed: of the random feedback and of all noise.
         leave: modules that keep their exact gradient, by dotted name.
+        output: what of the model's output is learned from, where it is not one tensor: a key, a
+            position, an attribute, or a function.
         options: of the rule.
 
     Raises:
         ValueError: for an unknown rule or option, a number out of its range, a model without sites,
             or one that the rule cannot serve; each says what to do.
     """
-    return Credit(rule_of(rule, options), model, example, seed, leave)
+    return Credit(rule_of(rule, options), model, example, seed, leave, output)

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.online.credit import Credit, Loss
-from metaplastic.sites.credit_sites import Meeting, bare
-from metaplastic.sites.reroute import rerouted
+from metaplastic.pathways.inverse import InversePathway
+from metaplastic.sites.outputs import call
+from metaplastic.sites.products import Product
+from metaplastic.sites.reroute import rerouted, runnable
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def angles(
     Raises:
         ValueError: for a rule that carries targets through inverses; compare its gradients instead.
     """
-    if credit.rule.route == "inverse":
+    if isinstance(credit.rule.pathway, InversePathway):
         raise ValueError(
             "This rule has targets in the place of errors at its sites; compare the gradients it "
             "leaves with backprop's (`angle`)."
@@ -49,10 +51,9 @@ def angles(
     torch.set_rng_state(chance)
     table = {}
     for name in found:
-        weight = bare(model).get_submodule(name).weight
-        assert isinstance(weight, Tensor)
+        weight = credit.weight(name, model)
         back = None
-        if credit.rule.route != "direct" and name in carried:
+        if not credit.rule.pathway.direct and name in carried:
             back = credit.through(name, model)
         table[name] = SiteAngles(
             weight=None if back is None else angle(weight, back),
@@ -81,31 +82,34 @@ def _signals(
     outputs: dict[str, list[Tensor]] = {}
     carried: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def watch(name: str, x: Tensor, out: Tensor) -> None:
+    direct = credit.rule.pathway.direct
+
+    def watch(product: Product, out: Tensor) -> None:
         if out.requires_grad:
-            heard, listen = outputs.setdefault(name, []), cast(Any, out.register_hook)
-            listen(lambda signal: heard.append(signal.detach()))
+            received, listen = outputs.setdefault(product.site, []), cast(Any, out.register_hook)
+            listen(lambda signal: received.append(signal.detach()))
 
     weights = {}
-    if credit.rule.route != "direct":
-        weights = {name: credit.through(name, model).detach() for name in credit.sites.values()}
+    if not direct:
+        weights = {name: credit.through(name, model).detach() for name in credit.shapes}
+    exact_weights = {name: credit.weight(name, model).detach() for name in credit.shapes}
 
-    def carry(name: str, meeting: Meeting, signal: Tensor, like: Tensor) -> Tensor:
-        own = bare(model).get_submodule(name).weight
-        assert isinstance(own, Tensor)
-        exact = meeting.carry(signal, own.detach().to(signal.dtype), like)
-        if credit.rule.route == "direct":
-            sent = credit.shapes.send(name, errors[0], credit.feedback(name), like)
+    def carry(product: Product, signal: Tensor, like: Tensor) -> Tensor:
+        name = product.site
+        exact = product.carry(signal, exact_weights[name].to(signal.dtype), like)
+        if direct:
+            first = product.examples_first(like)
+            sent = product.examples_first(credit.sent(name, errors[0], first))
         else:
-            sent = meeting.carry(signal, weights[name].to(signal.dtype), like)
+            sent = product.carry(signal, weights[name].to(signal.dtype), like)
         carried[name] = (sent, exact)
         return sent
 
     errors: list[Tensor] = []
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    how = rerouted(model, credit.sites, carry if reroute else None, watch)
+    how = rerouted(model, credit.found, carry if reroute else None, watch)
     with torch.enable_grad(), how:
-        output = model(*x) if isinstance(x, tuple) else model(x)
+        output = credit.picked(call(runnable(model), x))
         leaf = output.detach().requires_grad_()
         errors += torch.autograd.grad(loss_fn(leaf, y), leaf)
         reached = [p for p in model.parameters() if p.requires_grad]

@@ -1,24 +1,23 @@
 """A rule's gradient as an ordinary differentiable function: for meta-learning through a pathway.
 
-A pass that is rerouted by hooks reroutes the meta-gradient as well, which is then that of another
-computation. Here the model runs twice. The first pass is plain and leaves each site's input x and
-output z. In the second, a site answers `z + B (x' - x) + dW x + db`, which has the same value and,
-at x' = x and dW = 0, the rule's gradient with respect to dW. Nothing in it is a custom backward, so
-autograd differentiates it as often as asked.
+Two passes, as every inner step takes them (`inner.passes`). Nothing in them is a custom backward
+pass, so autograd differentiates the gradient as often as asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.inner.passes import first_pass, second_pass
+from metaplastic.inner.teacher import LossTeacher
 from metaplastic.online.credit import Credit, Loss
-from metaplastic.sites.credit_sites import Meeting, bare
+from metaplastic.pathways.inverse import InversePathway
+from metaplastic.sites.names import bare
 
 
 def gradients(
@@ -43,96 +42,41 @@ def gradients(
     Raises:
         ValueError: for a rule that carries targets through inverses.
     """
-    if credit.rule.route == "inverse":
+    if isinstance(credit.rule.pathway, InversePathway):
         raise ValueError(
             "A rule that carries targets through inverses has no differentiable form here; use a "
             "sequential or direct rule."
         )
     model = bare(model)
     at = {**dict(model.named_parameters()), **(parameters or {})}
-    given = (
-        {**{n: credit.feedback(n) for n in set(credit.sites.values())}, **(feedback or {})}
-        if (credit.rule.has_feedback)
-        else {}
+    held = {} if credit.held is None else {n: credit.feedback(n) for n in credit.shapes}
+    given = {**held, **(feedback or {})} if held else {}
+    learned = set(credit.found.biases) | {
+        names[0] for s, names in credit.found.parameters.items() if not credit.found.is_derived(s)
+    }
+    others = [name for name in at if name not in learned]
+    chosen = [name for name in credit.found.names if not credit.found.is_derived(name)]
+    network = PlasticNetwork(
+        model, credit.found, LossTeacher(loss_fn), chosen, others, credit.output
     )
-    inputs = x if isinstance(x, tuple) else (x,)
-    chance = torch.get_rng_state()
-    met: list[tuple[Tensor, Tensor]] = []
-
-    def remember(name: str, meeting: Meeting, x: Tensor, out: Tensor) -> Tensor:
-        met.append((x, out))
-        return out
-
-    with _sites(model, credit, remember):
-        output = functional_call(model, {**at, **_statistics(model)}, inputs)
-    loss = loss_fn(output, y)
-    errors: Tensor | None = None
-    if credit.rule.route == "direct":
-        (errors,) = torch.autograd.grad(loss, output, create_graph=True)
-    moved = {name: torch.zeros_like(value).requires_grad_() for name, value in at.items()}
-    waiting, extra = iter(met), []
-
-    def answer(name: str, meeting: Meeting, x: Tensor, out: Tensor) -> Tensor:
-        (then, z), owner = next(waiting), credit.sites[name]
-        out = z + meeting.run(then, moved[_of(owner, "weight")])
-        bias = moved.get(_of(name, "bias"))
-        if bias is not None:
-            positions = 0 if isinstance(meeting.module, nn.Linear) else out.dim() - 2
-            out = out + bias.view(-1, *[1] * positions)
-        if errors is not None:
-            sent = credit.shapes.send(owner, errors, given[owner], then)
-            extra.append((sent * (x - then)).sum())
-            return out
-        weight = at[_of(owner, "weight")]
-        back = credit.rule.through(weight, given[owner]) if given else weight
-        return out + meeting.run(x - then, back)
-
-    torch.set_rng_state(chance)
-    with _sites(model, credit, answer):
-        again = {name: value + moved[name] for name, value in at.items()} | _statistics(model)
-        second = loss_fn(functional_call(model, again, inputs), y)
-    total = second + sum(extra)
-    found = torch.autograd.grad(total, list(moved.values()), create_graph=True, allow_unused=True)
-    signs = dict(zip(moved, found, strict=True))
-    table = {n: torch.zeros_like(at[n]) if g is None else g for n, g in signs.items()}
-    for name in set(credit.sites.values()):
-        weight = _of(name, "weight")
-        table[weight] = credit.rule.finish(table[weight])
+    tape = first_pass(network, at, x, follow=False)
+    loss = loss_fn(tape.output, y)
+    if isinstance(tape.output, Tensor) and credit.output is None:
+        slope = torch.func.grad(lambda prediction: loss_fn(prediction, y))(tape.prediction)
+    else:
+        (slope,) = torch.autograd.grad(loss, tape.prediction, create_graph=True)
+    signals, pushes = second_pass(network, at, given, credit.rule.pathway, x, tape, slope)
+    table = {name: torch.zeros_like(value) for name, value in at.items()}
+    table |= pushes
+    for product, signal in zip(tape.products, signals, strict=True):
+        name = network.parameter(product.site)
+        table[name] = table[name] + product.outer(signal, product.x, at[name])
+        if product.bias is not None:
+            units = product.operation.units_last(signal)
+            push = units.reshape(-1, units.shape[-1]).sum(0)
+            bias = product.bias.weight
+            table[bias] = table[bias] + product.scattered_bias(push, at[bias])
+    for site in network.plastic:
+        name = network.parameter(site)
+        table[name] = credit.rule.plasticity.finish(table[name])
     return loss, table
-
-
-def _of(site: str, kind: str) -> str:
-    """The name of a site's parameter; a site alone has no name."""
-    return f"{site}.{kind}" if site else kind
-
-
-def _statistics(model: nn.Module) -> dict[str, Tensor]:
-    """Copies, so that a normalization's running means move in neither pass."""
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
-
-
-@contextmanager
-def _sites(model: nn.Module, credit: Credit, answer: Any) -> Iterator[None]:
-    handles = []
-    for name, owner in credit.sites.items():
-        module: Any = model.get_submodule(name)
-        if name != owner and module is model.get_submodule(owner):
-            continue
-        meeting = Meeting(module)
-
-        def after(
-            module: nn.Module,
-            given: Any,
-            out: Tensor,
-            name: str = name,
-            meeting: Meeting = meeting,
-        ) -> Tensor:
-            changed: Tensor = answer(name, meeting, meeting.padded(given[0]), out)
-            return changed
-
-        handles.append(module.register_forward_hook(after))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -8,97 +8,107 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from metaplastic.sites.credit_rule import AtSite, CreditRule
-from metaplastic.sites.credit_shapes import Shapes
-from metaplastic.sites.credit_sites import Meeting, Synapses, bare
+from metaplastic.alignment.base import AtSite
+from metaplastic.alignment.sleep import Sleep
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.products import Product
+from metaplastic.sites.shape import SiteShape
+from metaplastic.support.noise import feedback_key, fold
 
 BEFORE, NORM = "|before", "|norm"
 
 
 class Feedback(nn.Module):
-    """Feedback weights by site, and what the rule must remember of the forward weights."""
+    """Feedback weights by site, what the rule must remember of the forward weights, and a count.
 
-    def __init__(
-        self,
-        rule: CreditRule,
-        model: nn.Module,
-        sites: Mapping[str, str],
-        shapes: Shapes,
-        seed: int,
-    ) -> None:
+    Everything that chance decides is a function of (seed, site, step), both kept as buffers.
+    """
+
+    step: Tensor
+    seed: Tensor
+
+    def __init__(self, rule: LearningRule, sites: Sequence[SiteShape], seed: int) -> None:
         super().__init__()
-        self.rule, self.names = rule, list(dict.fromkeys(sites.values()))
-        generator = torch.Generator().manual_seed(seed)
-        for name in self.names:
-            weight = weight_of(model, name).detach()
-            like = shapes.direct(name, weight) if rule.route == "direct" else weight
-            self.register_buffer(_key(name), rule.first(like, generator))
-            if rule.sees_change:
-                self.register_buffer(_key(name) + BEFORE, weight.clone())
-            if rule.keeps_norm:
-                self.register_buffer(_key(name) + NORM, weight.norm())
+        device = sites[0].weight.device
+        self.names = [site.name for site in sites]
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
+        self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64, device=device))
+        with torch.no_grad():
+            for site in sites:
+                sampled = rule.pathway.initialize(site, feedback_key(self.seed, site.name))
+                self.register_buffer(_key(site.name), sampled.detach().clone())
+                if rule.alignment.sees_change:
+                    self.register_buffer(_key(site.name) + BEFORE, site.weight.clone())
+                if rule.pathway.keeps_norm:
+                    self.register_buffer(_key(site.name) + NORM, site.weight.norm())
 
     def of(self, name: str, kind: str = "") -> Tensor:
-        """A site's feedback, its weight at the last minibatch, or that weight's first norm."""
+        """A site's feedback, its weight at the last step, or that weight's first norm."""
         found: Tensor = getattr(self, _key(name) + kind)
         return found
 
     @torch.no_grad()
-    def rescale(self, model: nn.Module) -> None:
-        """Give every forward weight its first norm, if the rule says so."""
-        for name in self.names if self.rule.keeps_norm else ():
-            weight = weight_of(model, name)
-            weight.mul_(self.of(name, NORM) / weight.norm())
-
-    @torch.no_grad()
-    def follow_change(self, model: nn.Module) -> None:
-        """What the optimizer did since the last minibatch reaches the feedback.
-
-        Nothing, if it made no step: then gradients are being added up.
-        """
-        weights = {name: weight_of(model, name).detach() for name in self.names}
-        if all(torch.equal(weight, self.of(name, BEFORE)) for name, weight in weights.items()):
-            return
-        for name, weight in weights.items():
-            before = self.of(name, BEFORE)
-            self._add(model, name, weight - before, before, ())
-            before.copy_(weight)
-        self.rule.steps += 1
-
-    @torch.no_grad()
-    def follow(self, model: nn.Module, seen: Mapping[str, list[Tensor]]) -> None:
-        """One step after a minibatch in which the sites met these inputs."""
-        for name in self.names:
-            if self.rule.sees_inputs and name not in seen:
-                continue  # the first site: its feedback carries nothing back and need not follow
-            weight = weight_of(model, name).detach()
-            self._add(
-                model, name, torch.zeros((), device=weight.device), weight, seen.get(name, ())
-            )
-        self.rule.steps += 1
-
-    def _add(
-        self, model: nn.Module, name: str, change: Tensor, before: Tensor, met: Sequence[Tensor]
+    def follow(
+        self,
+        rule: LearningRule,
+        weights: Mapping[str, Tensor],
+        before: Mapping[str, Tensor] | None,
+        seen: Mapping[str, Sequence[Product]],
+        *,
+        everywhere: bool,
     ) -> None:
-        module, feedback = bare(model).get_submodule(name), self.of(name)
-        assert isinstance(module, Synapses)
-        site = AtSite(Meeting(module), module.weight.detach(), change, before, tuple(met))
-        with torch.autocast(feedback.device.type, enabled=False):
-            moved = self.rule.follow(feedback, site)
-        if moved is not None:
-            if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-                dist.all_reduce(moved)  # every process has seen its own part of the minibatch
-                moved = moved / dist.get_world_size()
-            feedback += moved
-        if self.rule.noise:
-            feedback += self.rule.noise * torch.randn_like(feedback)
+        """One step of the alignment rule.
 
+        Args:
+            weights: by site, as they are now; `before`, as they were, or None for no change.
+            seen: the products of the step, by site.
+            everywhere: also at sites that the step did not meet, or whose feedback carries nothing.
+        """
+        alignment = rule.alignment
+        for name in self.names:
+            if alignment.sees_inputs and name not in seen and not everywhere:
+                continue
+            weight, feedback = weights[name], self.of(name)
+            was = weight if before is None else before[name]
+            change = weight - was if before is not None else torch.zeros_like(weight)
+            at = AtSite(
+                name, weight, change, was, tuple(seen.get(name, ())), self.step,
+                fold(self.seed, "alignment", name, self.step),
+            )  # fmt: skip
+            moved = None
+            if alignment.follows and not (alignment.sees_inputs and name not in seen):
+                with torch.autocast(feedback.device.type, enabled=False):
+                    moved = alignment.follow(feedback, at)
+            if moved is not None:
+                if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+                    dist.all_reduce(moved)  # every process has seen its own part of the minibatch
+                    moved = moved / dist.get_world_size()
+                feedback += moved
+            if alignment.noise:
+                feedback += alignment.noise * at.noise(feedback.shape, "noise")
 
-def weight_of(model: nn.Module, name: str) -> Tensor:
-    """The weight of a site, in the model or in the one that a wrapper holds."""
-    weight = bare(model).get_submodule(name).weight
-    assert isinstance(weight, Tensor)
-    return weight
+    @torch.no_grad()
+    def sleep(
+        self,
+        rule: LearningRule,
+        weights: Mapping[str, Tensor],
+        silent: Mapping[str, Sequence[Product]],
+    ) -> None:
+        """The sleeping steps that are due before the next step, if the rule has any."""
+        alignment = rule.alignment
+        if not isinstance(alignment, Sleep):
+            return
+        for asleep in range(alignment.due(int(self.step))):
+            for name in self.names:
+                weight, feedback = weights[name], self.of(name)
+                key = fold(self.seed, "sleep", name, self.step, asleep)
+                at = AtSite(
+                    name, weight, torch.zeros_like(weight), weight, tuple(silent[name]), self.step,
+                    key,
+                )  # fmt: skip
+                moved = alignment.asleep.follow(feedback, at)
+                if moved is not None:
+                    feedback += moved
 
 
 def _key(name: str) -> str:

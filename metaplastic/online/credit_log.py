@@ -26,6 +26,7 @@ from torch import nn
 
 from metaplastic.online.credit import Credit, Loss
 from metaplastic.online.credit_angles import angles
+from metaplastic.pathways.inverse import InversePathway
 from metaplastic.support.disk import write_atomically
 
 MEASURES = ("weight", "local", "delta", "ratio")
@@ -57,7 +58,7 @@ class AngleLog:
     ) -> None:
         if every < 1:
             raise ValueError(f"every is {every}; it is a number of steps, 1 or more.")
-        if credit.rule.route == "inverse":
+        if isinstance(credit.rule.pathway, InversePathway):
             raise ValueError(
                 f"{type(credit.rule).__name__} has targets in the place of errors at its sites, so "
                 "there are no angles to log; log those of its gradients with backprop's (`angle`)."

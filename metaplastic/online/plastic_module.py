@@ -4,8 +4,8 @@
     answer = net(x)
     loss = net.learn(y)
 
-Neither an optimizer nor `.backward()` is needed. The signals come by a credit-assignment rule; what
-a site does about them is a plasticity rule: the delta rule, or one that was meta-learned.
+Neither an optimizer nor `.backward()` is needed. It is the inner step of `inner.step`, taken in one
+pass and written back into the model.
 """
 
 from __future__ import annotations
@@ -17,55 +17,58 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
-from metaplastic.inner.rule import LearningRule
-from metaplastic.online.credit import Credit, Loss, credit
-from metaplastic.online.plug_loss import check_finite, usual_loss
-from metaplastic.online.plug_watch import Call, watched
-from metaplastic.online.transplant import Transplant, site_of, transplant
-from metaplastic.pathways.base import Backprop
-from metaplastic.pathways.direct_random import RandomDirect
-from metaplastic.pathways.sequential import RandomFeedback
+from metaplastic.online.credit import Credit, credit
+from metaplastic.online.losses import check_finite
+from metaplastic.online.memory import Memory
+from metaplastic.online.norms import Norms, norm_handlers
+from metaplastic.online.taught import Loss, taught
+from metaplastic.online.transplant import Transplant, transplant
+from metaplastic.online.watched import Watched
+from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import Delta, PlasticityRule
-from metaplastic.rules.backprop import Backpropagation
-from metaplastic.rules.direct_feedback_alignment import DirectFeedbackAlignment
-from metaplastic.rules.feedback_alignment import FeedbackAlignment
-from metaplastic.sites.credit_rule import CreditRule
-from metaplastic.stacked.site import Site
-from metaplastic.support.level import gain
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.outputs import Output
+from metaplastic.sites.survey import Sites
 from metaplastic.support.ranges import check_number
+from metaplastic.support.renamed import warn_renamed
 
 
 class PlasticModule(nn.Module):
-    """A model and a rule: `net(x)` answers and remembers, `net.learn(y)` changes the sites.
+    """A model and a rule: `net(x)` answers and remembers, `net.learn(y)` changes the model.
 
-    Weights and biases of sites change; every other parameter stays. In eval mode `net(x)` is the
-    model and nothing is remembered.
+    Weights and biases of sites change by the rule. With a rule that goes down a gradient (the delta
+    rule, `Adaptive`), every other trainable parameter (norms, embeddings) changes along what the
+    same signals give it; with others it stays. In eval mode `net(x)` is the model and nothing is
+    remembered.
 
     Args:
         model: any module; it is changed in place and is `net.model`.
-        rule: a name in `metaplastic.rules`, a `CreditRule`, a `Credit`, or a `LearningRule` with
-            its own plasticity, such as `from_pretrained(folder).rule`.
+        rule: a name in `metaplastic.rules`, a `LearningRule` such as `from_pretrained(folder).rule`,
+            or a `Credit`.
         example: a minibatch of inputs, as for `credit`.
-        plasticity: what sites do; the delta rule at `rate` unless given, or in the rule.
+        plasticity: what sites do, in the place of the rule's own.
         rate: of the delta rule, 0.01 unless given; refused beside a plasticity, which has its own.
-        loss_fn: of answer and target, summed over examples; by default cross-entropy for targets
-            that are whole numbers, and half the squared error for others, shaped as the answer.
-        seed, leave: as for `credit`.
+        loss_fn: of output and target, the mean over examples, as everywhere in PyTorch; by default
+            cross-entropy for targets that are whole numbers (the label -100 teaches nothing), and
+            half the squared error for others. One given is handed the whole output.
+        seed: of the random feedback and of all noise.
+        leave: as for `credit`.
+        output: what of the output is learned from, as for `credit`.
+        norms: what a BatchNorm is computed with while learning; see `online.norms`.
 
-    `net.pace`, 1 at first, multiplies every rate and may be set at any time.
-
-    `net.transplant` says, site by site, what of the plasticity's rates was copied or averaged, and
-    that feedback was redrawn.
+    `net.rate_scale`, 1 at first, multiplies every rate and may be set at any time. `net.sites` are
+    the sites, with what is out of reach and why. `net.transplant` says, site by site, what of the
+    plasticity's rates was copied or averaged. `state_dict` holds all of the lifetime: weights,
+    feedback, traces, the step and the seed.
 
     Raises:
-        ValueError: as `credit`, for a site that the plasticity rule cannot serve, and for a rate
-            that is negative, not finite, or beside a plasticity.
+        ValueError: as `credit`, and for a rate that is negative, not finite, or beside a plasticity.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        rule: str | CreditRule | Credit | LearningRule,
+        rule: str | LearningRule | Credit,
         *,
         example: Any = None,
         plasticity: PlasticityRule | None = None,
@@ -73,170 +76,153 @@ class PlasticModule(nn.Module):
         loss_fn: Loss | None = None,
         seed: int = 0,
         leave: Collection[str] = (),
+        output: Output = None,
+        norms: Norms = "stored",
     ) -> None:
         super().__init__()
-        self.model, self.loss_fn, self.pace, self.level = model, loss_fn, 1.0, False
-        if isinstance(rule, OnlineLearner):
-            raise ValueError(
-                "rule is a whole OnlineLearner, with a network of its own; hand in its rule, as in "
-                "from_pretrained(folder).rule."
-            )
-        if isinstance(rule, LearningRule):
-            if rule.hidden_multiplier != 1.0 or rule.reduction != "mean":
-                raise ValueError(
-                    "This rule has a hidden_multiplier or sums over the batch, which depend on the "
-                    "network it was learned in; learn one with hidden_multiplier=1 and 'mean'."
-                )
-            self.level = getattr(rule.feedback, "level", False)
-            plasticity, rule = plasticity or rule.plasticity, _pathway(rule)
-        if rate is not None:
-            check_number("rate", rate)
-            if plasticity is not None:
-                raise ValueError(
-                    f"rate is {rate}, but the {type(plasticity).__name__} given or in the rule has "
-                    "rates of its own; leave rate out, and set net.pace to multiply them."
-                )
+        self.model, self.loss_fn, self.rate_scale = model, loss_fn, 1.0
+        self.norms = norms
+        norm_handlers(norms)
+        _check_rule(rule)
         if isinstance(rule, Credit):
             self.credit = rule
         else:
             if example is None:
                 raise ValueError("example is missing; hand in a minibatch of inputs to find sites.")
-            self.credit = credit(rule, model, example=example, seed=seed, leave=leave)
-        if self.credit.rule.route == "inverse":
+            self.credit = credit(
+                rule, model, example=example, seed=seed, leave=leave, output=output
+            )
+        if isinstance(self.credit.rule.pathway, InversePathway):
             raise ValueError(
                 "This rule carries targets through inverses and has no signals at its sites; use "
                 "Credit.backward and an optimizer."
             )
-        self.transplant: Transplant = transplant(
-            plasticity or Delta(rate=0.01 if rate is None else rate, per="shared", learn=False),
-            model,
-            self.credit,
-        )
-        self.plasticity = self.transplant.plasticity
-        self._calls: list[Call] = []
-        self._answer: Any = None  # with its graph
-        self._shown: Any = None  # the same, to tell the site that gave it
+        named = isinstance(rule, str) or (isinstance(rule, Credit) and plasticity is None)
+        own = plasticity or (None if named else self.credit.rule.plasticity)
+        if named and plasticity is None and not type(self.credit.rule.plasticity) is Delta:
+            own = self.credit.rule.plasticity
+        if rate is not None:
+            check_number("rate", rate)
+            if own is not None and not (named and plasticity is None):
+                raise ValueError(
+                    f"rate is {rate}, but the {type(own).__name__} given or in the rule has rates "
+                    "of its own; leave rate out, and set net.rate_scale to multiply them."
+                )
+        if own is None or rate is not None:
+            kind = type(own) if own is not None else Delta
+            own = kind(rate=0.01 if rate is None else rate, per="shared", learn=False)
+        feedback = "no feedback"
+        if self.credit.held is not None:
+            kept = getattr(self.credit.rule.pathway, "feedback", {})
+            feedback = "feedback copied" if len(kept) else "feedback sampled"
+        shapes = list(self.credit.shapes.values())
+        self.transplant: Transplant = transplant(own, shapes, feedback)
+        self.credit.rule.plasticity = self.plasticity = self.transplant.plasticity
+        self.memory = Memory(self.credit, model)
+        self._watched: Watched | None = None
+        self._output: Any = None
 
-    def forward(self, *x: Any) -> Any:
-        """The model's answer; in train mode what it takes to learn from it is kept."""
+    @property
+    def sites(self) -> Sites:
+        """What was found in the model: sites, what is frozen, and what no rule reaches."""
+        return self.credit.found
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output; in train mode what it takes to learn from it is kept."""
         if not self.training:
-            return self.model(*x)
-        self._calls = []
-        with torch.enable_grad(), watched(self.model, self.credit, self._calls):
-            self._answer = self.model(*x)
-        return self._answer.detach()
+            return self.model(*args, **kwargs)
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "net(x) was called in torch.inference_mode, where nothing can be learned from; "
+                "leave that mode, or call net.eval() first."
+            )
+        self._watched = None
+        with torch.no_grad():
+            self.memory.restore_norms(self.credit, self.model)
+        watched = Watched(self.credit, self.memory, self.model, norm_handlers(self.norms))
+        with torch.enable_grad():
+            self._output = watched.run(self.model, args, kwargs)
+        self._watched = watched
+        return _detached(self._output)
 
-    def learn(self, y: Tensor) -> Tensor:
-        """Change every site by what it heard of the last answer's loss; the mean loss.
+    def learn(self, y: Any) -> Tensor:
+        """Change the model by what it received of the last output's loss; the mean loss.
 
-        Whatever is raised, no weight has changed; an answer whose target was refused may be given
-        another. Statistics that the model keeps of its inputs, such as BatchNorm's, moved in
-        `net(x)`.
+        Whatever is raised, nothing has changed; an output whose target was refused may be given
+        another. Statistics that the model keeps of its inputs moved in `net(x)`, if at all.
 
         Raises:
-            RuntimeError: if there is no answer to learn from.
-            ValueError: without a loss_fn, for a target that does not fit the answer.
+            RuntimeError: if there is no output to learn from, or an input of a site was written
+                over.
+            ValueError: for a target that does not fit the output, or an empty minibatch.
             FloatingPointError: if the loss, or the change of a site, is not finite.
         """
-        if self._answer is None:
+        if self._watched is None:
             raise RuntimeError(
                 "There is no answer to learn from; call net(x) first, in train mode."
             )
-        answer, calls = self._answer, self._calls
-        leaf = answer.detach().requires_grad_()
-        with torch.enable_grad():
-            loss = (self.loss_fn or usual_loss)(leaf, y)
-            (errors,) = torch.autograd.grad(loss, leaf)
-        self._shown, self._answer, self._calls = answer, None, []
-        for call in calls:
-            if call.x._version != call.version:
-                raise RuntimeError(
-                    f"The input of site {call.name!r} was written over after it was used, so what "
-                    "its synapses saw is lost; use operations that are not in place."
-                )
-        signals = self.credit.signals(answer, errors, [call.edge for call in calls])
-        for call, signal in zip(calls, signals, strict=True):
-            signal = -signal  # where it should go, not where the loss rises
-            if self.level:
-                signal = signal * gain(units(signal), units(errors)).squeeze()
-            call.signal = signal
-        batch = len(answer)
+        watched, prediction = self._watched, self.credit.picked(self._output)
+        loss, teaching, answer = taught(self._output, prediction, y, self.loss_fn)
+        self._watched, self._output = None, None
+        watched.check_inputs()
         with torch.no_grad():
-            changes = [
-                (call, self._change(call, batch, -errors, first=call is calls[0])) for call in calls
-            ]
-            check_finite(loss, ((call.name, part) for call, both in changes for part in both))
-            for call, (weight, bias) in changes:
-                call.module.weight += weight
-                if bias is not None and call.module.bias is not None:
-                    call.module.bias += bias
-        return loss.detach() / batch
+            self.memory.sleep(self.credit, self.model)
+        signals = watched.signals(prediction, teaching)
+        self.credit.rule.rate_scale = self.rate_scale
+        with torch.no_grad():
+            done = watched.changes(self.credit.rule, self.memory, signals, teaching, answer)
+            check_finite(loss, done.weights.items(), self.memory.network.site_of)
+            self.memory.write(self.credit, self.model, done, watched.products)
+        return loss.detach()
 
-    def _change(
-        self, call: Call, batch: int, error: Tensor, *, first: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        rule, signal = self.plasticity, call.signal
-        site = site_of(call.name, call.module)
-        scale, positions = self.pace / batch, signal.numel() // (batch * len(call.module.weight))
-        if rule.averages_positions:
-            scale /= positions
-        rate = rule.rate(site) * scale
-        if type(rule) is Delta:
-            weight = rate * call.meeting.outer(signal, call.x, call.module.weight).flatten(1)
-        else:
-            weight = self._by_rule(site, call, rate, error, first=first)
-        bias = rule.bias_rate(site) * scale * units(signal)[0].sum(0) if rule.moves_bias else None
-        return weight.view_as(call.module.weight), bias
+    @property
+    def pace(self) -> float:
+        """`rate_scale`, by its old name."""
+        warn_renamed("PlasticModule.pace", "rate_scale")
+        return self.rate_scale
 
-    def _by_rule(
-        self, site: Site, call: Call, rate: Tensor, error: Tensor, *, first: bool
-    ) -> Tensor:
-        rule, post = self.plasticity, call.activity.detach()
-        if rule.reads_answer and call.activity is self._shown:
-            post = post.softmax(-1)
-        seen = {"pre": rows(site, call.x), "post": units(post), "signal": units(call.signal)}
-        matrix = site.matrix(call.module.weight.detach())[None]
-        if not rule.two_sided:
-            return rule.delta(matrix, rate=rate, **seen)[0]
-        if self.credit.rule.route == "direct":
-            arrived = self.credit.sent(call.name, error, call.x)
-        else:
-            carrier = self.credit.through(call.name, self.model)
-            arrived = call.meeting.carry(call.signal, carrier, call.x)
-        heard = rows(site, call.heard(arrived, first=first))
-        return rule.two_sided_delta(matrix, rate=rate, back=heard, **seen)[0]
+    @pace.setter
+    def pace(self, value: float) -> None:
+        warn_renamed("PlasticModule.pace", "rate_scale")
+        self.rate_scale = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the output that was not learned from, whose graph cannot be copied or saved."""
+        return {**self.__dict__, "_watched": None, "_output": None}
+
+    def extra_repr(self) -> str:
+        lost = "; ".join(f"{name}: {why}" for name, why in self.sites.unreached.items())
+        return f"sites: {', '.join(self.sites.names)}" + (f"; out of reach: {lost}" if lost else "")
 
 
-def units(value: Tensor) -> Tensor:
-    """`batch post (positions)` or, of a Linear, `batch (positions) post` -> `1 rows post`."""
-    flat = value.movedim(1, -1) if value.dim() == 4 else value
-    return flat.flatten(0, -2)[None]
+def _check_rule(rule: object) -> None:
+    if isinstance(rule, OnlineLearner):
+        raise ValueError(
+            "rule is a whole OnlineLearner, with a network of its own; hand in its rule, as in "
+            "from_pretrained(folder).rule."
+        )
+    if isinstance(rule, LearningRule) and (
+        rule.hidden_multiplier != 1.0 or rule.reduction != "mean"
+    ):
+        raise ValueError(
+            "This rule has a hidden_multiplier or sums over the batch, which depend on the "
+            "network it was learned in; learn one with hidden_multiplier=1 and 'mean'."
+        )
 
 
-def rows(site: Site, x: Tensor) -> Tensor:
-    """What meets the synapses of a site, `1 rows pre`."""
-    return site.rows(x[None]) if isinstance(site.module, nn.Conv2d) else x.flatten(0, -2)[None]
+def _detached(output: Any) -> Any:
+    """The output without its graph, in the form that the model gave it."""
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, dict):
+        return type(output)(**{k: _detached(v) for k, v in output.items()})
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*map(_detached, output))
+    if isinstance(output, list | tuple):
+        return type(output)(map(_detached, output))
+    if hasattr(output, "__dataclass_fields__"):
+        import dataclasses
 
-
-class _Kaiming(FeedbackAlignment):
-    """Random feedback of the size that meta-training gave it: by the inputs alone."""
-
-    def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        size: float = self.scale * (2 / weight[0].numel()) ** 0.5
-        return (drawn * size).to(weight)
-
-
-def _pathway(rule: LearningRule) -> CreditRule:
-    """The pathway of a meta-learned rule, for any network."""
-    if isinstance(rule.feedback, Backprop):
-        return Backpropagation()
-    if isinstance(rule.feedback, RandomFeedback):
-        return _Kaiming(scale=rule.feedback.scale)
-    if isinstance(rule.feedback, RandomDirect):
-        return DirectFeedbackAlignment(scale=rule.feedback.scale)
-    raise ValueError(
-        f"The rule's feedback is a {type(rule.feedback).__name__}, made for the sizes of the "
-        "network it was learned in; plug in a rule learned with RandomFeedback or RandomDirect, or "
-        "name a pathway and hand in its plasticity."
-    )
+        fields = {f.name: _detached(getattr(output, f.name)) for f in dataclasses.fields(output)}
+        return dataclasses.replace(output, **fields)
+    return output

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from metaplastic.support.deprecation import former_names
+from metaplastic.support.renamed import former_names
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int)
     for name in ("support_x", "support_y", "query_x", "query_y"):
         if not _finite(getattr(episode, name)):
             return found(None, name, f"the stream's {name} is not finite.")
-    fast = learner.birth(episode.support_y, episode.seed)
+    fast = learner.initialize(episode.support_y, episode.seed)
     for site, weight in fast.items():
         if not _finite(weight):
             return found(None, site, f"{site} is not finite at initialization.")

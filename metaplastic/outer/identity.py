@@ -71,7 +71,7 @@ def identity(
 
 ADDED = {
     "unroll.encoder": "float32", "unroll.both_ways": False, "learner.options.online_at_test": False,
-    "learner.options.rule.options.rests_in_training": False,
+    "learner.options.rule.options.frozen_in_training": False,
 }  # fmt: skip
 """Fields that older checkpoints lack, with their values for those runs."""
 

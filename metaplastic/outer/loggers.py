@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from metaplastic.support.deprecation import former_names
 from metaplastic.support.disk import saying_when_full, sync_file, write_atomically
 from metaplastic.support.json_values import finite
+from metaplastic.support.renamed import former_names
 
 Metrics: TypeAlias = Mapping[str, float | int | str]
 

@@ -26,7 +26,7 @@ from metaplastic.outer.identity import identity
 from metaplastic.outer.loggers import Logger, log_to, rewind, sync
 from metaplastic.outer.meta_gradient import MetaGradient, meta_gradient, meta_loss
 from metaplastic.outer.run_state import RunState
-from metaplastic.support.deprecation import renamed_arguments
+from metaplastic.support.renamed import renamed_arguments
 from metaplastic.support.seeding import derive, global_seed, seeded
 
 if TYPE_CHECKING:

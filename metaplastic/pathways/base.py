@@ -1,38 +1,69 @@
 """Feedback pathways: how news of the target reaches each plastic site.
 
-A pathway turns what the readout is taught into one signal per plastic unit, `tasks rows post`:
-what the unit *should* do (FLP's clamped activity), or the direction in which its input should
-move (a negative gradient). It never touches weights; that is the plasticity rule's business.
+A pathway turns what the readout is taught into one signal per plastic unit: what the unit *should*
+do (FLP's clamped activity), or the direction in which its input should move (a negative gradient).
+It never touches weights; that is the plasticity rule's business.
+
+In any network a pathway says three things: its first feedback weights (`initialize`), what carries
+a signal back through a site (`carrier`), or what is sent straight to a site's input (`sent`). In
+the written-out executor it delivers the signals itself (`signals`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.pullback import POINTWISE
 from metaplastic.stacked.readouts import Readout
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
+from metaplastic.support.recorded import Recorded
 
+AnySite = Site | SiteShape
 KEEPS_ORDER = (*POINTWISE, nn.Flatten)  # layers whose outputs are their inputs', one to one
 
 
-class FeedbackPathway(nn.Module, ABC):
+class FeedbackPathway(Recorded, nn.Module, ABC):
     """What every pathway offers. `options` are its constructor's arguments, for rule files."""
 
     options: dict[str, Any]
     second_order: bool = True  # False: signals and inputs are constants for the meta-gradient
+    has_feedback: ClassVar[bool] = False  # whether there are weights that carry signals back
+    direct: ClassVar[bool] = False  # the output's error is sent straight to the input of every site
+    clamps: ClassVar[bool] = False  # signals are activities, delivered by `clamped`
+    keeps_norm: bool = False  # a forward weight is given its first norm before every pass
+    level: bool = False  # signals are brought to the length of the output's error
 
-    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         """Make the pathway's own weights for these plastic sites; the last may be the readout."""
 
-    @abstractmethod
+    def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
+        """The feedback weights of a site at the start of a lifetime, of the weight's shape.
+
+        `key` is the lifetime's seed and the site's name, folded (`support.noise`).
+        """
+        raise ValueError(f"{type(self).__name__} has no feedback weights.")
+
+    def carrier(self, weight: Tensor, feedback: Tensor) -> Tensor:
+        """What carries signals back through a site, of the shape of its weight."""
+        return weight
+
+    def sent(self, errors: Tensor, feedback: Tensor, site: SiteShape, like: Tensor) -> Tensor:
+        """What the output's errors send straight to a site's input `like`, examples first."""
+        raise ValueError(f"{type(self).__name__} sends nothing straight to a site.")
+
+    @property
+    def written_out(self) -> bool:
+        """Whether the written-out executor knows this pathway."""
+        return type(self).signals is not FeedbackPathway.signals
+
     def signals(
         self,
         stack: Stack,
@@ -43,6 +74,7 @@ class FeedbackPathway(nn.Module, ABC):
         given: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """Site name -> `tasks rows post`. `given` holds the step's `target` and what came ahead."""
+        raise NotImplementedError
 
     def ahead(
         self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
@@ -88,9 +120,9 @@ class CarriedBack(FeedbackPathway):
     def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The weights that carry it, by the names of the forward ones, out of all `weights`."""
 
-    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         for site in sites:
-            if isinstance(site.module, Readout):
+            if isinstance(site, Site) and isinstance(site.module, Readout):
                 raise ValueError(
                     f"Site {site.name!r} is a {type(site.module).__name__}, which is not a product "
                     "of input and weight, so a change along signal and input would not be down the "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.pathways.base import AnySite, FeedbackPathway
+from metaplastic.sites.operations import Operation
+from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import Stack, Tape
 from metaplastic.support.choices import check_choice
@@ -21,6 +23,14 @@ Feedback = Literal["learned", "random", "none"]
 Gate = Literal["none", "derivative"]
 Readout = Literal["clamped", "feedback"]
 HiddenSeed = Literal["signed", "magnitude"]
+
+
+class Clamped(NamedTuple):
+    """One product, where an activity is to be clamped."""
+
+    site: str
+    operation: Operation
+    activity: Tensor
 
 
 class Direct(FeedbackPathway):
@@ -50,6 +60,8 @@ class Direct(FeedbackPathway):
     Raises:
         ValueError: for an option that is none of its choices, or a pathway without layers or units.
     """
+
+    clamps = True
 
     def __init__(
         self,
@@ -90,10 +102,12 @@ class Direct(FeedbackPathway):
         self.pathways = nn.ModuleDict()
         self.strengths = nn.ParameterDict()
 
-    def attach(self, sites: Sequence[Site], outputs: int) -> None:
-        if self.readout == "clamped" and not isinstance(sites[-1].module, nn.Linear):
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
+        last = sites[-1]
+        convolves = last.weight.dim() > 2
+        if self.readout == "clamped" and convolves and isinstance(last, Site):
             raise ValueError(
-                f"The readout {sites[-1].name!r} is a {type(sites[-1].module).__name__}, which has "
+                f"The readout {last.name!r} is a {type(last.module).__name__}, which has "
                 "no single activity to clamp; end in a Linear, or use readout='feedback'."
             )
         for site in sites:
@@ -107,10 +121,10 @@ class Direct(FeedbackPathway):
                 requires_grad=self.options["learn_strength"] and hears,
             )
 
-    def _is_clamped(self, site: Site, sites: Sequence[Site]) -> bool:
+    def _is_clamped(self, site: AnySite, sites: Sequence[AnySite]) -> bool:
         return self.readout == "clamped" and site is sites[-1]
 
-    def _hears(self, site: Site, sites: Sequence[Site]) -> bool:
+    def _hears(self, site: AnySite, sites: Sequence[AnySite]) -> bool:
         # Without feedback to hidden sites the readout must still be taught.
         return self.feedback != "none" or site is sites[-1]
 
@@ -155,7 +169,7 @@ class Direct(FeedbackPathway):
             for site in sites
         }
 
-    def _drives(self, sites: Sequence[Site], seed: Tensor) -> dict[str, Tensor]:
+    def _drives(self, sites: Sequence[AnySite], seed: Tensor) -> dict[str, Tensor]:
         """What the seed sends to each site: `... post`; the seed itself to a clamped readout."""
         found = {}
         for site in sites:
@@ -177,6 +191,45 @@ class Direct(FeedbackPathway):
             drive = stack.pull(tape, drive, {}, site.activity, site.layer + 1)
         strength = self.strengths[site.key]
         return site.rows_of_units(strength * drive + (1 - strength) * activity)
+
+    def clamped(
+        self, shapes: Sequence[SiteShape], calls: Sequence[Clamped], objective: Objective,
+        prediction: Tensor, target: Tensor,
+    ) -> list[Tensor]:  # fmt: skip
+        """As `signals`, in any network: product by product, shaped as the product's output.
+
+        Raises:
+            ValueError: for the gate, which reads layers, and a site of several products.
+        """
+        if self.gate != "none":
+            raise ValueError(
+                "gate='derivative' is known to the written-out executor alone, which runs plain "
+                "nn.Sequentials; use gate='none'."
+            )
+        label = self.teaching == "label"
+        seed = (objective.label if label else objective.error)(prediction, target)
+        drives = self._drives(shapes, seed.detach() if self.detach_error and not label else seed)
+        found = []
+        for call in calls:
+            site = next(shape for shape in shapes if shape.name == call.site)
+            drive = drives.get("drive." + site.name)
+            if self._is_clamped(site, shapes):
+                found.append(seed.reshape(call.activity.shape))
+                continue
+            activity = call.operation.units_last(call.activity)
+            if drive is None:
+                found.append(call.activity)
+                continue
+            strength = self.strengths[site.key]
+            if drive.shape[-1] != activity.shape[-1]:
+                raise ValueError(
+                    f"Site {site.name!r} has {drive.shape[-1]} units but is used in parts; learned "
+                    "direct feedback serves sites that are one product."
+                )
+            drive = drive.reshape(len(drive), *[1] * (activity.dim() - 2), -1).expand_as(activity)
+            mixed = strength * drive + (1 - strength) * activity
+            found.append(call.operation.units_back(mixed))
+        return found
 
     def feedback_parameters(self) -> list[nn.Parameter]:
         return list(self.pathways.parameters())

@@ -1,10 +1,9 @@
 """Direct random feedback: the output's error goes straight to the inputs of every site.
 
-Nokland (2016), as `rules.direct_feedback_alignment` has it in networks of any kind: what arrives at
-a site's inputs is carried exactly through the nonlinearity there, to the site below. However deep
-a network is, a signal has passed one random matrix. Here it can be drawn anew in every lifetime,
-and its length can be made that of the error, so that a plasticity rule may be meta-learned on it
-and plugged in elsewhere.
+Nokland (2016): what arrives at a site's inputs is carried exactly through the nonlinearity there, to
+the site below. However deep a network is, a signal has passed one random matrix. It can be sampled
+anew in every lifetime, and its length can be made that of the error, so that a plasticity rule may
+be meta-learned on it and plugged in elsewhere.
 """
 
 from __future__ import annotations
@@ -18,69 +17,136 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import FeedbackPathway, heard_below
+from metaplastic.pathways.base import AnySite, FeedbackPathway, heard_below
+from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.choices import check_choice
 from metaplastic.support.level import gain
-from metaplastic.support.seeding import seeded
+from metaplastic.support.noise import feedback_key, uniform
 
 Drawn = Literal["fixed", "redrawn"]
+Per = Literal["auto", "unit", "channel"]
+LARGE = 1 << 26  # bytes of one site's matrix, from which on a channel has one number
+MOST = 1 << 32  # bytes that are refused
 OWN = "direct feedback to "  # before the names of sites: no layer can be called so
 
 
 class RandomDirect(FeedbackPathway):
-    """The error through one random matrix for each site, in fully connected networks.
+    """The error through one random matrix for each site.
 
-    Elsewhere, plug the rule in: `PlasticModule` draws what any network needs.
+    Where each position of the output has one of the input, as in a network of tokens, the matrix is
+    that of a position: `output features x input features`. Else it is `outputs x units`, units those
+    of one example's input.
 
     Args:
-        scale: entries are uniform within `scale / sqrt(inputs of the site)`.
-        weights: `fixed`, drawn once; `redrawn` in each lifetime by its own seed, so that no rule
+        scale: entries are uniform within `scale / sqrt(units that receive)`.
+        weights: `fixed`, sampled once; `redrawn` in each lifetime by its own seed, so that no rule
             can be fitted to them.
         level: every site's signal is brought to the length of the output's error (`level`).
+        per: `unit`, a number for each unit; `channel`, one for all positions of a channel;
+            `auto`, a channel where a number for each unit would take more than 64 MiB.
 
     Raises:
-        ValueError: for another choice, a scale that is not above 0, or from `attach` a site that is
-            not an `nn.Linear` itself.
+        ValueError: for another choice, a scale that is not above 0, and from `initialize`, before
+            anything is allocated, for a matrix of more than 4 GiB.
     """
 
+    has_feedback = True
+    direct = True
+
     def __init__(
-        self, *, scale: float = 1.0, weights: Drawn = "fixed", level: bool = False
+        self,
+        *,
+        scale: float = 1.0,
+        weights: Drawn = "fixed",
+        level: bool = False,
+        per: Per = "auto",
     ) -> None:
         super().__init__()
         check_choice("weights", weights, Drawn)
+        check_choice("per", per, Per)
         if not 0 < scale < math.inf:
             raise ValueError(f"scale is {scale!r}; feedback needs a finite scale above 0.")
-        self.options = {"scale": scale, "weights": weights, "level": level}
+        self.options = {"scale": scale, "weights": weights, "level": level, "per": per}
         self.scale, self.drawn, self.level, self.outputs = scale, weights, level, 0
+        self.per = per
         self.feedback = nn.ParameterDict()
 
-    def attach(self, sites: Sequence[Site], outputs: int) -> None:
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         self.outputs = outputs
         for site in sites:
-            if type(site.module) is not nn.Linear:
+            if isinstance(site, Site) and type(site.module) is not nn.Linear:
                 raise ValueError(
-                    f"Site {site.name!r} is a {type(site.module).__name__}; direct random feedback "
-                    "is meta-trained with in networks of nn.Linear, and goes into others by "
-                    "PlasticModule."
+                    f"Site {site.name!r} is a {type(site.module).__name__}; the written-out "
+                    "executor knows direct random feedback in networks of nn.Linear. Give the "
+                    "learner input_shape=, and it runs any module."
                 )
             if self.drawn == "fixed":
-                drawn = torch.rand(outputs, site.shape[1]) * 2 - 1
-                self.feedback[site.key] = nn.Parameter(drawn * self._bound(site), False)
+                shape = (outputs, site.shape[1]) if isinstance(site, Site) else self._size(site)
+                drawn = torch.rand(shape) * 2 - 1
+                self.feedback[site.key] = nn.Parameter(drawn * self._bound(shape), False)
 
-    def _bound(self, site: Site) -> float:
-        return self.scale / math.sqrt(site.shape[1])
+    def _bound(self, shape: tuple[int, ...]) -> float:
+        return self.scale / math.sqrt(shape[1])
+
+    def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
+        """Fixed weights where there are any of this shape, else a sample by the key."""
+        shape = self._size(site)
+        own = self.feedback[site.key] if site.key in self.feedback else None
+        if own is not None and tuple(own.shape) == shape:
+            return own
+        drawn = 2 * uniform(key, shape, site.weight.dtype) - 1
+        return drawn * self.scale / math.sqrt(site.input[1:].numel() if shape[1:] else 1)
+
+    def _size(self, site: SiteShape) -> tuple[int, int]:
+        if by_position(site):
+            return site.output[-1], site.input[-1]
+        outputs, units = site.output[1:].numel(), site.input[1:].numel()
+        itemsize = site.weight.element_size()
+        spatial = len(site.input) > 2
+        if spatial and (
+            self.per == "channel" or (self.per == "auto" and outputs * units * itemsize > LARGE)
+        ):
+            units = site.input[1]
+        if outputs * units * itemsize > MOST:
+            raise ValueError(
+                f"Direct feedback to site {site.name!r} would be {outputs} outputs x {units} units,"
+                f" {outputs * units * itemsize:,} bytes. Choose per='channel', name its module in "
+                "leave=, or use a sequential rule."
+            )
+        return outputs, units
+
+    def sent(self, errors: Tensor, feedback: Tensor, site: SiteShape, like: Tensor) -> Tensor:
+        """The output's errors through the feedback to a site's input, shaped `like`.
+
+        Raises:
+            ValueError: for an input of another size than the feedback was made for.
+        """
+        if by_position(site):
+            return (errors @ feedback.to(errors)).reshape(like.shape)
+        arrived = errors.flatten(1) @ feedback.to(errors)
+        if like.dim() > 2 and feedback.shape[1] == like.shape[1] != like[0].numel():
+            return arrived.reshape(*arrived.shape, *[1] * (like.dim() - 2)).expand_as(like)
+        if arrived.shape[1] != like[0].numel():
+            raise ValueError(
+                f"Site {site.name!r} was given inputs of shape {tuple(like.shape[1:])}, but its "
+                f"direct feedback was made for {tuple(site.input[1:])}; make a new credit with an "
+                "example of the new size."
+            )
+        return arrived.reshape(like.shape)
 
     def born(self, sites: Sequence[Site], seed: Tensor) -> FastWeights:
         if self.drawn == "fixed":
             return {}
-        sources = [seeded(int(s), "feedback") for s in seed.tolist()]
         found = {}
         for site in sites:
-            size = (self.outputs, site.shape[1])
-            drawn = torch.stack([torch.rand(size, generator=source) for source in sources])
-            found[OWN + site.name] = (drawn * 2 - 1).to(site.module.weight) * self._bound(site)
+            shape = (self.outputs, site.shape[1])
+            own = [
+                2 * uniform(feedback_key(one, site.name), shape, site.weight.dtype) - 1
+                for one in seed.unbind()
+            ]
+            found[OWN + site.name] = torch.stack(own) * self.scale / math.sqrt(shape[1])
         return found
 
     def signals(
@@ -128,3 +194,8 @@ class RandomDirect(FeedbackPathway):
         """What arrives at the inputs of a site: `tasks batch inputs`."""
         matrix = weights[OWN + site.name] if self.drawn == "redrawn" else self.feedback[site.key]
         return error @ matrix
+
+
+def by_position(site: SiteShape) -> bool:
+    """Whether each position of the output has one of the site's input."""
+    return len(site.output) > 2 and site.output[:-1] == site.input[:-1]

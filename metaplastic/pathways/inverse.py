@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from metaplastic.pathways.base import FeedbackPathway
 from metaplastic.pathways.invertible import Stage, flattened, stages_of
 from metaplastic.support.choices import check_choice
 
@@ -147,6 +148,14 @@ class Inverse:
         else:
             excess.diagonal().zero_()
         return 4 * excess @ weight
+
+
+class InversePathway(FeedbackPathway):
+    """Targets through inverses, on a chain: there is no signal at a site, only a gradient."""
+
+    def __init__(self, how: Inverse) -> None:
+        super().__init__()
+        self.how, self.options = how, {"how": how}
 
 
 class _Heard(NamedTuple):

@@ -15,21 +15,25 @@ A new rule is one class with one method:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.plasticity.coincidence import coincidence
+from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
 from metaplastic.support.choices import check_choice
+from metaplastic.support.recorded import Recorded
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]
+AnySite = Site | SiteShape
+Traces = Mapping[str, Tensor]
 
 
-class PlasticityRule(nn.Module, ABC):
+class PlasticityRule(Recorded, nn.Module, ABC):
     """Rates for every plastic site, and the abstract change `delta`.
 
     Args:
@@ -48,6 +52,8 @@ class PlasticityRule(nn.Module, ABC):
     """
 
     moves_bias = False  # does the rule change biases as well? FLP's rules do not
+    # Does it also change what is at no site (norms, embeddings), along their gradient?
+    moves_others = False
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
     # Does `delta` promise that a row of the change depends on nothing but that row of the weight,
     # the input and the row's own signal, is zero without a signal, and does not read `post`? Then
@@ -56,8 +62,13 @@ class PlasticityRule(nn.Module, ABC):
     # Does `delta` promise to be `rate * coincidence(signal, pre)`? Then the step may take the short
     # way of `grown`. This, too, a new `delta` must say anew.
     outer = False
+    # Does `delta` promise not to read `post`? Then activities need not be followed. Anew, too.
+    ignores_post = False
     two_sided = False  # does the change depend on what the presynaptic units hear, too?
     reads_answer = False  # is the readout's `post` its answer (a softmax), not its logits?
+    # Is a step of the same size however large the sums are? Then it is not divided by the batch.
+    relative = False
+    traces: ClassVar[tuple[str, ...]] = ()  # names of what every synapse remembers, 0 at first
 
     def __init__(
         self,
@@ -81,7 +92,7 @@ class PlasticityRule(nn.Module, ABC):
         self.per, self.scale, self.initial, self.limit = per, scale, rate, limit
         self.rates = nn.ParameterDict()
 
-    def attach(self, sites: Sequence[Site]) -> None:
+    def attach(self, sites: Sequence[AnySite]) -> None:
         """Make the rates of these plastic sites."""
         for site in sites:
             post, pre = site.shape
@@ -92,7 +103,7 @@ class PlasticityRule(nn.Module, ABC):
             key = "shared" if self.per == "shared" else site.key
             if key not in self.rates:
                 self.rates[key] = self._parameter(shape)
-            if self.moves_bias and site.module.bias is not None and self.per != "shared":
+            if self.moves_bias and site.has_bias and self.per != "shared":
                 units = (post,) if self.per in ("synapse", "neuron") else (1,)
                 self.rates[site.bias_key] = self._parameter(units)
 
@@ -104,11 +115,11 @@ class PlasticityRule(nn.Module, ABC):
             initial = float(torch.atanh(torch.tensor(initial / self.limit, dtype=torch.float64)))
         return nn.Parameter(torch.full(shape, initial), requires_grad=self.options["learn"])
 
-    def rate(self, site: Site) -> Tensor:
+    def rate(self, site: AnySite) -> Tensor:
         """The plasticity coefficients of a site, broadcastable to `post pre`."""
         return self._coefficient(self.rates["shared" if self.per == "shared" else site.key])
 
-    def bias_rate(self, site: Site) -> Tensor:
+    def bias_rate(self, site: AnySite) -> Tensor:
         """The coefficients of its bias, broadcastable to `post`."""
         if self.per == "shared":
             return self._coefficient(self.rates["shared"])[0]
@@ -121,7 +132,7 @@ class PlasticityRule(nn.Module, ABC):
             return self.limit * parameter.tanh()
         return parameter
 
-    def promises(self, name: Literal["by_row", "outer"]) -> bool:
+    def promises(self, name: Literal["by_row", "outer", "ignores_post"]) -> bool:
         """Whether the class that wrote `delta` says so: a promise is for one `delta`, not heirs."""
         owner = next(kind for kind in type(self).__mro__ if "delta" in vars(kind))
         return bool(vars(owner).get(name, False))
@@ -149,6 +160,39 @@ class PlasticityRule(nn.Module, ABC):
         """
         return self.delta(weight, pre, post, signal, rate)
 
+    def delta_with_traces(
+        self,
+        weight: Tensor,
+        pre: Tensor,
+        post: Tensor,
+        signal: Tensor,
+        rate: Tensor,
+        traces: Traces,
+        step: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `delta`, for a rule that declares `traces`: the change, and the traces after it.
+
+        Args:
+            traces: by name, each shaped as the weight.
+            step: how many steps the lifetime has had, this one included.
+        """
+        return self.delta(weight, pre, post, signal, rate), dict(traces)
+
+    def along(
+        self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The change of what is no synapse (a bias, the scale of a norm, an embedding).
+
+        Args:
+            push: where it should go, the negative gradient that the signals give it.
+            traces: by name, each of its shape.
+        """
+        return rate * push, dict(traces)
+
+    def finish(self, gradient: Tensor) -> Tensor:
+        """What an optimizer is given as the gradient of a site's weight, by `Credit.backward`."""
+        return gradient
+
     def penalty(self) -> Tensor | None:
         """What meta-training adds to the loss: a price on the rule itself. By default nothing."""
         return None
@@ -157,6 +201,7 @@ class PlasticityRule(nn.Module, ABC):
 class Hebb(PlasticityRule):
     """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
+    ignores_post = True
     by_row = True
     outer = True
 
@@ -173,6 +218,7 @@ class Oja(PlasticityRule):
     Litwin-Kumar (2020); both terms are summed over rows, as in their code. A rate may be negative.
     """
 
+    ignores_post = True
     by_row = True
 
     def delta(
@@ -194,6 +240,7 @@ class StableOja(PlasticityRule):
     value is used for forgetting.
     """
 
+    ignores_post = True
     by_row = True
 
     def delta(
@@ -213,6 +260,7 @@ class NormalizedHebb(PlasticityRule):
     inputs of a neuron: the divisive normalization of a layer, not the business of one synapse.
     """
 
+    ignores_post = True
     by_row = True
 
     def delta(
@@ -225,8 +273,10 @@ class NormalizedHebb(PlasticityRule):
 class Delta(PlasticityRule):
     """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
 
+    ignores_post = True
     outer = True
     moves_bias = True
+    moves_others = True
     averages_positions = False  # the gradient of a convolution is the sum over its positions
 
     def delta(

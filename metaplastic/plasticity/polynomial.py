@@ -27,9 +27,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.base import AnySite, PlasticityRule
 from metaplastic.plasticity.coincidence import coincidence
-from metaplastic.stacked.site import Site
 from metaplastic.support.choices import check_choice, did_you_mean
 from metaplastic.support.level import inverse_length
 
@@ -148,14 +147,14 @@ class Polynomial(PlasticityRule):
         self.moves_bias = "signal_pre" in terms
         self.averages_positions = positions == "mean"
 
-    def attach(self, sites: Sequence[Site]) -> None:
+    def attach(self, sites: Sequence[AnySite]) -> None:
         """Nothing is made for a site: a rule serves any network as it is."""
 
-    def rate(self, site: Site) -> Tensor:
+    def rate(self, site: AnySite) -> Tensor:
         """The coefficients, `terms 1 1`; the same for every site."""
         return self.coefficients[:, None, None]
 
-    def bias_rate(self, site: Site) -> Tensor:
+    def bias_rate(self, site: AnySite) -> Tensor:
         where = self.terms.index("signal_pre")
         return self.coefficients[where : where + 1]
 

@@ -14,8 +14,10 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from metaplastic.alignment.primitives import Aligned
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.alignment.primitives import RegularizedAlignment
+from metaplastic.pathways.direct import Direct
+from metaplastic.rules.credit_rule import CreditRule
+from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.support.catalog import shipped
 from metaplastic.support.ranges import check_number
 
@@ -35,7 +37,7 @@ def rules() -> dict[str, type[CreditRule]]:
         module = importlib.import_module(f"{__name__}.{info.name}")
         for kind in vars(module).values():
             own = isinstance(kind, type) and kind.__module__ == module.__name__
-            if own and issubclass(kind, CreditRule):
+            if own and issubclass(kind, CreditRule) and kind is not CreditRule:
                 found[info.name] = kind
     return found
 
@@ -60,7 +62,7 @@ def find_rule(name: str) -> type[CreditRule]:
     return names[name]
 
 
-def rule_of(given: str | CreditRule, options: Mapping[str, Any]) -> CreditRule:
+def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRule:
     """A rule of one's own: made by its name and options, or a copy of the one that was given.
 
     Raises:
@@ -77,15 +79,19 @@ def rule_of(given: str | CreditRule, options: Mapping[str, Any]) -> CreditRule:
             raise ValueError(f"{error}. Options of {given!r}: {known}.") from None
     if isinstance(given, type):
         raise ValueError(f"rule is the class {given.__name__}; make one, {given.__name__}().")
-    if not isinstance(given, CreditRule):
+    if not isinstance(given, LearningRule):
         raise ValueError(
             f"rule is of class {type(given).__name__}, but it must be a name in metaplastic.rules "
-            "or a CreditRule; a LearningRule, such as from_pretrained(folder).rule, goes into "
-            "PlasticModule."
+            "or a LearningRule, such as from_pretrained(folder).rule."
         )
     if options:
         raise ValueError(
             f"options {sorted(options)} go to a rule named by a string; set them on it."
+        )
+    if isinstance(given.pathway, Direct):
+        raise ValueError(
+            "The rule's pathway is a Direct, made for the sizes of the network it was learned in; "
+            "use a rule learned with RandomFeedback or RandomDirect."
         )
     if type(given) in rules().values():  # those of a rule of one's own may mean anything
         has = {name: value for name, value in given.options.items() if value is not None}
@@ -97,8 +103,8 @@ def _check(kind: type[CreditRule], options: Mapping[str, Any]) -> None:
     """Raise ValueError for a number out of its range; other options the rule checks for itself."""
     for name in sorted(set(options) & set(signature(kind).parameters) & set(RANGES)):
         value, may_be_none = options[name], name in ("examples", "gamma")
-        scheduled = issubclass(kind, Aligned) and name in SCHEDULED and callable(value)
-        if not scheduled and not (may_be_none and value is None):
+        scheduled = callable(value) and isinstance(kind().alignment, RegularizedAlignment)
+        if not (scheduled and name in SCHEDULED) and not (may_be_none and value is None):
             check_number(name, value, **RANGES[name])
 
 

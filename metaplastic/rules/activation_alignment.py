@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from metaplastic.alignment.primitives import Aligned, Coefficient, Inputs
+from metaplastic.alignment.base import Coefficient
+from metaplastic.alignment.primitives import Inputs, RegularizedAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import KUNIN_2020
 
 
-class ActivationAlignment(Aligned):
+class ActivationAlignment(CreditRule):
     """Kunin et al. (2020). With W held, B goes to `amp / (2 sparse) W` where C can be inverted."""
 
     alias = ("aa",)
@@ -26,4 +28,5 @@ class ActivationAlignment(Aligned):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(sparse=sparse, amp=amp, rate=rate, inputs=inputs, scale=scale, noise=noise)
+        follow = RegularizedAlignment(sparse=sparse, amp=amp, rate=rate, inputs=inputs, noise=noise)
+        super().__init__(scale=scale, noise=noise, alignment=follow)

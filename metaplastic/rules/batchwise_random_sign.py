@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import Tensor
-
-from metaplastic.pathways.signs import SignSymmetric
+from metaplastic.alignment.mirror import ResampledSizes
+from metaplastic.pathways.signs import SignSymmetricFeedback, Strict
+from metaplastic.plasticity.manhattan import Manhattan
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import MOSKOVITZ_2018
-from metaplastic.sites.credit_rule import AtSite, fans
 
 
-class BatchwiseRandomSign(SignSymmetric):
-    """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetric` says what they leave open."""
+class BatchwiseRandomSign(CreditRule):
+    """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetricFeedback` says what they leave open.
+
+    Args:
+        strict: whether norms are kept; see `SignSymmetricFeedback`.
+        manhattan: batch Manhattan (Liao et al. 2016): a site's weight gets the sign of its
+            gradient.
+    """
 
     alias = ("brsf",)
     formula = "abs(M) * sign(W), M drawn each minibatch"
@@ -22,9 +25,18 @@ class BatchwiseRandomSign(SignSymmetric):
     use = "to show that signs alone suffice"
     bibtex = MOSKOVITZ_2018
 
-    follows = True
-
-    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        fan_in, fan_out = fans(site.weight)
-        drawn = torch.randn_like(feedback) * self.scale * math.sqrt(2 / (fan_in + fan_out))
-        return drawn.abs() - feedback
+    def __init__(
+        self,
+        *,
+        strict: Strict = "none",
+        manhattan: bool = False,
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(
+            scale=scale,
+            noise=noise,
+            pathway=SignSymmetricFeedback(sizes="random", strict=strict, scale=scale),
+            plasticity=Manhattan(rate=0.01, per="shared", learn=False) if manhattan else None,
+            alignment=ResampledSizes(scale=scale, noise=noise),
+        )

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import Tensor
-
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.pathways.direct_random import Per, RandomDirect
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class DirectFeedbackAlignment(CreditRule):
@@ -15,6 +11,10 @@ class DirectFeedbackAlignment(CreditRule):
 
     What is sent replaces the error at a site's input; norms, nonlinearities, pooling and skips
     below that point pass it on exactly, so in a chain `delta = (D^T e) * phi'(z)`.
+
+    Args:
+        per: `unit`, `channel` (one number for all positions of a channel) or `auto`, a channel
+            where a number for each unit would take more than 64 MiB.
     """
 
     alias = ("dfa",)
@@ -29,8 +29,6 @@ class DirectFeedbackAlignment(CreditRule):
   booktitle = {Advances in Neural Information Processing Systems}, year = {2016},
 }"""
 
-    def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """`weight` is a tensor of the shape wanted: outputs x units."""
-        drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
-        bound = self.scale / math.sqrt(weight.shape[1])
-        return ((2 * drawn - 1) * bound).to(weight)
+    def __init__(self, *, scale: float = 1.0, noise: float = 0.0, per: Per = "auto") -> None:
+        direct = RandomDirect(scale=scale, weights="redrawn", per=per)
+        super().__init__(scale=scale, noise=noise, pathway=direct)

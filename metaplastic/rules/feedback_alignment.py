@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class FeedbackAlignment(CreditRule):

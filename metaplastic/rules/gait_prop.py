@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.pathways.inverse import Inverse
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.pathways.inverse import Inverse, InversePathway
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class GaitProp(CreditRule):
@@ -22,7 +22,6 @@ class GaitProp(CreditRule):
     """
 
     route = "inverse"
-    has_feedback = False
     alias = ("gait",)
     formula = "h + gamma D^2 (t - h), through inverses"
     local = "as local as the inverse of a layer is"
@@ -44,11 +43,11 @@ class GaitProp(CreditRule):
         diagonal: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
-        super().__init__()
-        self.how = Inverse(
+        how = Inverse(
             gamma=gamma,
             adjusted=adjusted,
             orthogonality=orthogonality,
             diagonal=diagonal,
             reduction=reduction,
         )
+        super().__init__(pathway=InversePathway(how))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from metaplastic.alignment.primitives import Aligned, Coefficient, Inputs
+from metaplastic.alignment.base import Coefficient
+from metaplastic.alignment.primitives import Inputs, RegularizedAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import KUNIN_2020
 
 
-class InformationAlignment(Aligned):
+class InformationAlignment(CreditRule):
     """Kunin et al. (2020). With W held, B goes to `amp (2 decay I + 2 null W C W^T)^-1 W C`."""
 
     alias = ("ia",)
@@ -27,6 +29,7 @@ class InformationAlignment(Aligned):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(
-            amp=amp, null=null, decay=decay, rate=rate, inputs=inputs, scale=scale, noise=noise
+        follow = RegularizedAlignment(
+            amp=amp, null=null, decay=decay, rate=rate, inputs=inputs, noise=noise
         )
+        super().__init__(scale=scale, noise=noise, alignment=follow)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import AKROUT_2019
-from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 
 class KolenPollack(CreditRule):
@@ -22,15 +21,8 @@ class KolenPollack(CreditRule):
     local = "yes, by a reciprocal circuit"
     cost = "as backprop, and a copy of the weights"
     use = "deep networks; needs exact copies of every change"
-    follows = True
-    sees_change = True
     bibtex = AKROUT_2019
 
     def __init__(self, *, decay: float = 1e-3, scale: float = 1.0, noise: float = 0.0) -> None:
-        super().__init__(scale=scale, noise=noise)
-        if not 0 <= decay <= 1:
-            raise ValueError(f"decay is {decay}; it is the share lost a step, from 0 to 1.")
-        self.decay = decay
-
-    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        return site.change + self.decay * (site.before - feedback)
+        follow = KolenPollackAlignment(decay=decay, noise=noise)
+        super().__init__(scale=scale, noise=noise, alignment=follow)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from metaplastic.alignment.primitives import Aligned, Coefficient, Inputs
+from metaplastic.alignment.base import Coefficient
+from metaplastic.alignment.primitives import Inputs, RegularizedAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import KUNIN_2020
 
 
-class MirrorRegularizer(Aligned):
+class MirrorRegularizer(CreditRule):
     """Kunin et al. (2020). With W held, B goes to `amp / (2 decay) W C`: for white x, a mirror."""
 
     alias = ("wm_kunin",)
@@ -26,4 +28,5 @@ class MirrorRegularizer(Aligned):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(decay=decay, amp=amp, rate=rate, inputs=inputs, scale=scale, noise=noise)
+        follow = RegularizedAlignment(decay=decay, amp=amp, rate=rate, inputs=inputs, noise=noise)
+        super().__init__(scale=scale, noise=noise, alignment=follow)

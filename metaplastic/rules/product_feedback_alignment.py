@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from metaplastic.sites.credit_rule import AtSite, CreditRule
+from metaplastic.alignment.kolen_pollack import ProductAlignment
+from metaplastic.pathways.product import ProductFeedback
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class ProductFeedbackAlignment(CreditRule):
@@ -26,8 +25,6 @@ class ProductFeedbackAlignment(CreditRule):
     local = "yes, by reciprocal circuits"
     cost = "as backprop, and two products of weights"
     use = "as kolen_pollack, without an exact copy of any weight"
-    follows = True
-    sees_change = True
     bibtex = """@misc{product_feedback_alignment,
   title = {Product feedback alignment},
   howpublished = {github.com/jil095/product_feedback_alignment}, year = {2025},
@@ -41,30 +38,9 @@ class ProductFeedbackAlignment(CreditRule):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(scale=scale, noise=noise)
-        if expansion < 1 or not 0 <= decay <= 1:
-            raise ValueError(
-                f"expansion is {expansion} and decay {decay}; expansion is a number of units, at "
-                "least 1, decay the share lost a step, from 0 to 1."
-            )
-        self.expansion, self.decay = expansion, decay
-
-    def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        post = len(weight)
-        mid = self.expansion * post
-        fixed = torch.randn(mid, post, generator=generator, dtype=torch.float64) / mid**0.5
-        learned = torch.randn(mid, *weight.shape[1:], generator=generator, dtype=torch.float64)
-        # Of the size that a plain feedback would have, drawn where the generator is.
-        learned *= super().first(weight.double().cpu(), generator).std()
-        return torch.cat([fixed, learned.flatten(1)], 1).to(weight)
-
-    def through(self, weight: Tensor, feedback: Tensor) -> Tensor:
-        fixed, learned = feedback[:, : len(weight)], feedback[:, len(weight) :]
-        return (fixed.mT @ learned).view_as(weight)
-
-    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        post = len(site.weight)
-        task = site.change + self.decay * site.before  # without the weight's own decay
-        change = torch.zeros_like(feedback)
-        change[:, post:] = feedback[:, :post] @ task.flatten(1) - self.decay * feedback[:, post:]
-        return change
+        super().__init__(
+            scale=scale,
+            noise=noise,
+            pathway=ProductFeedback(expansion=expansion, scale=scale),
+            alignment=ProductAlignment(decay=decay, noise=noise),
+        )

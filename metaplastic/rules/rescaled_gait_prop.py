@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.pathways.inverse import Inverse
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.pathways.inverse import Inverse, InversePathway
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class RescaledGaitProp(CreditRule):
@@ -20,7 +20,6 @@ class RescaledGaitProp(CreditRule):
     """
 
     route = "inverse"
-    has_feedback = False
     alias = ("rescaled_gait",)
     formula = "as gait_prop, gamma sqrt(n) / norm(t - h) for gamma"
     local = "as local as the inverse of a layer is"
@@ -40,11 +39,11 @@ class RescaledGaitProp(CreditRule):
         diagonal: bool = True,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
-        super().__init__()
-        self.how = Inverse(
+        how = Inverse(
             gamma=gamma,
             adaptive=True,
             orthogonality=orthogonality,
             diagonal=diagonal,
             reduction=reduction,
         )
+        super().__init__(pathway=InversePathway(how))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from metaplastic.alignment.primitives import Aligned, Coefficient
+from metaplastic.alignment.base import Coefficient
+from metaplastic.alignment.primitives import RegularizedAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import KUNIN_2020
 
 
-class SymmetricAlignment(Aligned):
+class SymmetricAlignment(CreditRule):
     """Kunin et al. (2020). With W held, B goes to `self / (2 decay) W`."""
 
     alias = ("sa",)
@@ -25,4 +27,5 @@ class SymmetricAlignment(Aligned):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(decay=decay, self_=self_, rate=rate, scale=scale, noise=noise)
+        follow = RegularizedAlignment(decay=decay, self_=self_, rate=rate, noise=noise)
+        super().__init__(scale=scale, noise=noise, alignment=follow)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from metaplastic.pathways.inverse import Inverse
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.pathways.inverse import Inverse, InversePathway
+from metaplastic.rules.credit_rule import CreditRule
 
 
 class TargetPropagation(CreditRule):
@@ -15,7 +15,6 @@ class TargetPropagation(CreditRule):
     """
 
     route = "inverse"
-    has_feedback = False
     alias = ("tp",)
     formula = "target below = inverse(target above)"
     local = "as local as the inverse of a layer is"
@@ -34,10 +33,10 @@ class TargetPropagation(CreditRule):
         diagonal: bool = False,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
-        super().__init__()
-        self.how = Inverse(
+        how = Inverse(
             gamma=None,
             orthogonality=orthogonality,
             diagonal=diagonal,
             reduction=reduction,
         )
+        super().__init__(pathway=InversePathway(how))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import Tensor
-
-from metaplastic.pathways.signs import SignSymmetric
+from metaplastic.pathways.signs import SignSymmetricFeedback, Strict
+from metaplastic.plasticity.manhattan import Manhattan
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import MOSKOVITZ_2018
-from metaplastic.sites.credit_rule import fans
 
 
-class UniformSign(SignSymmetric):
-    """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetric` says what they leave open."""
+class UniformSign(CreditRule):
+    """Moskovitz, Litwin-Kumar & Abbott (2018); `SignSymmetricFeedback` says what they leave open.
+
+    Args:
+        strict: whether norms are kept; see `SignSymmetricFeedback`.
+        manhattan: batch Manhattan (Liao et al. 2016): a site's weight gets the sign of its
+            gradient.
+    """
 
     alias = ("usf",)
     formula = "s sign(W)"
@@ -22,6 +24,17 @@ class UniformSign(SignSymmetric):
     use = "deep convolutional networks with norms: close to backprop"
     bibtex = MOSKOVITZ_2018
 
-    def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        fan_in, fan_out = fans(weight)
-        return torch.full_like(weight, self.scale * math.sqrt(2 / (fan_in + fan_out)))
+    def __init__(
+        self,
+        *,
+        strict: Strict = "none",
+        manhattan: bool = False,
+        scale: float = 1.0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(
+            scale=scale,
+            noise=noise,
+            pathway=SignSymmetricFeedback(sizes="uniform", strict=strict, scale=scale),
+            plasticity=Manhattan(rate=0.01, per="shared", learn=False) if manhattan else None,
+        )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from metaplastic.alignment.mirror import MirrorAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.references import AKROUT_2019
-from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 
 class WeightMirror(CreditRule):
@@ -24,8 +22,6 @@ class WeightMirror(CreditRule):
     local = "yes"
     cost = "as backprop, a forward pass and a weight gradient"
     use = "where layers may be driven by noise between lessons"
-    follows = True
-    sees_inputs = True
     bibtex = AKROUT_2019
 
     def __init__(
@@ -38,15 +34,7 @@ class WeightMirror(CreditRule):
         scale: float = 1.0,
         noise: float = 0.0,
     ) -> None:
-        super().__init__(scale=scale, noise=noise)
-        self.rate, self.decay, self.deviation, self.examples = rate, decay, deviation, examples
-
-    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        change = -self.decay * feedback
-        for real in site.inputs:
-            shape = (self.examples or len(real), *real.shape[1:])
-            x = self.deviation * torch.randn(shape, device=feedback.device, dtype=feedback.dtype)
-            y = site.meeting.run(x, site.weight)
-            meetings = y.numel() // len(site.weight)  # examples x positions
-            change = change + self.rate / meetings * site.meeting.outer(y, x, feedback)
-        return change
+        follow = MirrorAlignment(
+            rate=rate, decay=decay, deviation=deviation, examples=examples, noise=noise
+        )
+        super().__init__(scale=scale, noise=noise, alignment=follow)

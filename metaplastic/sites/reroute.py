@@ -1,13 +1,14 @@
 """An error's other way: a forward pass as ever, whose backward pass goes through other weights.
 
-Hooks are put on the sites for the length of a `with` and then taken off, so the model is never
-changed. Within it a site's weight and bias get their exact local gradients, from its own operation,
-and its input gets what is carried there instead of backpropagation's error.
+Within the context a site's weight and bias get their exact local gradients, from their own
+operation, and its input gets what is carried there instead of backpropagation's error. The model is
+not changed. One pass, and first derivatives only: a gradient of the gradient would be taken through
+the rerouted pass, so autograd refuses it (`inner.passes` is for that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from metaplastic.sites.credit_sites import Meeting, bare
+from metaplastic.sites.names import bare
+from metaplastic.sites.network import Network
+from metaplastic.sites.products import Product
+from metaplastic.sites.survey import Sites
 
-Carry = Callable[[str, Meeting, Tensor, Tensor], Tensor]  # site, map, signal, its padded input
-Watch = Callable[[str, Tensor, Tensor], None]  # site, its padded input, its output
+Carry = Callable[[Product, Tensor, Tensor], Tensor]  # product, signal, its input
+Watch = Callable[[Product, Tensor], None]  # product, its output
 
 
 class _Through(torch.autograd.Function):
@@ -38,47 +42,39 @@ class _Through(torch.autograd.Function):
 
 @contextmanager
 def rerouted(
-    model: nn.Module, sites: Mapping[str, str], carry: Carry | None, watch: Watch | None = None
+    model: nn.Module,
+    found: Sites,
+    carry: Carry | None,
+    watch: Watch | None = None,
+    plastic: list[str] | None = None,
 ) -> Iterator[None]:
     """Send errors through `carry` at every site while the context lasts.
 
-    `watch` is shown every call of a site. First derivatives only: a gradient of the gradient would
-    be taken through the rerouted pass (`credit_exact` is for that), so autograd refuses it.
+    `watch` is shown every product of a site and its output.
     """
-    model, handles = bare(model), []
-    for name, owner in sites.items():
-        handles += _hooks(model.get_submodule(name), owner, carry, watch)
-        if name != owner and model.get_submodule(name) is model.get_submodule(owner):
-            for handle in handles[-2:]:  # one module under two names is hooked once
-                handle.remove()
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    from metaplastic.sites.products import Products
 
-
-def _hooks(module: Any, name: str, carry: Carry | None, watch: Watch | None) -> list[Any]:
-    meeting, waiting = Meeting(module), []  # inputs of calls that have not come back yet
-
-    def before(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x, *rest = given
-        waiting.append(x)
+    def at(product: Product) -> Tensor:
+        x = product.x
         takes = carry is not None and torch.is_grad_enabled() and x.requires_grad
-        return (x.detach() if takes else x, *rest)
-
-    def after(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        x = waiting.pop()
-        takes = carry is not None and torch.is_grad_enabled() and x.requires_grad
-        if watch is not None or takes:
-            x = meeting.padded(x)
-        if takes:
+        if not takes:
+            out = product.call(x)
+        else:
             assert carry is not None
             like = x.detach()
-            route: Any = _Through.apply
-            out = route(out, x, lambda signal: carry(name, meeting, signal, like))
+            through: Any = _Through.apply
+            out = through(product.call(like), x, lambda s: carry(product, s, like))
         if watch is not None:
-            watch(name, x, out)
+            watch(product, out)
         return out
 
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+    network = Network(bare(model), found, plastic)
+    with network.mode(Products, at, {}, {}):
+        yield
+
+
+def runnable(model: nn.Module) -> nn.Module:
+    """The model without `torch.compile` round it: a compiled graph does not show its products."""
+    while (inside := getattr(model, "_orig_mod", None)) is not None:
+        model = inside
+    return model

@@ -33,6 +33,16 @@ class Site:
         return weight.shape[0], weight[0].numel()
 
     @property
+    def weight(self) -> Tensor:
+        """The learned weight, as it is."""
+        return self.module.weight.detach()
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether it adds a bias."""
+        return self.module.bias is not None
+
+    @property
     def key(self) -> str:
         """The name as it may stand in a ParameterDict."""
         return self.name.replace(".", "_")

@@ -22,6 +22,7 @@ from typing import Any
 from torch import nn
 
 from metaplastic.support.choices import did_you_mean
+from metaplastic.support.recorded import options_of
 
 LAYERS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d,
@@ -32,10 +33,17 @@ LAYERS = (
 TORCH = "torch.nn."
 PLACEMENT = ("device", "dtype")  # constructor arguments that the tensors file determines
 
-# Former names in rule files of earlier releases. A file that has them loads to the same learner.
-FORMER_KINDS = {"Glances": "ShiftAveraged"}
-FORMER_OPTIONS = {"ShiftAveraged": {"seen": "encoder", "reach": "max_shift"}}
-FORMER_SUBMODULES = {"ShiftAveraged": {"seen": "encoder"}}  # parts of the names of tensors
+# Former names in rule files of earlier releases: a file that has them loads to the same learner.
+RENAMED_KINDS = {"Birth": "Initialization", "Glances": "ShiftAveraged"}
+RENAMED_OPTIONS = {
+    "LearningRule": {"feedback": "pathway", "rests_in_training": "frozen_in_training"},
+    "OnlineLearner": {
+        "birth": "initialization",
+        "birth_at_test": "initialization_at_test",
+    },
+    "ShiftAveraged": {"seen": "encoder", "reach": "max_shift"},
+}
+RENAMED_SUBMODULES = {"ShiftAveraged": {"seen": "encoder"}}  # parts of the names of tensors
 
 
 class DescriptionError(ValueError):
@@ -70,7 +78,7 @@ def describe(value: Any) -> Any:
             "kind": TORCH + type(value).__name__,
             "options": describe(_arguments(value))["dict"],
         }
-    options = getattr(value, "options", None)
+    options = options_of(value)
     if isinstance(value, nn.Module) and isinstance(options, Mapping):
         return {"kind": type(value).__name__, "options": describe(options)["dict"]}
     if _is_record(type(value)):
@@ -112,11 +120,10 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
                 network.add_module(name, _build(child, kinds))
             return network
         case {"kind": str(kind), "options": dict(options)}:
-            if kind not in kinds:
-                kind = FORMER_KINDS.get(kind, kind)
+            kind = RENAMED_KINDS.get(kind, kind)
             if kind not in kinds:
                 raise DescriptionError(_unknown(kind, kinds))
-            renamed: Mapping[str, str] = FORMER_OPTIONS.get(kind, {})
+            renamed: Mapping[str, str] = RENAMED_OPTIONS.get(kind, {})
             arguments: dict[str, Any] = {
                 renamed.get(key, key): _build(item, kinds) for key, item in options.items()
             }
@@ -158,7 +165,7 @@ def current_names(module: nn.Module) -> Callable[[str], str]:
     former = {
         f"{path}.{old}.".lstrip("."): f"{path}.{new}.".lstrip(".")
         for path, part in module.named_modules()
-        for old, new in FORMER_SUBMODULES.get(type(part).__name__, {}).items()
+        for old, new in RENAMED_SUBMODULES.get(type(part).__name__, {}).items()
     }
 
     def current(name: str) -> str:

@@ -60,7 +60,7 @@ def test_the_matrix_is_losses_before_and_after_one_step_of_the_learner(batch: in
             fast = made.adapt(
                 one.support_x[:, :AFTER],
                 one.support_y[:, :AFTER],
-                made.birth(one.support_y, one.seed),
+                made.initialize(one.support_y, one.seed),
             )
             before = [loss_of(made, fast, one, j) for j in range(5)]
             for i in range(5):

@@ -33,7 +33,7 @@ def single(lived: Episode) -> Episode:
 def test_what_explodes_is_the_worst_harm() -> None:
     rule = LearningRule(Backprop(), Delta(rate=1.0, per="shared", learn=False))
     made = learner(dense(6, 5, 5, 4), rule, jitter=False, regression=True)
-    made.rule.pace = 1e300
+    made.rule.rate_scale = 1e300
     lived = episodes(outputs=4, shape=(6,), tasks=2, steps=5, batch=1, regression=True)
     subtask = torch.arange(5).expand(2, 5)[..., None]
     found = interference(made, lived._replace(support_subtask=subtask), after=0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Birth, Direct, Hebb, LearningRule, OnlineLearner, objective_for
+from metaplastic import Direct, Hebb, Initialization, LearningRule, OnlineLearner, objective_for
 from metaplastic.evaluate import lifetime_evaluation as module
 from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport
@@ -90,7 +90,7 @@ def test_a_trajectory_is_the_examples_that_were_taught(stream: Clusters) -> None
         with torch.no_grad():
             x = learner.encode(life.support_x.flatten(0, 2)).view(1, 6, 2, -1)
             for snapshot, steps in enumerate([1, 5]):
-                fast = learner.birth(life.support_y, life.seed)
+                fast = learner.initialize(life.support_y, life.seed)
                 fast = learner.adapt(x[:, :steps], life.support_y[:, :steps], fast)
                 answers = learner.predict(fast, x.flatten(1, 2))[0].log_softmax(-1)
                 for number, subtask in enumerate(order):
@@ -167,7 +167,7 @@ def test_a_learner_of_several_passes_has_a_trajectory_at_the_end() -> None:
     assert report.trajectory is not None
     assert report.trajectory.error.shape == (3, 1, 3)
     life = stream.sample(1, seeded(0, "lifetime", 0))
-    fast = learner.eval().birth(life.support_y, life.seed)
+    fast = learner.eval().initialize(life.support_y, life.seed)
     fast = learner.adapt(life.support_x, life.support_y, fast)
     answers = learner.predict(fast, life.support_x.flatten(1, 2))
     loss = learner.objective.loss(answers, life.support_y.flatten(1, 2)).mean()
@@ -215,7 +215,7 @@ def test_hundreds_of_classes_one_after_another_are_told_apart_by_their_rows() ->
     network = nn.Sequential(nn.Linear(classes, classes, bias=False))
     rule = LearningRule(Direct(), Hebb(rate=1.0))
     learner = OnlineLearner(
-        network, rule, objective_for(stream.spec), birth=Birth(readout="zeroed")
+        network, rule, objective_for(stream.spec), initialization=Initialization(readout="zeroed")
     )
     report = over_lifetime(learner, stream, 2, snapshots=[20, 200, 400], trajectory=True)
     assert report.accuracy is not None

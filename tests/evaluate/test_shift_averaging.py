@@ -39,7 +39,7 @@ def test_a_code_is_the_mean_over_the_image_and_its_eight_neighbors() -> None:
 @pytest.mark.parametrize("nested", [False, True])
 def test_in_training_it_is_the_same_learner(nested: bool) -> None:
     one = made(nested)
-    one.rule.pace = 0.5
+    one.rule.rate_scale = 0.5
     many, life = (
         with_shift_averaging(one, 2),
         episodes(outputs=3, shape=(1, 5, 5), batch=1).to("cpu"),

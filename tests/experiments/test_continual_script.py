@@ -159,7 +159,7 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     asked: list[float] = []
 
     def recording(made: OnlineLearner, *given: object, **options: object) -> object:
-        asked.append(made.rule.pace)
+        asked.append(made.rule.rate_scale)
         return over_lifetime(made, *given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("experiments.lab.runs.sweep.over_lifetime", recording)
@@ -170,7 +170,7 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     assert list(found) == [1, 10, 11, 50, 60, 70]
     assert (found[1], found[11], found[70]) == (found[10], found[50], found[60])
     assert asked[:2] == [0.1, 1.0]
-    assert grown.rule.pace == 1.0
+    assert grown.rule.rate_scale == 1.0
 
 
 def test_few_classes_have_their_rates_chosen_too(

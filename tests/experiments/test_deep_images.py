@@ -17,7 +17,7 @@ from experiments.lab.deep_training import jpeg75
 from experiments.lab.deep_training.images import augmented, load_images
 from experiments.lab.figures.angle_plots import plot_angles, plot_rules
 from experiments.lab.networks.residual import resnet18
-from metaplastic.sites.credit_sites import find
+from metaplastic.sites.survey import find_sites
 from tasks.data import DataError
 from tests.helpers.deep_data import write_subset
 from tests.helpers.real_data import ROOT, needs
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 def test_resnet_18_has_the_sites_and_parameters_of_the_common_one() -> None:
     model = resnet18()
     assert sum(p.numel() for p in model.parameters()) == 11_173_962  # kuangliu/pytorch-cifar
-    assert len(find(model)) == 21
+    assert len(find_sites(model, torch.randn(1, 3, 32, 32)).names) == 21
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     blocks = list(model.children())[3:5]
     sizes = [block(torch.randn(2, 64, 32, 32)).shape[-1] for block in blocks]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from experiments import discover
 from experiments.lab.networks.problem import Problem
 from experiments.lab.settings.registry import ConfigError
-from metaplastic import Birth, RandomDirect, from_pretrained
+from metaplastic import Initialization, RandomDirect, from_pretrained
 from metaplastic.episode import StreamSpec
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, Polynomial
@@ -54,8 +54,8 @@ def test_the_equation_is_that_of_the_rule_file(found: Path) -> None:
 
 def test_nothing_but_the_coefficients_was_learned(found: Path) -> None:
     learner = from_pretrained(found / "rule")
-    assert learner.birth_in_training == Birth(hidden="redrawn", readout="redrawn")
-    assert learner.rule.feedback.options["weights"] == "redrawn"
+    assert learner.initialization == Initialization(hidden="redrawn", readout="redrawn")
+    assert learner.rule.pathway.options["weights"] == "redrawn"
     learned = load_file(found / "rule" / "model.safetensors")
     spec = StreamSpec("made", "classification", (1, 28, 28), 2, 16, 1, 4, 2, "made up")
     from experiments.methods import polynomial
@@ -99,7 +99,7 @@ def test_the_fixed_rules_are_feedback_alignment_and_backprop(found: Path) -> Non
     stream = build_stream(run, "validation")
     for feedback, kind in (("redrawn", RandomFeedback), ("gradient", Backprop)):
         rule = discover.fixed(run, stream, feedback).rule
-        assert type(rule.feedback) is kind
+        assert type(rule.pathway) is kind
         assert rule.plasticity.equation() == "dW = 1 s x'"
         assert torch.equal(rule.plasticity.coefficients.detach(), torch.ones(1))
 
@@ -114,14 +114,14 @@ def test_the_method_has_relative_steps_and_direct_feedback_where_it_is_asked_for
     run = Train(preset="tiny", task="glyphs", method="polynomial", options=options)
     stream = build_stream(run, "validation")
     rule = build_learner(run, stream).rule
-    assert type(rule.feedback) is RandomDirect
-    assert rule.feedback.options == {"scale": 1.0, "weights": "redrawn", "level": True}
+    assert type(rule.pathway) is RandomDirect
+    assert rule.pathway.options == {"scale": 1.0, "weights": "redrawn", "level": True}
     assert rule.plasticity.normalized
     assert rule.plasticity.equation().startswith("dW = 0.1 s x'  (x, y in units")
-    sequential = build_learner(replace(run, options=("normalized=true",)), stream).rule.feedback
+    sequential = build_learner(replace(run, options=("normalized=true",)), stream).rule.pathway
     assert isinstance(sequential, RandomFeedback)
     assert sequential.level
     for feedback in ("redrawn", "gradient"):  # what it is compared with is as published
         published = discover.fixed(run, stream, feedback).rule
         assert not published.plasticity.normalized
-        assert not getattr(published.feedback, "level", False)
+        assert not getattr(published.pathway, "level", False)

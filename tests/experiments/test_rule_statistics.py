@@ -26,7 +26,7 @@ def test_plasticity_is_the_rate_on_every_scale(scale: str) -> None:
 def test_feedback_is_measured_parameter_by_parameter() -> None:
     torch.manual_seed(0)
     subject = learner("raw")
-    weight = dict(subject.named_parameters())["rule.feedback.pathways.0.0.weight"]
+    weight = dict(subject.named_parameters())["rule.pathway.pathways.0.0.weight"]
     found = rule_statistics(subject)
     assert found["rule/feedback/to layer 0, part 0 weight/norm"] == pytest.approx(
         weight.norm().item()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Birth
+from metaplastic import Initialization
 from metaplastic.support.describe import LAYERS, DescriptionError, build, describe
 
 EXAMPLES: list[nn.Module] = [
@@ -52,7 +52,17 @@ def test_a_layer_used_twice_is_described_twice() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 0.1, float("inf"), "x", [1, (2, [3])], {"a": (1, 2)}, Birth(readout="rows")],
+    [
+        None,
+        True,
+        3,
+        0.1,
+        float("inf"),
+        "x",
+        [1, (2, [3])],
+        {"a": (1, 2)},
+        Initialization(readout="rows"),
+    ],
 )
 def test_plain_values_survive_with_their_types(value: object) -> None:
     assert build(json.loads(json.dumps(describe(value), allow_nan=False))) == value

@@ -75,13 +75,13 @@ def test_a_description_by_former_names_builds_the_present_class() -> None:
 
 
 def test_former_arguments_and_attributes_work_and_warn() -> None:
-    with pytest.warns(DeprecationWarning, match="The argument reach is now called max_shift"):
+    with pytest.warns(DeprecationWarning, match="The argument reach is now max_shift"):
         assert ShiftAveraged(nn.Sequential(), reach=3).max_shift == 3  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="reach and max_shift are one argument"):
         ShiftAveraged(nn.Sequential(), reach=3, max_shift=3)  # type: ignore[call-arg]
     with pytest.warns(DeprecationWarning, match="shift_averaging.Glances is now"):
         assert shift_averaging.Glances is ShiftAveraged  # type: ignore[attr-defined]
-    with pytest.warns(DeprecationWarning, match="The argument at_birth is now called initial"):
+    with pytest.warns(DeprecationWarning, match="The argument at_birth is now initial"):
         report = report_from_matrix(np.eye(2), at_birth=[0.5, 0.5])  # type: ignore[call-arg]
     with pytest.warns(DeprecationWarning, match="accuracy_at_birth"):
         assert report.accuracy_at_birth is report.initial_accuracy

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Birth,
     Delta,
     Direct,
     Hebb,
+    Initialization,
     LearningRule,
     OnlineLearner,
     PlasticityRule,
@@ -75,8 +75,8 @@ LEARNERS: dict[str, Callable[[], OnlineLearner]] = {
     "oml": lambda: learner_by(
         LearningRule(Backprop(), Delta(rate=0.1, per="shared")),
         plastic=1,
-        birth=Birth(readout="rows"),
-        birth_at_test=Birth(readout="redrawn"),
+        initialization=Initialization(readout="rows"),
+        initialization_at_test=Initialization(readout="redrawn"),
     ),
     "own parts": lambda: learner_by(
         LearningRule(Direct(), Decay(rate=0.1)), encoder=Residual(nn.Linear(4, 4), 0.5)
@@ -241,4 +241,4 @@ def test_saving_again_replaces_the_rule(tmp_path: Path) -> None:
     save_pretrained(LEARNERS["oml"](), tmp_path / "rule")
     save_pretrained(LEARNERS["flp"](), tmp_path / "rule")
     assert [path.name for path in tmp_path.iterdir()] == ["rule"]
-    assert isinstance(from_pretrained(tmp_path / "rule").rule.feedback, Direct)
+    assert isinstance(from_pretrained(tmp_path / "rule").rule.pathway, Direct)

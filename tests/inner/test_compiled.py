@@ -100,13 +100,13 @@ def test_a_compiled_step_with_a_wrong_gradient_is_caught(
             if wrong == "another value":
                 return {name: weight + 1e-6 for name, weight in step(*arguments).items()}
             if wrong == "first order":
-                rule.feedback.second_order = False
+                rule.pathway.second_order = False
             handles = [
                 parameter.register_hook(lambda gradient: gradient / 2)
-                for parameter in rule.feedback.feedback_parameters()
+                for parameter in rule.pathway.feedback_parameters()
             ]
             result = step(*arguments)
-            rule.feedback.second_order = True
+            rule.pathway.second_order = True
             del handles
             return result
 

@@ -21,7 +21,7 @@ def test_a_rule_that_averages_positions_averages_them_for_biases_as_well() -> No
     changes = []
     for rule in (Delta, Averaging):
         made = learner(network, LearningRule(Backprop(), rule(rate=0.1)), jitter=False)
-        born = made.birth(lived.support_y, lived.seed)
+        born = made.initialize(lived.support_y, lived.seed)
         fast = made.adapt(lived.support_x, lived.support_y, born)
         changes.append({name: fast[name] - born[name] for name in born})
     summed, averaged = changes

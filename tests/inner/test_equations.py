@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Birth,
+    Initialization,
     Delta,
     Direct,
     Episode,
@@ -40,7 +40,7 @@ def lived(made: OnlineLearner, episode: Episode) -> dict[str, Tensor]:
     """The fast weights at the end, without the tasks axis of the single lifetime."""
     with torch.no_grad():
         fast = made.adapt(
-            episode.support_x, episode.support_y, made.birth(episode.support_y, episode.seed)
+            episode.support_x, episode.support_y, made.initialize(episode.support_y, episode.seed)
         )
     return {name: weight[0] for name, weight in fast.items()}
 
@@ -49,9 +49,9 @@ def layers_of(made: OnlineLearner) -> list[Layer]:
     """The learner's meta-parameters, as the equations want them."""
     found = []
     for site in made.sites:
-        pathway = made.rule.feedback.pathways
+        pathway = made.rule.pathway.pathways
         heard = dict(pathway.items()).get(site.key, [])
-        strengths = made.rule.feedback.strengths
+        strengths = made.rule.pathway.strengths
         weight, bias = (p.detach().numpy().copy() for p in site.module.parameters())
         rate = made.rule.plasticity.rate(site).detach().expand(site.shape).numpy()
         found.append(
@@ -237,7 +237,7 @@ def test_teaching_is_per_example_and_the_batch_is_averaged_once(generator: torch
 
 
 def test_a_zero_rate_is_no_learning_but_has_a_gradient() -> None:
-    made = learner(dense(4, 5, 2), LearningRule(Direct(), Oja()), birth=Birth())
+    made = learner(dense(4, 5, 2), LearningRule(Direct(), Oja()), initialization=Initialization())
     episode = episodes(shape=(4,))
     fast = lived(made, episode)
     assert torch.equal(fast["0.weight"], made.network[0].weight)

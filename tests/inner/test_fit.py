@@ -41,6 +41,6 @@ def test_episodes_that_do_not_fit_together_are_refused(broken: Any, sentence: st
 def test_inputs_and_targets_of_a_piece_of_a_stream_have_to_match() -> None:
     subject = learner(dense(4, 2), flp())
     life = episodes(outputs=2, shape=(4,), tasks=2, steps=3, batch=1)
-    fast = subject.birth(life.support_y, life.seed)
+    fast = subject.initialize(life.support_y, life.seed)
     with pytest.raises(ValueError, match="Inputs are of tasks, steps and batch"):
         subject.adapt(life.support_x, life.support_y[:, :2], fast)

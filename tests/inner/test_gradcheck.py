@@ -16,7 +16,7 @@ from torch.autograd.gradcheck import GradcheckError
 
 from metaplastic import (
     Backprop,
-    Birth,
+    Initialization,
     Delta,
     Direct,
     Episode,
@@ -154,13 +154,13 @@ CASES |= {
     "last two": flp(options={"plastic": 2}, teaching="error"),
     "first and last": flp(options={"plastic": ["0", "4"]}, teaching="error"),
     "an encoder": lambda: encoded(teaching="error"),
-    "redrawn": flp(options={"birth": Birth("redrawn", "redrawn")}, teaching="error"),
-    "zeroed hidden layers": flp(options={"birth": Birth("zeroed", "learned")}, teaching="error"),
+    "redrawn": flp(options={"initialization": Initialization("redrawn", "redrawn")}, teaching="error"),
+    "zeroed hidden layers": flp(options={"initialization": Initialization("zeroed", "learned")}, teaching="error"),
     "all of the support in one step, ten passes": flp(
         options={"batch_learning": True, "passes": 10}, lived={"steps": 2}, teaching="error"
     ),
-    "zeroed readout": flp(options={"birth": Birth("learned", "zeroed")}, teaching="error"),
-    "rows redrawn": flp(options={"birth": Birth("learned", "rows")}, network=lambda: dense(3, 3, 4),
+    "zeroed readout": flp(options={"initialization": Initialization("learned", "zeroed")}, teaching="error"),
+    "rows redrawn": flp(options={"initialization": Initialization("learned", "rows")}, network=lambda: dense(3, 3, 4),
                         lived={"outputs": 2}, teaching="error"),
     "convolutions, label, gated": flp(network=convolutional, gate="derivative"),
     "convolutions, second one only": flp(network=convolutional, options={"plastic": ["4", "7"]}),
@@ -171,7 +171,7 @@ CASES |= {
     "MAML, other layers": gradient_taught(Delta, other_layers),
     "MAML, ten passes, one batch": gradient_taught(Delta, lived={"steps": 2}, passes=10,
                                                    batch_learning=True),
-    "OML": gradient_taught(Delta, plastic=2, birth=Birth("learned", "rows")),
+    "OML": gradient_taught(Delta, plastic=2, initialization=Initialization("learned", "rows")),
     "OML, first site in the middle": gradient_taught(Delta, plastic=["0", "4"]),
     "MAML, shared log rate": gradient_taught(Delta, rates={"per": "shared", "scale": "log"}),
     "Hebb taught by the gradient": gradient_taught(Hebb),

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Backprop, Birth, Delta, Direct, LearningRule, Oja, OnlineLearner, Unroll
+from metaplastic import (
+    Backprop,
+    Initialization,
+    Delta,
+    Direct,
+    LearningRule,
+    Oja,
+    OnlineLearner,
+    Unroll,
+)
 from metaplastic.inner.grow import grow
 from metaplastic.objective import MeanSquaredError
 from metaplastic.stacked.readouts import CosineReadout, Gain, UnitLength
@@ -43,8 +52,8 @@ def test_each_new_output_is_a_learned_one_in_all_that_belongs_to_it(readout: str
             s for s in range(5)
             if all(torch.equal(grown.get_parameter(n)[k], old[n][s]) for n in names)
             and torch.equal(
-                grown.get_parameter("rule.feedback.pathways.0.0.weight")[:, k],
-                old["rule.feedback.pathways.0.0.weight"][:, s],
+                grown.get_parameter("rule.pathway.pathways.0.0.weight")[:, k],
+                old["rule.pathway.pathways.0.0.weight"][:, s],
             )
         ]  # fmt: skip
         assert slots == ([k] if k < 5 else slots)
@@ -72,11 +81,11 @@ def test_fewer_outputs_are_the_first_ones_and_the_original_is_left_alone() -> No
 
 def test_mode_settings_and_what_is_frozen_carry_over() -> None:
     before = classifier(feedback="random").eval()
-    before.unroll, before.rule.pace = Unroll(encoder="bfloat16"), 0.1
+    before.unroll, before.rule.rate_scale = Unroll(encoder="bfloat16"), 0.1
     before.network[0].weight.requires_grad_(False)
     grown = grow(before, 8)
     assert not grown.training
-    assert (grown.unroll, grown.rule.pace) == (before.unroll, 0.1)
+    assert (grown.unroll, grown.rule.rate_scale) == (before.unroll, 0.1)
     frozen = {name for name, p in before.named_parameters() if not p.requires_grad}
     assert frozen == {name for name, p in grown.named_parameters() if not p.requires_grad}
 
@@ -94,7 +103,9 @@ def test_layers_of_ones_own_and_nested_networks_grow_too() -> None:
     head = nn.Sequential(UnitLength(), nn.Sequential(CosineReadout(4, 5), Gain(4.0)))
     network = nn.Sequential(nn.Linear(3, 4), Doubled(), head)
     rule = LearningRule(Direct(), Oja(rate=0.1, per="feature"))
-    made = learner(network, rule, dtype=torch.float32, birth=Birth(readout="zeroed"))
+    made = learner(
+        network, rule, dtype=torch.float32, initialization=Initialization(readout="zeroed")
+    )
     assert grow(made, 11).sites[-1].shape == (11, 4)
 
 

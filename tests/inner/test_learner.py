@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Backprop, Birth, Delta, Direct, Episode, LearningRule, Oja, OnlineLearner
+from metaplastic import (
+    Backprop,
+    Initialization,
+    Delta,
+    Direct,
+    Episode,
+    LearningRule,
+    Oja,
+    OnlineLearner,
+)
 from tests.helpers.lifetimes import (
     apart,
     convolutional,
@@ -48,9 +57,9 @@ def test_the_encoder_runs_once_on_support_and_queries_of_all_tasks() -> None:
 def test_layers_before_the_first_plastic_site_are_hoisted_without_a_trace(network: Any) -> None:
     shape = (1, 5, 5) if network is convolutional else (4,)
     made, lived = learner(network(), flp(), plastic=1), episodes(shape=shape)
-    assert made.start > 0
+    assert made.executor.first > 0
     hoisted = made(lived).loss, meta_gradient(made, lived)
-    made.start = 0  # run the frozen layers at every step instead
+    made.executor.first = 0  # run the frozen layers at every step instead
     assert torch.allclose(made(lived).loss, hoisted[0], rtol=1e-13)
     assert apart(meta_gradient(made, lived), hoisted[1]) < 1e-12
 
@@ -58,12 +67,12 @@ def test_layers_before_the_first_plastic_site_are_hoisted_without_a_trace(networ
 def test_a_stream_may_be_lived_piece_by_piece() -> None:
     made, lived = learner(dense(4, 5, 2), flp()), episodes(shape=(4,), steps=7)
     x, y = lived.support_x, lived.support_y
-    born = made.birth(y, lived.seed)
+    born = made.initialize(y, lived.seed)
     at_once = made.adapt(x, y, born)
     first = made.adapt(x[:, :3], y[:, :3], born)
     in_pieces = made.adapt(x[:, 3:], y[:, 3:], first)
     assert all(torch.equal(at_once[name], in_pieces[name]) for name in at_once)
-    assert all(torch.equal(born[name], made.birth(y, lived.seed)[name]) for name in born)
+    assert all(torch.equal(born[name], made.initialize(y, lived.seed)[name]) for name in born)
 
 
 def test_batch_learning_is_one_step_on_everything() -> None:
@@ -78,28 +87,30 @@ def test_batch_learning_is_one_step_on_everything() -> None:
     assert torch.equal(made(flat).prediction, together)
 
 
-def births(birth: Birth, at_test: Birth | None = None) -> tuple[OnlineLearner, Episode]:
-    made = learner(dense(4, 5, 4), flp(), birth=birth, birth_at_test=at_test)
+def births(
+    birth: Initialization, at_test: Initialization | None = None
+) -> tuple[OnlineLearner, Episode]:
+    made = learner(dense(4, 5, 4), flp(), initialization=birth, initialization_at_test=at_test)
     return made, episodes(shape=(4,), outputs=2, tasks=3)
 
 
 def test_every_lifetime_is_born_from_its_own_seed() -> None:
-    made, lived = births(Birth("redrawn", "zeroed"))
-    born = made.birth(lived.support_y, lived.seed)
+    made, lived = births(Initialization("redrawn", "zeroed"))
+    born = made.initialize(lived.support_y, lived.seed)
     assert not torch.equal(born["0.weight"][0], born["0.weight"][1])
     assert born["2.weight"].abs().max() == 0
     assert born["0.bias"].abs().max() == 0
-    alone = made.birth(lived.support_y[1:2], lived.seed[1:2])
+    alone = made.initialize(lived.support_y[1:2], lived.seed[1:2])
     assert torch.equal(alone["0.weight"][0], born["0.weight"][1])
     assert born["0.weight"].std() == pytest.approx((2 / 4) ** 0.5, rel=0.3)
     torch.manual_seed(99)  # nothing is drawn from the global generator
-    assert torch.equal(made.birth(lived.support_y, lived.seed)["0.weight"], born["0.weight"])
+    assert torch.equal(made.initialize(lived.support_y, lived.seed)["0.weight"], born["0.weight"])
 
 
 def test_only_the_rows_of_classes_that_will_be_met_are_redrawn() -> None:
-    made, lived = births(Birth("learned", "rows"))
+    made, lived = births(Initialization("learned", "rows"))
     lived.support_y[0] = 1
-    born, slow = made.birth(lived.support_y, lived.seed), made.network[2]
+    born, slow = made.initialize(lived.support_y, lived.seed), made.network[2]
     kept = [[row for row in range(4) if row not in lived.support_y[t]] for t in range(3)]
     assert kept[0] == [0, 2, 3]
     assert kept[1] == [2, 3]
@@ -112,11 +123,11 @@ def test_only_the_rows_of_classes_that_will_be_met_are_redrawn() -> None:
     assert torch.equal(born["0.weight"][2], made.network[0].weight)
 
 
-def test_birth_at_test_may_differ_from_birth_in_training() -> None:
-    made, lived = births(Birth("learned", "rows"), Birth("learned", "redrawn"))
-    in_training = made.birth(lived.support_y, lived.seed)["2.weight"]
+def test_initialization_at_test_may_differ_from_birth_in_training() -> None:
+    made, lived = births(Initialization("learned", "rows"), Initialization("learned", "redrawn"))
+    in_training = made.initialize(lived.support_y, lived.seed)["2.weight"]
     made.eval()
-    at_test = made.birth(lived.support_y, lived.seed)["2.weight"]
+    at_test = made.initialize(lived.support_y, lived.seed)["2.weight"]
     assert torch.equal(in_training[0, 2:], made.network[2].weight[2:])
     assert (at_test[0, 2:] != made.network[2].weight[2:]).all()
 

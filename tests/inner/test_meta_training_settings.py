@@ -8,7 +8,7 @@ from torch import nn
 
 from metaplastic import (
     Backprop,
-    Birth,
+    Initialization,
     CrossEntropy,
     Delta,
     Direct,
@@ -93,8 +93,8 @@ def test_an_unknown_precision_is_refused() -> None:
 
 
 def test_a_rule_that_rests_leaves_weights_as_they_were_born_until_the_test() -> None:
-    made, life = learner(dense(3, 4, 2), oja(rests_in_training=True)), episodes()
-    born = made.birth(life.support_y, life.seed)
+    made, life = learner(dense(3, 4, 2), oja(frozen_in_training=True)), episodes()
+    born = made.initialize(life.support_y, life.seed)
     assert made.adapt(life.support_x, life.support_y, born) is born
     lived = made.eval().adapt(life.support_x, life.support_y, born)
     assert not torch.equal(lived["2.weight"], born["2.weight"])
@@ -102,10 +102,10 @@ def test_a_rule_that_rests_leaves_weights_as_they_were_born_until_the_test() -> 
 
 def test_pace_multiplies_every_rate() -> None:
     made, life = learner(dense(3, 4, 2), LearningRule(Backprop(), Delta(rate=0.1))), episodes()
-    born = made.birth(life.support_y, life.seed)
-    made.rule.pace = 0.5
+    born = made.initialize(life.support_y, life.seed)
+    made.rule.rate_scale = 0.5
     slower = made.adapt(life.support_x, life.support_y, born)
-    made.rule.pace = 1.0
+    made.rule.rate_scale = 1.0
     for parameter in made.rule.plasticity.parameters():
         parameter.data *= 0.5
     halved = made.adapt(life.support_x, life.support_y, born)
@@ -113,10 +113,10 @@ def test_pace_multiplies_every_rate() -> None:
 
 
 def test_blank_rows_are_those_of_the_classes_to_come() -> None:
-    made = learner(dense(3, 4, 5), oja(), birth=Birth(readout="blank"))
+    made = learner(dense(3, 4, 5), oja(), initialization=Initialization(readout="blank"))
     life = episodes(outputs=5)
     life.support_y.clamp_(max=1)
-    rows = made.birth(life.support_y, life.seed)["2.weight"]
+    rows = made.initialize(life.support_y, life.seed)["2.weight"]
     assert not rows[:, :2].any()
     assert torch.equal(rows[:, 2:], made.network[2].weight[2:].expand(2, -1, -1))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Birth,
+    Initialization,
     CrossEntropy,
     Delta,
     Direct,
@@ -26,7 +26,7 @@ def taught(head: nn.Module, plasticity: Hebb | Oja, *before: nn.Module) -> Onlin
     network = nn.Sequential(*before, head)
     rule = LearningRule(Direct(strength=1.0, learn_strength=False), plasticity)
     return OnlineLearner(
-        network, rule, CrossEntropy(3), birth=Birth(readout="zeroed")
+        network, rule, CrossEntropy(3), initialization=Initialization(readout="zeroed")
     ).double()  # fmt: skip
 
 

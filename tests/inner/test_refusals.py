@@ -11,7 +11,7 @@ from torch import nn
 
 from metaplastic import (
     Backprop,
-    Birth,
+    Initialization,
     CrossEntropy,
     Delta,
     Direct,
@@ -150,7 +150,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "labels go from -1 to 1",
     ),
     "labels of rows that are not there": (
-        lambda: make(dense(4, 2), birth=Birth(readout="rows")).birth(
+        lambda: make(dense(4, 2), initialization=Initialization(readout="rows")).initialize(
             torch.tensor([[[0, 5]]]), torch.tensor([1])
         ),
         "labels go from 0 to 5",
@@ -170,7 +170,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "torch.int64.*real numbers",
     ),
     "rows of a regression": (
-        lambda: learner(dense(4, 2), flp(), regression=True, birth=Birth(readout="rows"))(
+        lambda: learner(dense(4, 2), flp(), regression=True, initialization=Initialization(readout="rows"))(
             episodes(shape=(4,), regression=True)
         ),
         "redraws readout rows by class.*'redrawn'",
@@ -191,8 +191,8 @@ WORDS: dict[str, tuple[Callable[[Any], object], str]] = {
     "per": (lambda word: Delta(per=word), "synapse"),
     "scale": (lambda word: Delta(scale=word), "bounded"),
     "reduction": (lambda word: LearningRule(Backprop(), Delta(), reduction=word), "mean"),
-    "hidden": (lambda word: Birth(hidden=word), "redrawn"),
-    "readout ": (lambda word: Birth(readout=word), "rows"),
+    "hidden": (lambda word: Initialization(hidden=word), "redrawn"),
+    "readout ": (lambda word: Initialization(readout=word), "rows"),
 }
 
 
@@ -204,8 +204,8 @@ def test_refused_in_a_sentence(attempt: Callable[[], object], sentence: str) -> 
 
 def test_the_choices_are_listed_once() -> None:
     for attempt, choices in (
-        (lambda: Birth(hidden="lost"), "'learned', 'redrawn', 'zeroed'"),
-        (lambda: Birth(readout="lost"), "'learned', 'redrawn', 'zeroed', 'rows', 'blank'"),
+        (lambda: Initialization(hidden="lost"), "'learned', 'redrawn', 'zeroed'"),
+        (lambda: Initialization(readout="lost"), "'learned', 'redrawn', 'zeroed', 'rows', 'blank'"),
         (lambda: LearningRule(Backprop(), Delta(), reduction="max"), "'mean', 'sum'"),
     ):
         with pytest.raises(ValueError, match=rf"must be one of {choices}\."):

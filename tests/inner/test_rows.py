@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import (
-    Birth,
+    Initialization,
     CrossEntropy,
     Direct,
     Hebb,
@@ -57,7 +57,7 @@ def lived(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
     """Answers and meta-gradient of three lifetimes whose classes come unequally often."""
     life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5)
     life.support_y[0].clamp_(max=2)
-    with patch("metaplastic.inner.learner.teaches_rows", lambda *_: by_row):
+    with patch("metaplastic.inner.written_out.teaches_rows", lambda *_: by_row):
         outcome = learner(life)
     leaves = list(learned(learner).values())
     found = torch.autograd.grad(outcome.loss, leaves, allow_unused=True, materialize_grads=True)
@@ -75,7 +75,9 @@ def test_learning_by_row_is_learning_step_by_step(kind: Any, grain: Any) -> None
 
 def test_it_is_so_from_any_birth_for_any_head_and_on_every_pass() -> None:
     linear = nn.Linear(FEATURES, OUTPUTS)
-    learner = made(Oja(rate=0.2), linear, passes=3, birth=Birth(readout="redrawn"))
+    learner = made(
+        Oja(rate=0.2), linear, passes=3, initialization=Initialization(readout="redrawn")
+    )
     assert teaches_rows(learner)
     for one, other in zip(lived(learner, True), lived(learner, False), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
@@ -84,7 +86,7 @@ def test_it_is_so_from_any_birth_for_any_head_and_on_every_pass() -> None:
 def test_a_stream_may_be_learned_piece_by_piece() -> None:
     learner = made(Oja(rate=0.2))
     life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
-    whole = pieces = learner.birth(life.support_y, life.seed)
+    whole = pieces = learner.initialize(life.support_y, life.seed)
     whole = learner.adapt(life.support_x, life.support_y, whole)
     for steps in (slice(0, 1), slice(1, 17), slice(17, 17), slice(17, 30)):
         pieces = learner.adapt(life.support_x[:, steps], life.support_y[:, steps], pieces)
@@ -95,7 +97,7 @@ def test_rows_that_are_taught_nothing_stay_as_they_were_to_the_bit() -> None:
     learner = made(Hebb(rate=0.2))
     life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
     life.support_y.clamp_(max=3)
-    born = learner.birth(life.support_y, life.seed)
+    born = learner.initialize(life.support_y, life.seed)
     grown = learner.adapt(life.support_x, life.support_y, born)
     assert torch.equal(born["1.weight"][:, 4:], grown["1.weight"][:, 4:])
 

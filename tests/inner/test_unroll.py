@@ -78,7 +78,7 @@ def test_truncation_is_a_loop_detached_by_hand_and_is_biased(
     truncated = meta_gradient(made, lived)
 
     made.unroll, made.passes = Unroll(), 1
-    fast = made.birth(lived.support_y, lived.seed)
+    fast = made.initialize(lived.support_y, lived.seed)
     for step in range(7):
         if step == 4:  # three steps before the end
             fast = {name: weight.detach() for name, weight in fast.items()}
@@ -111,7 +111,9 @@ class Decay(PlasticityRule):
 def test_a_users_rule_needs_one_method() -> None:
     made = learner(dense(4, 5, 2), LearningRule(Direct(), Decay(rate=0.5)), jitter=False, plastic=2)
     assert isinstance(made, OnlineLearner)
-    assert isinstance(made.rule.feedback, FeedbackPathway)
+    assert isinstance(made.rule.pathway, FeedbackPathway)
     lived = episodes(shape=(4,), steps=2, batch=1)
-    fast = made.adapt(lived.support_x, lived.support_y, made.birth(lived.support_y, lived.seed))
+    fast = made.adapt(
+        lived.support_x, lived.support_y, made.initialize(lived.support_y, lived.seed)
+    )
     assert torch.allclose(fast["2.weight"], made.network[2].weight / 4)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import credit
-from metaplastic.alignment.primitives import Aligned
-from metaplastic.sites.credit_rule import AtSite
-from metaplastic.sites.credit_sites import Meeting
+from metaplastic.alignment.base import AtSite
+from metaplastic.alignment.primitives import RegularizedAlignment
+from metaplastic.sites.products import Product
+from metaplastic.sites.survey import find_sites
 
 PRIMITIVES = ("decay", "amp", "null", "sparse", "self_")
 MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -22,12 +23,18 @@ MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
 }
 
 
-def regularizer(name: str, meeting: Meeting, w: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    f, g = meeting.run(x, w), meeting.run(x, b)
+def product_of(module: nn.Module, x: Tensor) -> Product:
+    product = find_sites(module, x).met[0].silent(0, x)
+    product.x = x
+    return product
+
+
+def regularizer(name: str, product: Product, w: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    f, g = product.run(x, w), product.run(x, b)
     return {
         "decay": w.square().sum() + b.square().sum(),
         "amp": -(f * g).sum() / len(x),
-        "null": meeting.carry(f, b, x).square().sum() / len(x),
+        "null": product.carry(f, b, x).square().sum() / len(x),
         "sparse": (f.square().sum() + g.square().sum()) / len(x),
         "self_": -(w * b).sum(),
     }[name]
@@ -40,20 +47,20 @@ def test_a_primitive_is_the_gradient_of_its_regularizer(name: str, kind: str) ->
     make, shape = MODULES[kind]
     module, x = make().double(), torch.randn(shape, dtype=torch.float64)
     b = torch.randn_like(module.weight).requires_grad_()
-    meeting, w = Meeting(module), module.weight.detach()
-    (gradient,) = torch.autograd.grad(regularizer(name, meeting, w, b, x), b)
-    site = AtSite(meeting, w, torch.zeros(()), w, (x,))
-    rule = Aligned(rate=1.0, **{name: 1.0})
+    product, w = product_of(module, x), module.weight.detach()
+    (gradient,) = torch.autograd.grad(regularizer(name, product, w, b, x), b)
+    site = AtSite("", w, torch.zeros(()), w, (product,))
+    rule = RegularizedAlignment(rate=1.0, **{name: 1.0})
     with torch.no_grad():
         change = rule.follow(b, site)
     assert change is not None
     assert torch.allclose(change, -gradient, atol=1e-12)
 
 
-def settle(rule: Aligned, w: Tensor, x: Tensor, steps: int) -> Tensor:
+def settle(rule: RegularizedAlignment, w: Tensor, x: Tensor, steps: int) -> Tensor:
     module = nn.Linear(w.shape[1], w.shape[0], bias=False).double()
     module.weight.data = w
-    b, site = torch.randn_like(w), AtSite(Meeting(module), w, torch.zeros(()), w, (x,))
+    b, site = torch.randn_like(w), AtSite("", w, torch.zeros(()), w, (product_of(module, x),))
     for _ in range(steps):
         b = b + rule.follow(b, site)  # type: ignore[operator]
     return b
@@ -71,10 +78,10 @@ def test_feedback_rests_at_the_closed_forms() -> None:
     w, x, c = held()
     eye = torch.eye(4, dtype=torch.float64)
     for rule, steps, rest in (
-        (Aligned(decay=0.4, self_=0.6, rate=0.5), 200, 0.6 / 0.8 * w),
-        (Aligned(sparse=0.5, amp=0.8, rate=0.3), 2000, 0.8 * w),
-        (Aligned(decay=0.5, amp=0.7, rate=0.5), 200, 0.7 * w @ c),
-        (Aligned(amp=0.9, null=0.5, decay=0.3, rate=0.3), 3000,
+        (RegularizedAlignment(decay=0.4, self_=0.6, rate=0.5), 200, 0.6 / 0.8 * w),
+        (RegularizedAlignment(sparse=0.5, amp=0.8, rate=0.3), 2000, 0.8 * w),
+        (RegularizedAlignment(decay=0.5, amp=0.7, rate=0.5), 200, 0.7 * w @ c),
+        (RegularizedAlignment(amp=0.9, null=0.5, decay=0.3, rate=0.3), 3000,
          0.9 * torch.linalg.solve(0.6 * eye + w @ c @ w.T, w @ c)),
     ):  # fmt: skip
         assert (settle(rule, w, x, steps) - rest).abs().max() < 1e-3, rule
@@ -82,8 +89,8 @@ def test_feedback_rests_at_the_closed_forms() -> None:
 
 def test_symmetric_and_activation_alignment_mirror_and_others_do_not_on_colored_input() -> None:
     w, x, _ = held()
-    sa = settle(Aligned(decay=0.5, self_=1.0, rate=0.5), w, x, 200)
-    wm = settle(Aligned(decay=0.5, amp=1.0, rate=0.5), w, x, 200)
+    sa = settle(RegularizedAlignment(decay=0.5, self_=1.0, rate=0.5), w, x, 200)
+    wm = settle(RegularizedAlignment(decay=0.5, amp=1.0, rate=0.5), w, x, 200)
     cosine = torch.nn.functional.cosine_similarity
     assert cosine(sa.flatten(), w.flatten(), dim=0) > 0.999
     assert cosine(wm.flatten(), w.flatten(), dim=0) < 0.95
@@ -96,12 +103,12 @@ def test_the_scalar_pair_has_four_regimes(amp: float, null: float, end: float | 
     """w' = -w + a b - n w b^2, and the same for b: the mirror's knife-edge, which null removes."""
     module = nn.Linear(1, 1, bias=False).double()
     x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    rule = Aligned(decay=0.5, amp=amp, null=null / 2, rate=0.01)
+    rule = RegularizedAlignment(decay=0.5, amp=amp, null=null / 2, rate=0.01)
     w = torch.tensor([[0.3]], dtype=torch.float64)
     b = torch.tensor([[0.1]], dtype=torch.float64)
     for _ in range(6000):
-        at_b = rule.follow(b, AtSite(Meeting(module), w, torch.zeros(()), w, (x,)))
-        at_w = rule.follow(w, AtSite(Meeting(module), b, torch.zeros(()), b, (x,)))
+        at_b = rule.follow(b, AtSite("", w, torch.zeros(()), w, (product_of(module, x),)))
+        at_w = rule.follow(w, AtSite("", b, torch.zeros(()), b, (product_of(module, x),)))
         w, b = w + at_w, b + at_b  # type: ignore[operator]
         if w.abs() > 1e3:
             break

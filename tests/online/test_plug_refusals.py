@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from metaplastic import (
     CreditRule,
     Delta,
+    Direct,
+    LearningRule,
     Oja,
     OnlineLearner,
     PlasticModule,
@@ -33,7 +35,7 @@ TARGETS: dict[str, tuple[int, Any, str]] = {
     "too few labels": (5, torch.zeros(5).long(), r"int64 of shape \(5,\).* \(6, 5\)"),
     "whole numbers for each output": (5, torch.zeros(6, 5).long(), r"\(6, 5\);.*y\.float"),
     "labels above the outputs": (5, torch.full((6,), 5), "go from 5 to 5, but there are 5 outputs"),
-    "labels below 0": (5, torch.full((6,), -100), "go from -100 to -100"),
+    "labels below 0": (5, torch.full((6,), -3), "go from -3 to -3"),
     "labels of one output": (1, torch.tensor([0, 1] * 3), "go from 0 to 1, but there are 1"),
     "a list": (5, [0] * 6, r"a list;.*torch\.as_tensor"),
     "complex numbers": (5, torch.zeros(6, 5, dtype=torch.complex64), "complex64;.*real numbers"),
@@ -154,8 +156,8 @@ DOORS: dict[str, tuple[Callable[[], object], str]] = {
         r"whole OnlineLearner.*from_pretrained\(folder\)\.rule",
     ),
     "a learned rule into credit": (
-        lambda: credit(shipped_learner().rule, mlp(), example=pictures()),  # type: ignore[arg-type]
-        "of class LearningRule.*goes into PlasticModule",
+        lambda: credit(LearningRule(Direct(), Oja(rate=0.1)), mlp(), example=pictures()),
+        "pathway is a Direct, made for the sizes",
     ),
     "a learner into credit": (
         lambda: credit(shipped_learner(), mlp(), example=pictures()),  # type: ignore[arg-type]
@@ -198,7 +200,7 @@ def test_a_rate_that_is_no_rate_is_refused(rate: Any) -> None:
 
 def test_a_rate_beside_rates_that_it_would_not_change_is_refused() -> None:
     rule = shipped_learner().rule
-    with pytest.raises(ValueError, match=r"rate is 5\.0, but the Polynomial .* net\.pace"):
+    with pytest.raises(ValueError, match=r"rate is 5\.0, but the Polynomial .* net\.rate_scale"):
         PlasticModule(mlp(), rule, example=pictures(), rate=5.0)
     with pytest.raises(ValueError, match=r"rate is 0\.1, but the Oja .* leave rate out"):
         PlasticModule(mlp(), "fa", example=pictures(), rate=0.1, plasticity=Oja(rate=0.1))

@@ -56,7 +56,7 @@ def test_a_lifetime_that_explodes_but_stays_finite_is_named_where_it_began() -> 
     learner = OnlineLearner(network, rule, objective_for(stream.spec))
     episodes = stream.sample(2, seeded(0))
     found = locate(learner, episodes, 1, meta_step=0)
-    fast = learner.birth(episodes.support_y, episodes.seed)
+    fast = learner.initialize(episodes.support_y, episodes.seed)
     births = {name: max(weight[1].abs().max().item(), 1.0) for name, weight in fast.items()}
     assert found.inner_step is not None
     for step in range(found.inner_step + 1):

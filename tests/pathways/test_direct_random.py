@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Birth, Delta, LearningRule, RandomDirect, RandomFeedback, credit
+from metaplastic import Initialization, Delta, LearningRule, RandomDirect, RandomFeedback, credit
 from metaplastic.pathways.base import FeedbackPathway
 from metaplastic.plasticity.polynomial import Polynomial
 from tests.helpers.lifetimes import convolutional, dense, episodes, learner
@@ -24,7 +24,7 @@ def test_direct_feedback_alignment_is_its_two_lines() -> None:
     x, y = life.support_x[0, 0], torch.eye(2, dtype=torch.float64)[life.support_y[0, 0]]
     hidden = torch.tanh(x @ w.T + c)
     error = y - (hidden @ v.T + d).softmax(-1)
-    back = (error @ made.rule.feedback.feedback["2"].detach()) * (1 - hidden**2)
+    back = (error @ made.rule.pathway.feedback["2"].detach()) * (1 - hidden**2)
     rate = made.rule.plasticity.rates["2"].item() / 2
     torch.testing.assert_close(after["2.weight"][0], v + rate * error.T @ hidden)
     rate = made.rule.plasticity.rates["0"].item() / 2
@@ -61,7 +61,7 @@ def test_leveled_signals_have_the_length_of_the_error_and_their_own_direction(
     shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
     made = learner(network(), LearningRule(feedback, Polynomial()))
     life = episodes(tasks=2, steps=1, shape=shape)
-    weights = made.birth(life.support_y, life.seed)
+    weights = made.initialize(life.support_y, life.seed)
     tape = made.stack.run(life.support_x[:, 0], weights)
     told = {"target": life.support_y[:, 0]}
     place = (made.stack, tape, weights, made.sites, made.objective, told)
@@ -84,7 +84,7 @@ def test_what_presynaptic_units_hear_is_what_was_sent_to_them() -> None:
     feedback = RandomDirect()
     made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), LearningRule(feedback, Polynomial()))
     life = episodes(tasks=2, steps=1)
-    weights = made.birth(life.support_y, life.seed)
+    weights = made.initialize(life.support_y, life.seed)
     tape = made.stack.run(life.support_x[:, 0], weights)
     told, stack, sites = {"target": life.support_y[:, 0]}, made.stack, made.sites
     signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
@@ -99,10 +99,10 @@ def test_what_presynaptic_units_hear_is_what_was_sent_to_them() -> None:
 def test_feedback_is_within_its_bound_and_redrawn_for_each_lifetime_by_its_seed() -> None:
     made = learner(
         dense(9, 4, 2), LearningRule(RandomDirect(scale=0.6, weights="redrawn"), Polynomial()),
-        birth=Birth("redrawn", "redrawn"),
+        initialization=Initialization("redrawn", "redrawn"),
     )  # fmt: skip
     life = episodes(tasks=2, shape=(9,))
-    one, other = (made.birth(life.support_y, life.seed) for _ in range(2))
+    one, other = (made.initialize(life.support_y, life.seed) for _ in range(2))
     drawn = one["direct feedback to 0"]
     assert drawn.shape == (2, 2, 9)
     assert drawn.abs().max() <= 0.2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Backprop, Birth, Delta, Direct, LearningRule
+from metaplastic import Backprop, Initialization, Delta, Direct, LearningRule
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, Polynomial
 from tests.helpers.lifetimes import convolutional, dense, episodes, learner
@@ -25,7 +25,7 @@ def test_feedback_alignment_is_its_two_lines() -> None:
     x, y = life.support_x[0, 0], torch.eye(2, dtype=torch.float64)[life.support_y[0, 0]]
     hidden = torch.tanh(x @ w.T + c)
     error = y - (hidden @ v.T + d).softmax(-1)
-    feedback = made.rule.feedback.feedback["2"].detach()
+    feedback = made.rule.pathway.feedback["2"].detach()
     back = (error @ feedback) * (1 - hidden**2)
     rate = float(np.float32(0.1)) / 2
     torch.testing.assert_close(after["2.weight"][0], v + rate * error.T @ hidden)
@@ -45,7 +45,7 @@ def test_with_feedback_of_the_forward_weights_it_is_backprop(network: Any) -> No
             for site in made.sites:
                 feedback.feedback[site.key].data = site.module.weight.data.clone()
         with torch.no_grad():
-            born = made.birth(life.support_y, life.seed)
+            born = made.initialize(life.support_y, life.seed)
             changes.append(made.adapt(life.support_x, life.support_y, born))
     for name in changes[0]:
         torch.testing.assert_close(changes[0][name], changes[1][name], rtol=1e-10, atol=1e-12)
@@ -55,10 +55,10 @@ def test_what_presynaptic_units_hear_is_the_signal_of_the_layer_below() -> None:
     rule = LearningRule(RandomFeedback(), Polynomial())
     made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), rule)
     life = episodes(tasks=2, steps=1)
-    weights = made.birth(life.support_y, life.seed)
+    weights = made.initialize(life.support_y, life.seed)
     tape = made.stack.run(life.support_x[:, 0], weights)
     told = {"target": life.support_y[:, 0]}
-    stack, sites, feedback = made.stack, made.sites, made.rule.feedback
+    stack, sites, feedback = made.stack, made.sites, made.rule.pathway
     signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
     heard = feedback.presynaptic(stack, tape, weights, sites, signals)
     torch.testing.assert_close(heard["2"], signals["0"])
@@ -70,10 +70,10 @@ def test_what_presynaptic_units_hear_is_the_signal_of_the_layer_below() -> None:
 def test_feedback_that_is_redrawn_differs_between_lifetimes_and_not_between_looks() -> None:
     made = learner(
         dense(3, 4, 2), LearningRule(RandomFeedback(weights="redrawn"), Polynomial()),
-        birth=Birth("redrawn", "redrawn"),
+        initialization=Initialization("redrawn", "redrawn"),
     )  # fmt: skip
     life = episodes(tasks=2)
-    one, other = (made.birth(life.support_y, life.seed) for _ in range(2))
+    one, other = (made.initialize(life.support_y, life.seed) for _ in range(2))
     feedback = one["feedback of 2.weight"]
     assert feedback.equal(other["feedback of 2.weight"])
     assert not feedback[0].equal(feedback[1])

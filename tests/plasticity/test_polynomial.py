@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Backprop, Birth, LearningRule, OnlineLearner, RandomDirect
+from metaplastic import Backprop, Initialization, LearningRule, OnlineLearner, RandomDirect
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, TERMS, Polynomial
@@ -73,7 +73,7 @@ def test_the_pool_has_the_ten_published_terms_in_their_order() -> None:
 def one_step(made: OnlineLearner, batch: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The plastic weights of one lifetime before and after a single step."""
     life = episodes(tasks=1, steps=1, batch=batch, shape=(3,))
-    born = made.birth(life.support_y, life.seed)
+    born = made.initialize(life.support_y, life.seed)
     with torch.no_grad():
         return born, made.adapt(life.support_x, life.support_y, born)
 
@@ -142,7 +142,7 @@ def test_the_meta_gradient_through_ten_steps_is_exact(case: str) -> None:
 
 def test_all_sites_share_the_coefficients_and_nothing_else_is_learned_of_the_rule() -> None:
     rule = LearningRule(RandomFeedback(), Polynomial())
-    made = learner(dense(3, 4, 4, 2), rule, birth=Birth("redrawn", "redrawn"))
+    made = learner(dense(3, 4, 4, 2), rule, initialization=Initialization("redrawn", "redrawn"))
     assert [p.shape for p in made.parameter_groups()["plasticity"]] == [(10,)]
     assert "feedback" not in made.parameter_groups()
     assert all(rule.plasticity.rate(site).equal(rule.plasticity.rate(made.sites[0]))

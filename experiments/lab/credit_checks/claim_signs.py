@@ -8,7 +8,7 @@ from torch import Tensor
 from experiments.lab.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
 from experiments.lab.credit_checks.pass_lines import Line, below
 from experiments.lab.credit_checks.training import Training, options
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.rules.credit_rule import CreditRule
 
 PARTS = (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)
 

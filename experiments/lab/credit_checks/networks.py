@@ -9,9 +9,6 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from metaplastic.sites.credit_rule import fans
-from metaplastic.sites.credit_sites import Synapses
-
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid,
 }  # fmt: skip
@@ -40,8 +37,10 @@ def initialize(model: nn.Module, gain: float, seed: int) -> None:
     """Weights normal with deviation `gain sqrt(2 / (fan_in + fan_out))`, biases zero."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, Synapses):
-            deviation = gain * math.sqrt(2 / sum(fans(module.weight)))
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            weight = module.weight
+            fans = weight[0].numel() + len(weight) * weight[0][0].numel()
+            deviation = gain * math.sqrt(2 / fans)
             module.weight.normal_(0, deviation, generator=generator)
             if module.bias is not None:
                 module.bias.zero_()

@@ -16,7 +16,7 @@ from experiments.lab.credit_checks.networks import initialize, layered, lenet
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit import Loss
 from metaplastic.online.credit_angles import angle
-from metaplastic.sites.credit_rule import CreditRule
+from metaplastic.rules.credit_rule import CreditRule
 
 MEASURED_EXAMPLES = 1000  # test images on which angles are measured
 OF_FEEDBACK = 1000  # added to the seed, so that feedback is independent of the weights

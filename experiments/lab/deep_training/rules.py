@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 import metaplastic
 from metaplastic import Credit
+from metaplastic.alignment.base import AtSite
+from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
 from metaplastic.rules.activation_alignment import ActivationAlignment
+from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.information_alignment import InformationAlignment
-from metaplastic.rules.kolen_pollack import KolenPollack
-from metaplastic.sites.credit_rule import AtSite, CreditRule
 
 COMMON_DECAY = 1e-4
 WEIGHT_DECAY = {"kolen_pollack": 1e-2}
@@ -31,7 +32,9 @@ class SteadyActivationAlignment(ActivationAlignment):
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         change = super().follow(feedback, site)
         one = torch.ones_like(site.weight[:1])
-        return _over(change, [site.meeting.run(x.to(one).square(), one) for x in site.inputs])
+        return _over(
+            change, [call.operation.run(call.x.to(one).square(), one) for call in site.calls]
+        )
 
 
 class SteadyInformationAlignment(InformationAlignment):
@@ -43,7 +46,7 @@ class SteadyInformationAlignment(InformationAlignment):
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         change = super().follow(feedback, site)
         size = site.weight[0][0].numel()
-        met = [site.meeting.run(x.to(feedback), site.weight).square() * size for x in site.inputs]
+        met = [call.run(call.x.to(feedback), site.weight).square() * size for call in site.calls]
         return _over(change, met)
 
 
@@ -71,6 +74,8 @@ def weight_decay(rule: str) -> float:
 
 def stepped(credit: Credit, optimizer: torch.optim.SGD) -> None:
     """Set Kolen-Pollack's decay to the weight decay of the last optimizer step."""
-    if isinstance(credit.rule, KolenPollack):
+    if isinstance(credit.rule.alignment, KolenPollackAlignment):
         (group,) = optimizer.param_groups
-        credit.rule.decay = group["lr"] * group["weight_decay"] / (1 - group["momentum"])
+        credit.rule.alignment.options["decay"] = (
+            group["lr"] * group["weight_decay"] / (1 - group["momentum"])
+        )

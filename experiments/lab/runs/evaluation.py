@@ -44,7 +44,7 @@ def evaluate(
             print(f"These classes were also used for meta-training: split {trained!r}.")
 
     def evaluate_at(scale: float) -> ContinualReport:
-        learner.rule.pace = scale
+        learner.rule.rate_scale = scale
         try:
             return over_lifetime(
                 learner,
@@ -57,7 +57,7 @@ def evaluate(
                 trajectory=many or (learner.online and spec.kind == "classification"),
             )
         finally:
-            learner.rule.pace = 1.0
+            learner.rule.rate_scale = 1.0
 
     report, curves = swept(evaluate_at, scales)
     if report.diverged:

@@ -44,8 +44,8 @@ def _parts(learner: OnlineLearner) -> Iterator[tuple[str, Tensor]]:
 
 
 def _readable(name: str) -> str:
-    """`rule.feedback.pathways.13.0.weight` as `to layer 13, part 0 weight`; others as they are."""
-    match name.removeprefix("rule.feedback.").split("."):
+    """`rule.pathway.pathways.13.0.weight` as `to layer 13, part 0 weight`; others as they are."""
+    match name.removeprefix("rule.pathway.").split("."):
         case ["pathways", layer, part, kind]:
             return f"to layer {layer}, part {part} {kind}"
         case ["strengths", layer]:

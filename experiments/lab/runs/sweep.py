@@ -47,7 +47,7 @@ def rate_scales(
         counts: increasing numbers of classes. Those with published results are tuned; one between
             them has the scale of the next, and one beyond has that of the last.
     """
-    if not config.sweep or not isinstance(learner.rule.feedback, Backprop) or not learner.online:
+    if not config.sweep or not isinstance(learner.rule.pathway, Backprop) or not learner.online:
         return {}
     validation = held_out(stream)
     if validation is None or validation.spec.outputs > learner.objective.outputs:
@@ -57,14 +57,14 @@ def rate_scales(
 
     def accuracy_at(factor: float) -> np.ndarray:
         """Accuracy over the classes seen so far, at each of the counts."""
-        learner.rule.pace = factor
+        learner.rule.rate_scale = factor
         try:
             report = over_lifetime(
                 learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=count_steps(spec),
                 tasks_per_batch=1,
             )  # fmt: skip
         finally:
-            learner.rule.pace = 1.0
+            learner.rule.rate_scale = 1.0
         accuracy: np.ndarray = report.on_seen("accuracy").mean
         return accuracy
 

@@ -131,7 +131,7 @@ def by_rule(rule: LearningRule) -> MakeLearner:
 
     def make_learner(model: nn.Module, example: Tensor, seed: int, rate: float) -> PlasticModule:
         net = PlasticModule(model, rule, example=example, seed=seed)
-        net.pace = rate
+        net.rate_scale = rate
         return net
 
     return make_learner
@@ -149,7 +149,7 @@ def by_delta(rule: LearningRule | str) -> MakeLearner:
 
 def fixed(rule: LearningRule) -> dict[str, MakeLearner]:
     """The baselines; feedback alignment has feedback of the same scale as the rule."""
-    own = rule.feedback
+    own = rule.pathway
     feedback = RandomFeedback(scale=own.scale if isinstance(own, RandomFeedback) else 1.0)
     return {
         "feedback alignment": by_delta(LearningRule(feedback, Delta(rate=1.0))),

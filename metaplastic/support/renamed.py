@@ -1,4 +1,4 @@
-"""Former names of arguments and attributes: they work for one release and warn."""
+"""Former names of options, attributes and classes: they work for one release and warn."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
+def warn_renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
     """A DeprecationWarning that says what `old` is called now."""
     warnings.warn(
-        f"{old} is now called {new}; the old name is removed in the next release.",
+        f"{old} is now {new}; the old name is removed in the next release.",
         DeprecationWarning,
         stacklevel=stacklevel,
     )
+
+
+def renamed(old: str, given: Value | None, new: str, value: Value | None) -> Value | None:
+    """The value of an option that may still come by its old name."""
+    if given is None:
+        return value
+    warn_renamed(f"{old}=", f"{new}=", stacklevel=4)
+    return given if value is None else value
 
 
 def renamed_arguments(

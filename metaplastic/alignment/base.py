@@ -1,0 +1,136 @@
+"""What an alignment rule is given, and what every one of them offers.
+
+class Halfway(Alignment):
+    def follow(self, feedback, site):
+        return 0.5 * (site.weight - feedback)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.sites.products import Product
+from metaplastic.sites.shape import SiteShape
+from metaplastic.support.choices import check_choice
+from metaplastic.support.noise import fold, normal
+from metaplastic.support.ranges import check_number
+from metaplastic.support.recorded import Recorded
+
+Coefficient = float | Callable[[int], float]
+"""A number, or a schedule: a function of the number of examples or minibatches so far."""
+Shared = Literal["synapse", "neuron", "layer", "shared"]
+
+
+@dataclass(frozen=True)
+class AtSite:
+    """What an alignment rule sees of a site after a step.
+
+    `calls` are the products of the step, each with its input `x` and its operation (`run`, `carry`,
+    `outer` for weights of the site's shape); empty unless the rule asks for inputs.
+    """
+
+    name: str
+    weight: Tensor
+    change: Tensor  # of the weight in this step
+    before: Tensor  # the weight before it
+    calls: tuple[Product, ...] = ()
+    step: Tensor | int = 0  # steps so far
+    key: Tensor = field(default_factory=lambda: torch.tensor(0))  # of this site and step
+
+    def noise(self, shape: Sequence[int], name: str) -> Tensor:
+        """Normal numbers, fixed by the lifetime's seed, the site, the step and this name."""
+        return normal(fold(self.key, name), tuple(shape), self.weight.dtype)
+
+    @property
+    def meeting(self) -> Product:
+        """The first product, as a linear map."""
+        return self.calls[0]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the site was given, product by product."""
+        return tuple(call.x for call in self.calls)
+
+
+class Alignment(Recorded, nn.Module):
+    """Feedback that stays as it is; to be overridden.
+
+    Args:
+        noise: the standard deviation of what chance adds to the feedback in every step.
+        learn: whether the coefficients are meta-learned; those that are schedules are not.
+        per: what shares one learned coefficient.
+
+    Raises:
+        ValueError: for a coefficient out of its range.
+    """
+
+    coefficients: ClassVar[tuple[str, ...]] = ()  # names of options that may be learned
+    follows: ClassVar[bool] = False
+    sees_inputs: bool = False  # does `follow` look at `site.calls`?
+    sees_change: ClassVar[bool] = False  # does it look at `site.change` and `site.before`?
+
+    def __init__(
+        self, *, noise: float = 0.0, learn: bool = False, per: Shared = "shared", **values: Any
+    ) -> None:
+        super().__init__()
+        check_choice("per", per, Shared)
+        check_number("noise", noise)
+        self.options: dict[str, Any] = {**values, "noise": noise, "learn": learn, "per": per}
+        self.noise, self.learn, self.per = noise, learn, per
+        self.steps = 0  # for schedules, where steps are counted by the caller
+        self.learned = nn.ParameterDict()
+        for name in self.coefficients:
+            if learn and per == "shared" and not callable(values[name]):
+                self.learned[name] = nn.Parameter(torch.tensor(float(values[name])))
+
+    def attach(self, sites: Sequence[SiteShape]) -> None:
+        """Make the coefficients that each site has for itself."""
+        if not self.learn or self.per == "shared":
+            return
+        for site in sites:
+            like, shape = site.weight, [1] * site.weight.dim()
+            if self.per == "synapse":
+                shape = list(like.shape)
+            elif self.per == "neuron":
+                axis = like.dim() - 1 if site.shape[0] == like.shape[-1] != like.shape[0] else 0
+                shape[axis] = like.shape[axis]
+            for name in self.coefficients:
+                value = self.options[name]
+                if not callable(value):
+                    self.learned[f"{name}|{site.key}"] = nn.Parameter(
+                        torch.full(shape, float(value), dtype=like.dtype)
+                    )
+
+    def value(self, name: str, site: AtSite) -> Any:
+        """A coefficient at this site and step: a number or a tensor that fits the weight."""
+        own = f"{name}|{site.name.replace('.', '_') or 'weight'}"
+        for key in (own, name):
+            if key in self.learned:
+                return self.learned[key]
+        given = self.options[name]
+        return given(int(site.step)) if callable(given) else given
+
+    def zero(self, name: str) -> bool:
+        """Whether a coefficient is 0 and stays so, so that what it multiplies is not computed."""
+        given = self.options[name]
+        return not callable(given) and given == 0 and not self.learn
+
+    def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
+        """The change of a site's feedback in this step, without noise; None for no change."""
+        return None
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+class NoAlignment(Alignment):
+    """Feedback that stays as it was initialized, up to noise."""
+
+    def __init__(self, *, noise: float = 0.0) -> None:
+        super().__init__(noise=noise)
+        self.options = {"noise": noise}

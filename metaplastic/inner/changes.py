@@ -1,0 +1,235 @@
+"""From signals to changes: what every site, bias and other parameter does about them.
+
+A site that is met several times in a step (a weight shared by several uses, a module called twice)
+is met once with the rows of all its uses. A packed weight is met part by part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.plasticity.base import Delta
+from metaplastic.plasticity.manhattan import Manhattan
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.products import Product
+from metaplastic.sites.shape import SiteShape
+
+Rates = Mapping[str, Tensor]
+
+
+@dataclass
+class Signals:
+    """All that a step knows when sites change: product by product."""
+
+    products: Sequence[Product]
+    signals: Sequence[Tensor]  # on the outputs
+    activity: Sequence[Tensor]  # shaped as the outputs; empty where no rule reads it
+    back: Sequence[Tensor]  # what presynaptic units receive, shaped as the inputs; or empty
+    pushes: Mapping[str, Tensor]  # of other parameters
+    batch: int
+
+
+@dataclass
+class Changes:
+    """By parameter; and the traces after the step."""
+
+    weights: dict[str, Tensor]
+    traces: dict[str, Tensor]
+
+
+def changes_of(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    values: Mapping[str, Tensor],
+    traces: Mapping[str, Tensor],
+    step: Tensor,
+    rates: Rates,
+    seen: Signals,
+) -> Changes:
+    """What this step changes. `step` counts it, from 1; `rates` are the rule's `coefficients`."""
+    found = Changes({}, {})
+    learned = set(network.learned)
+    for site, groups in _groups(network, seen).items():
+        shape, name = network.shape_of[site], network.parameter(site)
+        rate = rates[site + ".weight"]
+        if name in learned:
+            change, after = _of_site(
+                rule, shape, values[name], traces, name, step, rate, groups, seen
+            )
+            found.weights[name] = change
+            found.traces |= after
+        _of_biases(rule, found, values, traces, step, rates, learned, groups, seen, shape)
+    for name in network.others if rule.plasticity.moves_others else ():
+        own = {trace: traces[f"{trace} of {name}"] for trace in rule.plasticity.traces}
+        rate = _other_rate(rule, rates, seen.batch)
+        change, kept = rule.plasticity.along(seen.pushes[name], rate, own, step)
+        found.weights[name] = change.reshape(values[name].shape)
+        found.traces |= {f"{trace} of {name}": value for trace, value in kept.items()}
+    return found
+
+
+def _groups(network: PlasticNetwork, seen: Signals) -> dict[str, list[list[int]]]:
+    """Site -> products that meet the same synapses, as numbers."""
+    found: dict[str, dict[Any, list[int]]] = {}
+    for number, product in enumerate(seen.products):
+        if network.found.is_derived(product.site) and not network.computed:
+            continue
+        part = (-1 if not product.source.views else number, type(product.operation))
+        found.setdefault(product.site, {}).setdefault(part, []).append(number)
+    return {site: list(parts.values()) for site, parts in found.items()}
+
+
+def _of_site(
+    rule: LearningRule,
+    shape: SiteShape,
+    weight: Tensor,
+    traces: Mapping[str, Tensor],
+    name: str,
+    step: Tensor,
+    rate: Tensor,
+    groups: list[list[int]],
+    seen: Signals,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    plasticity = rule.plasticity
+    total: Tensor | None = None
+    after: dict[str, Tensor] = {}
+    for numbers in groups:
+        product = seen.products[numbers[0]]
+        part = product.view(weight)
+        operation = product.operation
+        if type(plasticity) in (Delta, Manhattan) and not traces:
+            # The outer product by the operation itself, which needs no rows.
+            outer = [
+                seen.products[n].operation.outer(seen.signals[n], seen.products[n].x, part)
+                for n in numbers
+            ]
+            sums = outer[0] if len(outer) == 1 else torch.stack(outer).sum(0)
+            sums = sums.sign() if type(plasticity) is Manhattan else sums
+            change = _as_weight(rate, shape, product, part) * sums
+        else:
+            rows = _rows(seen, numbers, part)
+            scaled = rate
+            positions = rows["signal"].shape[1] // seen.batch
+            if plasticity.averages_positions and positions > 1 and not plasticity.relative:
+                scaled = rate / positions
+            local = _as_matrix(scaled, shape, product, part)
+            back = rows.pop("back", None)
+            matrix = operation.matrix(part)
+            if plasticity.traces:
+                own = {t: traces[f"{t} of {name}"] for t in plasticity.traces}
+                mine = {t: operation.matrix(product.view(v)) for t, v in own.items()}
+                moved, kept = plasticity.delta_with_traces(
+                    matrix, rate=local, traces=mine, step=step, **rows
+                )
+                for trace, value in kept.items():
+                    whole = product.scattered(operation.unmatrix(value, part), weight)
+                    key = f"{trace} of {name}"
+                    after[key] = after[key] + whole if key in after else whole
+            elif plasticity.two_sided and back is not None:
+                moved = plasticity.two_sided_delta(matrix, rate=local, back=back, **rows)
+            else:
+                moved = plasticity.delta(matrix, rate=local, **rows)
+            change = operation.unmatrix(moved, part)
+        whole = product.scattered(change, weight)
+        total = whole if total is None else total + whole
+    assert total is not None
+    return total, after
+
+
+def _rows(seen: Signals, numbers: list[int], part: Tensor) -> dict[str, Tensor]:
+    def gathered(of: Callable[[Product, int], Tensor]) -> Tensor:
+        rows = [of(seen.products[n], n) for n in numbers]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
+
+    def post(tensors: Sequence[Tensor]) -> Tensor:
+        return gathered(lambda p, n: p.operation.post_rows(tensors[n].reshape(_out(seen, n)), part))
+
+    found = {
+        "pre": gathered(lambda p, n: p.operation.pre_rows(p.x, part)),
+        "signal": post(seen.signals),
+    }
+    found["post"] = post(seen.activity) if seen.activity else torch.zeros_like(found["signal"])
+    if seen.back:
+        found["back"] = gathered(
+            lambda p, n: p.operation.pre_rows(seen.back[n].reshape(p.x.shape), part)
+        )
+    return found
+
+
+def _out(seen: Signals, number: int) -> torch.Size:
+    return seen.signals[number].shape
+
+
+def _as_matrix(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
+    """A site's rates where they meet a product's `groups post pre`."""
+    if rate.dim() > 2 or rate.numel() == 1:  # one for all, or one for each term of a polynomial
+        return rate
+    whole = _as_parameter(rate, shape, product)
+    return product.operation.matrix(product.view(whole))
+
+
+def _as_weight(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
+    """A site's rates in the shape of the part of the weight that a product uses."""
+    if rate.numel() == 1:
+        return rate.reshape(())
+    return product.view(_as_parameter(rate, shape, product))
+
+
+def _as_parameter(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
+    """`post pre`, or broadcastable to it -> the shape of the weight's parameter."""
+    full, like = rate.expand(shape.shape), shape.weight
+    operation = product.operation
+    by_group = operation.matrix(like).shape if like.dim() == 2 else None
+    if by_group is not None and by_group[0] == 1:
+        return operation.unmatrix(full[None], like)
+    return full.reshape(like.shape)
+
+
+def _of_biases(
+    rule: LearningRule,
+    found: Changes,
+    values: Mapping[str, Tensor],
+    traces: Mapping[str, Tensor],
+    step: Tensor,
+    rates: Rates,
+    learned: set[str],
+    groups: list[list[int]],
+    seen: Signals,
+    shape: SiteShape,
+) -> None:
+    plasticity = rule.plasticity
+    if not plasticity.moves_bias:
+        return
+    pushes: dict[str, Tensor] = {}
+    positions = 1
+    for number in (n for numbers in groups for n in numbers):
+        product, signal = seen.products[number], seen.signals[number]
+        if product.bias is None or product.bias.weight not in learned:
+            continue
+        units = product.operation.units_last(signal)
+        positions = max(positions, units[..., 0].numel() // seen.batch)
+        push = units.reshape(-1, units.shape[-1]).sum(0)
+        whole = product.scattered_bias(push, values[product.bias.weight])
+        name = product.bias.weight
+        pushes[name] = pushes[name] + whole if name in pushes else whole
+    for name, push in pushes.items():
+        rate = rates[shape.name + ".bias"]
+        if plasticity.averages_positions and positions > 1 and not plasticity.relative:
+            rate = rate / positions
+        own = {trace: traces[f"{trace} of {name}"] for trace in plasticity.traces}
+        change, kept = plasticity.along(push, rate, own, step)
+        found.weights[name] = change
+        found.traces |= {f"{trace} of {name}": value for trace, value in kept.items()}
+
+
+def _other_rate(rule: LearningRule, rates: Rates, batch: int) -> Tensor:
+    """The rate of what is at no site: that of the readout's bias or, without one, its weight's."""
+    last = list(rates)[-1]
+    rate = rates[last]
+    return rate.mean() if rate.numel() > 1 and rate.dim() < 3 else rate.reshape(-1)[0]

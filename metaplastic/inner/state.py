@@ -1,0 +1,86 @@
+"""What a lifetime changes, as one value: weights, feedback, traces, a step counter and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.support.noise import feedback_key
+
+FEEDBACK, TRACE, STEP, SEED = "feedback of ", "trace ", "step", "seed"
+# No parameter can be called so: a name of a module has no space.
+
+
+class State(NamedTuple):
+    """Of one lifetime or, with a leading `tasks` axis everywhere, of several.
+
+    A state is a value: `step` returns another. It is copied with `copy.deepcopy`, and saved as the
+    dict of tensors that `flat` gives.
+    """
+
+    weights: dict[str, Tensor]  # parameter -> its value
+    feedback: dict[str, Tensor]  # site -> feedback weights
+    traces: dict[str, Tensor]  # "NAME of PARAMETER" -> what is remembered there
+    step: Tensor  # int64: steps so far
+    seed: Tensor  # int64
+
+    def flat(self) -> dict[str, Tensor]:
+        """All of it as one dict of tensors."""
+        return {
+            **self.weights,
+            **{FEEDBACK + site: value for site, value in self.feedback.items()},
+            **{TRACE + name: value for name, value in self.traces.items()},
+            STEP + " number": self.step,
+            SEED + " of lifetime": self.seed,
+        }
+
+    @classmethod
+    def of_flat(cls, values: Mapping[str, Tensor]) -> State:
+        """The state that was made flat."""
+        rest = dict(values)
+        step, seed = rest.pop(STEP + " number"), rest.pop(SEED + " of lifetime")
+        parts: list[dict[str, Tensor]] = [{}, {}, {}]
+        for name, value in rest.items():
+            where = 1 if name.startswith(FEEDBACK) else 2 if name.startswith(TRACE) else 0
+            parts[where][name.removeprefix((FEEDBACK, TRACE)[where - 1]) if where else name] = value
+        return cls(*parts, step, seed)
+
+
+def initial_state(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    seed: Tensor | int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> State:
+    """The state at the start of a lifetime, before it sleeps.
+
+    Args:
+        seed: fixes the feedback that is sampled and all noise of the lifetime.
+        weights: by parameter, in the place of the network's own.
+    """
+    own = dict(network.module.named_parameters())
+    values = {
+        name: (weights or {}).get(name, own[name]) for name in (*network.learned, *network.others)
+    }
+    some = next(iter(network.shapes)).weight
+    number = torch.as_tensor(seed, dtype=torch.int64, device=some.device)
+    feedback = {}
+    if rule.pathway.has_feedback:
+        for site in network.shapes:
+            key = feedback_key(number, site.name)
+            feedback[site.name] = rule.pathway.initialize(site, key)
+    traces = {
+        f"{trace} of {name}": torch.zeros_like(values[name])
+        for trace in rule.plasticity.traces
+        for name in values
+    }
+    if rule.pathway.keeps_norm:
+        for site in network.shapes:
+            traces[f"norm of {site.name}"] = network.weight(site.name, values).norm()
+    zero = torch.zeros((), dtype=torch.int64, device=some.device)
+    return State(values, feedback, traces, zero, number)

@@ -1,0 +1,225 @@
+"""One inner step in any network: a pure function of rule, network, state and example.
+
+    state, prediction = step(rule, network, state, x, y)
+
+It may run under `vmap` over tasks, is differentiable twice, and modifies nothing. `PlasticModule`
+takes the same step in one pass of its own and writes the state back into your module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaplastic.alignment.base import AtSite
+from metaplastic.alignment.sleep import Sleep
+from metaplastic.inner.changes import Signals, changes_of
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.inner.passes import Tape, first_pass, second_pass
+from metaplastic.inner.state import State
+from metaplastic.pathways.direct import Clamped
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.products import Product
+from metaplastic.support.level import gain
+from metaplastic.support.noise import fold
+
+
+def step(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    state: State,
+    x: Any,
+    y: Any,
+    *,
+    number: int | None = None,
+    rates: Mapping[str, Tensor] | None = None,
+) -> tuple[State, Tensor]:
+    """One step on a minibatch: the state after it, and the prediction before it.
+
+    Args:
+        x: inputs of the network, examples first: a tensor, a tuple, or a dict of named ones.
+        y: targets, as the network's teacher takes them.
+        number: how many steps the lifetime has had, where the caller knows; else it is read off
+            the state, for which a device must be waited for.
+        rates: the rule's `coefficients`, where the caller has them already.
+
+    Returns:
+        The state, and `batch outputs` as the network predicted before it learned.
+    """
+    if isinstance(rule.alignment, Sleep):
+        state = sleep(rule, network, state, x, number=number)
+    weights = _of_first_norm(rule, network, state)
+    ignores = rule.plasticity.promises("ignores_post") and not rule.pathway.clamps
+    tape = first_pass(network, weights, x, follow=rule.plasticity.two_sided or not ignores)
+    batch = len(tape.prediction)
+    teaching = network.teacher.negative_gradient(tape.prediction, y)
+    if rule.pathway.clamps:
+        calls = [
+            Clamped(p.site, p.operation, a)
+            for p, a in zip(tape.products, tape.activity, strict=True)
+        ]
+        signals = rule.pathway.clamped(  # type: ignore[attr-defined]
+            network.shapes, calls, network.teacher.objective, tape.prediction, y
+        )
+        pushes: dict[str, Tensor] = {}
+    else:
+        signals, pushes = second_pass(
+            network, weights, state.feedback, rule.pathway, x, tape, teaching
+        )
+    if rule.pathway.level:
+        signals = [leveled(p, s, teaching) for p, s in zip(tape.products, signals, strict=True)]
+    if not rule.pathway.second_order:
+        signals = [signal.detach() for signal in signals]
+    activity = _activity(network, rule, tape, y)
+    back: list[Tensor] = []
+    if rule.plasticity.two_sided:
+        own = {site: network.weight(site, weights) for site in network.plastic}
+        ways = tape.ways_back
+        back = presynaptic(
+            rule, network, own, state.feedback, tape.products, ways, signals, teaching
+        )
+    seen = Signals(tape.products, signals, activity, back, pushes, batch)
+    if rates is None:
+        rates = rule.coefficients(network.shapes, batch)
+    done = changes_of(rule, network, weights, state.traces, state.step + 1, rates, seen)
+    after = {
+        name: weights[name] + done.weights[name] if name in done.weights else weights[name]
+        for name in weights
+    }
+    feedback = followed(rule, network, state, weights, after, tape.products)
+    traces = {**state.traces, **done.traces}
+    return State(after, feedback, traces, state.step + 1, state.seed), tape.prediction
+
+
+def followed(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    state: State,
+    before: Mapping[str, Tensor],
+    after: Mapping[str, Tensor],
+    products: list[Product],
+) -> dict[str, Tensor]:
+    """The feedback weights after a step of the alignment rule."""
+    alignment = rule.alignment
+    if not state.feedback or not (alignment.follows or alignment.noise):
+        return state.feedback
+    calls: dict[str, list[Product]] = {}
+    for product in products if alignment.sees_inputs else ():
+        calls.setdefault(product.site, []).append(product)
+    found = dict(state.feedback)
+    for site in state.feedback:
+        weight, was = network.weight(site, after), network.weight(site, before)
+        at = AtSite(
+            site, weight, weight - was, was, tuple(calls.get(site, ())), state.step,
+            fold(state.seed, "alignment", site, state.step),
+        )  # fmt: skip
+        if alignment.follows and not (alignment.sees_inputs and site not in calls):
+            change = alignment.follow(found[site], at)
+            if change is not None:
+                found[site] = found[site] + change
+        if alignment.noise:
+            found[site] = found[site] + alignment.noise * at.noise(found[site].shape, "noise")
+    return found
+
+
+def sleep(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    state: State,
+    x: Any = None,
+    *,
+    number: int | None = None,
+) -> State:
+    """The state after the sleeping steps that are due before this step, if any."""
+    alignment = rule.alignment
+    if not isinstance(alignment, Sleep) or not state.feedback:
+        return state
+    due = alignment.due(int(state.step) if number is None else number)
+    feedback = dict(state.feedback)
+    for asleep in range(due):
+        for site in feedback:
+            weight = network.weight(site, state.weights)
+            calls = tuple(network.silent_calls(site))
+            key = fold(state.seed, "sleep", site, state.step, asleep)
+            at = AtSite(site, weight, torch.zeros_like(weight), weight, calls, state.step, key)
+            change = alignment.asleep.follow(feedback[site], at)
+            if change is not None:
+                feedback[site] = feedback[site] + change
+    return state._replace(feedback=feedback)
+
+
+def _of_first_norm(
+    rule: LearningRule, network: PlasticNetwork, state: State
+) -> Mapping[str, Tensor]:
+    """The weights, each of its first norm where the pathway keeps that."""
+    if not rule.pathway.keeps_norm:
+        return state.weights
+    found = dict(state.weights)
+    for site in network.plastic:
+        name = network.parameter(site)
+        if name in found:
+            found[name] = found[name] * (state.traces[f"norm of {site}"] / found[name].norm())
+    return found
+
+
+def leveled(product: Product, signal: Tensor, teaching: Tensor) -> Tensor:
+    """A signal of the length of the output's error."""
+    units = product.operation.units_last(signal)
+    rows, error = units.reshape(1, -1, units.shape[-1]), _rows_of(teaching)
+    return signal * gain(rows, error).squeeze()
+
+
+def _rows_of(teaching: Tensor) -> Tensor:
+    units = teaching.movedim(1, -1) if teaching.dim() > 3 else teaching
+    return units.reshape(1, -1, units.shape[-1])
+
+
+def _activity(network: PlasticNetwork, rule: LearningRule, tape: Tape, y: Any) -> list[Tensor]:
+    if not rule.plasticity.reads_answer:
+        return tape.activity
+    answer = network.teacher.answer(tape.prediction, y)
+    return [answer if i in tape.answers else a for i, a in enumerate(tape.activity)]
+
+
+def presynaptic(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    weights: Mapping[str, Tensor],
+    feedback: Mapping[str, Tensor],
+    products: Sequence[Product],
+    ways_back: Sequence[Sequence[Any]],
+    signals: Sequence[Tensor],
+    teaching: Tensor,
+) -> list[Tensor]:
+    """What the presynaptic units of each product receive, shaped as its input.
+
+    Through the nonlinearity that the input comes from. The first site's inputs have none; there it
+    is weighted by `1 - exp(-10 |x|)`, so that silent inputs receive nothing (Shervani-Tabar &
+    Rosenbaum 2023, eq. 24).
+    """
+    first, found = products[0].site, []
+    for product, signal, way in zip(products, signals, ways_back, strict=True):
+        site, x = product.site, product.x
+        if rule.pathway.direct:
+            shape = network.shape_of[site]
+            like = product.examples_first(x)
+            arrived = rule.pathway.sent(teaching, feedback[site], shape, like)
+            arrived = product.examples_first(arrived)
+        else:
+            carrier = rule.pathway.carrier(weights[site], feedback.get(site, weights[site]))
+            arrived = product.carry(signal, carrier, x)
+        for func, given, rest, named in way:
+            (pulled,) = torch.func.vjp(
+                lambda v, f=func, r=rest, n=named: f(v, *r, **_not_in_place(n)), given
+            )[1](arrived.reshape(func(given, *rest, **_not_in_place(named)).shape))
+            arrived = pulled
+        arrived = arrived.reshape(x.shape)
+        found.append(arrived * -torch.expm1(-10 * x.abs()) if site == first else arrived)
+    return found
+
+
+def _not_in_place(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {**named, "inplace": False} if "inplace" in named else dict(named)

@@ -1,0 +1,48 @@
+"""Teachers: what a network is taught, as a direction at its prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaplastic.objective import Objective
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class ObjectiveTeacher:
+    """Teaches a meta-learner's objective."""
+
+    objective: Objective
+
+    def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
+        """Of each example's loss."""
+        return self.objective.negative_gradient(prediction, target)
+
+    def answer(self, prediction: Tensor, target: Any) -> Tensor:
+        """The label minus the error: a softmax, or the prediction itself."""
+        return self.objective.label(prediction, target) - self.objective.error(prediction, target)
+
+
+@dataclass(frozen=True)
+class LossTeacher:
+    """Teaches a loss of one's own, the mean over examples."""
+
+    loss: Loss
+    objective: Objective | None = None
+
+    def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
+        """Of the sum over examples: the mean's times their number."""
+        slope: Tensor = torch.func.grad(lambda p: self.loss(p, target))(prediction)
+        return -len(prediction) * slope
+
+    def answer(self, prediction: Tensor, target: Any) -> Tensor:
+        """A softmax over classes where the target is whole numbers, else the prediction."""
+        if isinstance(target, Tensor) and not target.is_floating_point():
+            return prediction.softmax(1 if target.dim() < prediction.dim() > 2 else -1)
+        return prediction

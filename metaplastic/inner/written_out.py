@@ -1,0 +1,181 @@
+"""One inner step of the written-out executor: every layer with a `tasks` axis, by hand.
+
+It serves plain `nn.Sequential`s and rules without alignment and traces; `step` in `inner.step`
+serves any network and rule, and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.inner.compiled import ready, steps_at_once
+from metaplastic.inner.initialization import Initialization, initialize
+from metaplastic.inner.rows import live_by_row, teaches_rows
+from metaplastic.inner.unroll import Given, Unroll, unroll
+from metaplastic.objective import Objective
+from metaplastic.plasticity.coincidence import grown
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.stacked.site import Site
+from metaplastic.stacked.stack import FastWeights, Stack
+
+
+class WrittenOut:
+    """The executor of an `OnlineLearner` whose network is a plain `nn.Sequential`.
+
+    Raises:
+        ValueError: for another network, or a rule with alignment or traces.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        rule: LearningRule,
+        objective: Objective,
+        plastic: Sequence[str] | str | int | None,
+    ) -> None:
+        if not isinstance(network, nn.Sequential) or not rule.written_out:
+            parts = " x ".join(rule.parts)
+            what = f"a {type(network).__name__}" if rule.written_out else f"run by {parts}"
+            raise ValueError(
+                f"The network is {what}, which the generic executor runs; give input_shape=, the "
+                "shape of one input to the network, such as input_shape=(3, 32, 32)."
+            )
+        self.stack, self.objective = Stack(network), objective
+        self.sites: Sequence[Site] = self.stack.choose(plastic)
+        self.first = self.sites[0].layer
+
+    def slow_weights(self) -> dict[str, Tensor]:
+        """The sites' weights that a lifetime does not change, without a tasks axis."""
+        plastic = {site.name for site in self.sites}
+        return {
+            f"{name}.{kind}": weight
+            for name, site in self.stack.sites.items()
+            for kind, weight in site.module.named_parameters()
+            if name not in plastic
+        }
+
+    def below(self, x: Tensor) -> Tensor:
+        """The layers before the first plastic site, which are frozen: `n ...` -> `n ...`."""
+        if self.first == 0:
+            return x
+        return self.stack.run(x[None], self.slow_weights(), stop=self.first).output[0]
+
+    def start(
+        self, rule: LearningRule, how: Initialization, support_y: Tensor, seed: Tensor
+    ) -> FastWeights:
+        """The plastic weights at the start of the lifetimes of these seeds, `tasks ...`."""
+        sampled = rule.pathway.born(self.sites, seed)
+        return {**initialize(how, self.sites, support_y, seed), **sampled}
+
+    def adapt(
+        self,
+        rule: LearningRule,
+        x: Tensor,
+        y: Tensor,
+        fast: FastWeights,
+        how: Unroll,
+        passes: int,
+    ) -> FastWeights:
+        """Through `tasks steps batch ...`, in order."""
+        coefficients = rule.coefficients(self.sites, x.shape[2])
+        if teaches_rows(rule, self.sites, self.objective, how, x.shape[2]):
+            readout = self.sites[0]
+            rate = coefficients[readout.name + ".weight"]
+            for _ in range(passes):
+                fast = live_by_row(readout, rule.plasticity, rate, fast, x, y)
+            return fast
+        ahead = rule.pathway.ahead(self.sites, self.objective, y, x)
+        life = {"x": x, "target": y, **ahead}
+        fixed = (
+            self.stack, self.sites, self.first, self.objective, coefficients, self.slow_weights(),
+        )  # fmt: skip
+        run, at_once = partial(run_steps, rule), None
+        if how.compile:
+            at_once = steps_at_once(len(self.sites))
+            run, fast = ready(run_steps, rule, fixed, fast, life, how, passes, at_once)
+
+        def onwards(weights: FastWeights, given: Given) -> FastWeights:
+            return run(*fixed, weights, given)
+
+        return unroll(onwards, fast, life, how, passes=passes, at_once=at_once)
+
+    def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
+        """`tasks queries *features` -> `tasks queries outputs`."""
+        return self.stack.run(x, {**self.slow_weights(), **fast}, self.first).output
+
+
+def run_steps(
+    rule: LearningRule,
+    stack: Stack,
+    sites: Sequence[Site],
+    start: int,
+    objective: Objective,
+    coefficients: Mapping[str, Tensor],
+    slow: Mapping[str, Tensor],
+    fast: FastWeights,
+    given: Mapping[str, Tensor],
+) -> FastWeights:
+    """One step after the other along the first axis of what is `given`: `steps tasks ...`."""
+    if torch.compiler.is_compiling():
+        # Rates for each task: their gradients then add up over steps in place, synapse by
+        # synapse, and are summed over tasks once, not in every step.
+        tasks = given["x"].shape[1]
+        coefficients = {name: c.expand(tasks, *c.shape) for name, c in coefficients.items()}
+    for now in zip(*(tensor.unbind(0) for tensor in given.values()), strict=True):
+        this = dict(zip(given, now, strict=True))
+        fast = step(rule, stack, sites, start, objective, coefficients, slow, fast, this)
+    return fast
+
+
+def step(
+    rule: LearningRule,
+    stack: Stack,
+    sites: Sequence[Site],
+    start: int,
+    objective: Objective,
+    coefficients: Mapping[str, Tensor],
+    slow: Mapping[str, Tensor],
+    fast: FastWeights,
+    given: Mapping[str, Tensor],
+) -> FastWeights:
+    """One online step on what is `given` (`x`, `tasks batch *features`, and its `target`).
+
+    Returns the fast weights after it. Pure: nothing is modified, and everything is
+    differentiable unless the pathway is first order. `slow` are the weights that do not
+    change, without a tasks axis.
+    """
+    weights = {**slow, **fast}
+    tape = stack.run(given["x"], weights, start)
+    signals = rule.pathway.signals(stack, tape, weights, sites, objective, given)
+    heard: Mapping[str, Tensor] = {}
+    if rule.plasticity.two_sided:
+        heard = rule.pathway.presynaptic(stack, tape, weights, sites, signals)
+    changed = dict(fast)
+    for site in sites:
+        name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
+        if not rule.pathway.second_order:
+            signal, pre = signal.detach(), pre.detach()
+        weight, bias = weights[name], site.name + ".bias"
+        rates = {kind: coefficients[kind] for kind in (name, bias) if kind in coefficients}
+        if rule.plasticity.averages_positions and (rows := tape.positions(site)) > 1:
+            rates = {kind: rate / rows for kind, rate in rates.items()}
+        post = site.rows_of_units(tape.values[site.activity])
+        if rule.plasticity.reads_answer and site.activity == len(stack.layers):
+            target = given["target"]
+            post = objective.label(post, target) - objective.error(post, target)
+        matrix, rate = site.matrix(weight), rates[name]
+        if rule.plasticity.two_sided:
+            back = heard[site.name] if rule.pathway.second_order else heard[site.name].detach()
+            after = matrix + rule.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
+        elif rule.plasticity.promises("outer"):
+            after = grown(matrix, pre, signal, rate)
+        else:
+            after = matrix + rule.plasticity.delta(matrix, pre, post, signal, rate)
+        changed[name] = after.view_as(weight)
+        if bias in rates:
+            changed[bias] = weights[bias] + rates[bias] * signal.sum(1)
+    return changed

@@ -1,0 +1,105 @@
+"""The state of a lifetime in a model: traces beside the feedback, and the step that writes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.inner.changes import Changes
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.inner.teacher import LossTeacher
+from metaplastic.online.credit import Credit
+from metaplastic.online.credit_feedback import NORM
+from metaplastic.online.losses import usual_loss
+from metaplastic.sites.names import bare
+from metaplastic.sites.products import Product
+
+
+class Memory(nn.Module):
+    """Traces of every parameter that learns, as buffers, and the count of steps."""
+
+    step: Tensor
+
+    def __init__(self, credit: Credit, model: nn.Module) -> None:
+        super().__init__()
+        self.network = network_of(credit, model)
+        device = next(iter(credit.shapes.values())).weight.device
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
+        own = dict(bare(model).named_parameters())
+        for trace in credit.rule.plasticity.traces:
+            for name in (*self.network.learned, *self.network.others):
+                if name in self.network.computed:
+                    like = credit.shapes[self.network.computed[name]].weight
+                else:
+                    like = own[name]
+                self.register_buffer(_key(trace, name), torch.zeros_like(like.detach()))
+
+    def traces(self, credit: Credit) -> dict[str, Tensor]:
+        """ "NAME of PARAMETER" -> the trace."""
+        return {
+            f"{trace} of {name}": getattr(self, _key(trace, name))
+            for trace in credit.rule.plasticity.traces
+            for name in (*self.network.learned, *self.network.others)
+        }
+
+    def restore_norms(self, credit: Credit, model: nn.Module) -> None:
+        """Give every forward weight its first norm, if the pathway keeps that."""
+        if credit.held is None or not credit.rule.pathway.keeps_norm:
+            return
+        for site in credit.shapes:
+            weight = credit.weight(site, model)
+            weight.mul_(credit.held.of(site, NORM) / weight.norm())
+
+    def sleep(self, credit: Credit, model: nn.Module) -> None:
+        """The sleeping steps that are due before this step."""
+        if credit.held is None:
+            return
+        weights = {site: credit.weight(site, model).detach() for site in credit.shapes}
+        silent = {site: credit.silent_calls(site) for site in credit.shapes}
+        credit.held.sleep(credit.rule, weights, silent)
+
+    def write(
+        self, credit: Credit, model: nn.Module, done: Changes, products: Sequence[Product]
+    ) -> None:
+        """Write the changes into the model, the traces and the feedback, and count the step."""
+        held, alignment = credit.held, credit.rule.alignment
+        follows = held is not None and (alignment.follows or bool(alignment.noise))
+        before = {}
+        if follows and alignment.sees_change:
+            before = {site: credit.weight(site, model).detach().clone() for site in credit.shapes}
+        own = dict(bare(model).named_parameters())
+        for name, change in done.weights.items():
+            own[name] += change
+        for name, value in done.traces.items():
+            trace, _, parameter = name.partition(" of ")
+            getattr(self, _key(trace, parameter)).copy_(value)
+        if held is not None:
+            if follows:
+                after = {site: credit.weight(site, model).detach() for site in credit.shapes}
+                seen: dict[str, list[Product]] = {}
+                for product in products if alignment.sees_inputs else ():
+                    seen.setdefault(product.site, []).append(product)
+                held.follow(credit.rule, after, before or None, seen, everywhere=True)
+            held.step += 1
+        self.step += 1
+
+
+def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:
+    """The model as the inner step sees it, with all that learns online."""
+    found = credit.found
+    at_sites = {name for names in found.parameters.values() for name in names} | set(found.biases)
+    others = [
+        name
+        for name, p in bare(model).named_parameters()
+        if p.requires_grad and name not in at_sites
+    ]
+    return PlasticNetwork(
+        bare(model), found, LossTeacher(usual_loss), others=others, output=credit.output,
+        computed=True,
+    )  # fmt: skip
+
+
+def _key(trace: str, parameter: str) -> str:
+    return f"{trace}|" + parameter.replace(".", "|")

@@ -1,0 +1,56 @@
+"""Feedback through two matrices, of which the first is fixed and the second may follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from metaplastic.pathways.base import CarriedBack
+from metaplastic.sites.shape import SiteShape
+from metaplastic.support.noise import fold, normal
+
+
+class ProductFeedback(CarriedBack):
+    """Signals are carried back through F R, F `post mid` fixed and random, R `mid pre`.
+
+    After the code of product feedback alignment (2025). F is sampled with variance `1 / mid`, R so
+    that F R has the scale of other feedback. Held in one tensor, `mid (post + pre)`: F transposed,
+    R. Units are the first axis of the weight, as in Linear and convolutions.
+
+    Args:
+        expansion: mid units for each unit of the site.
+        scale: multiplies the Xavier deviation of F R.
+    """
+
+    has_feedback = True
+
+    def __init__(self, *, expansion: int = 10, scale: float = 1.0) -> None:
+        super().__init__()
+        self.options = {"expansion": expansion, "scale": scale}
+        self.expansion, self.scale = expansion, scale
+
+    @property
+    def written_out(self) -> bool:
+        return False
+
+    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        raise NotImplementedError
+
+    def attach(self, sites: Sequence[object], outputs: int) -> None:
+        """Nothing is kept for a site beside its feedback."""
+
+    def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
+        like = site.weight
+        post = len(like)
+        mid = self.expansion * post
+        fixed = normal(fold(key, "fixed"), (mid, post), like.dtype) / mid**0.5
+        size = self.scale * math.sqrt(2 / sum(site.fans))
+        learned = normal(fold(key, "learned"), (mid, like[0].numel()), like.dtype) * size
+        return torch.cat([fixed, learned], 1)
+
+    def carrier(self, weight: Tensor, feedback: Tensor) -> Tensor:
+        fixed, learned = feedback[:, : len(weight)], feedback[:, len(weight) :]
+        return (fixed.mT @ learned).view_as(weight)

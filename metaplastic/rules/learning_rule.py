@@ -1,0 +1,141 @@
+"""A learning rule: a pathway, a plasticity rule and an alignment rule.
+
+Scaling, stated once: what a rule is taught is per example, a plasticity rule sums over rows, and
+the rule divides by the batch size (`reduction="mean"`); `"sum"` is the plain sum of the FLP code.
+At a convolution Hebbian rules are averaged over positions, gradients are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from metaplastic.alignment.base import Alignment, NoAlignment
+from metaplastic.pathways.base import AnySite, FeedbackPathway
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.sites.shape import SiteShape
+from metaplastic.support.choices import check_choice
+from metaplastic.support.recorded import Recorded
+from metaplastic.support.renamed import warn_renamed
+
+Reduction = Literal["mean", "sum"]
+
+
+class LearningRule(Recorded, nn.Module):
+    """How news of the target reaches the sites, what they do about it, and how feedback follows.
+
+    Args:
+        pathway: how news of the target reaches the plastic sites.
+        plasticity: what a site does about it.
+        alignment: how feedback weights follow the forward weights; by default they do not.
+        hidden_multiplier: multiplies the change of every plastic site but the last one; the FLP
+            code's classifier uses 100.
+        reduction: `mean` or `sum` over the examples of a step.
+        frozen_in_training: in train mode a lifetime leaves the weights as they were initialized.
+            What is then learned is a representation for weights that do not change: ordinary
+            pretraining, to which the rule is added at test.
+
+    `rate_scale`, 1 at first, multiplies every rate and may be set at any time: to try a rule's
+    rates at test. It is no part of a rule file.
+
+    Raises:
+        ValueError: for another reduction, and from `attach` if a learner has this rule already.
+    """
+
+    def __init__(
+        self,
+        pathway: FeedbackPathway,
+        plasticity: PlasticityRule,
+        alignment: Alignment | None = None,
+        *,
+        hidden_multiplier: float = 1.0,
+        reduction: Reduction = "mean",
+        frozen_in_training: bool = False,
+    ) -> None:
+        super().__init__()
+        check_choice("reduction", reduction, Reduction)
+        self.pathway, self.plasticity = pathway, plasticity
+        self.alignment = alignment or NoAlignment()
+        self.hidden_multiplier, self.reduction = hidden_multiplier, reduction
+        self.frozen_in_training, self.rate_scale, self.attached = frozen_in_training, 1.0, False
+        self.options: dict[str, Any] = {
+            "pathway": pathway, "plasticity": plasticity, "alignment": alignment,
+            "hidden_multiplier": hidden_multiplier, "reduction": reduction,
+            "frozen_in_training": frozen_in_training,
+        }  # fmt: skip
+        self.register_load_state_dict_pre_hook(_old_names)
+
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
+        """Make the meta-parameters for these plastic sites. A rule serves one learner."""
+        if self.attached:
+            raise ValueError(
+                "This rule already belongs to a learner, whose feedback and rates it holds; "
+                "make a new LearningRule for each learner."
+            )
+        self.attached = True
+        self.pathway.attach(sites, outputs)
+        self.plasticity.attach(sites)
+        self.alignment.attach([site for site in sites if isinstance(site, SiteShape)])
+
+    @property
+    def written_out(self) -> bool:
+        """Whether the written-out executor knows all of this rule."""
+        still = type(self.alignment) is NoAlignment and not self.alignment.noise
+        return self.pathway.written_out and still and not self.plasticity.traces
+
+    def coefficients(self, sites: Sequence[AnySite], batch: int) -> dict[str, Tensor]:
+        """Rates with every constant factor in them; the same for all steps of a lifetime.
+
+        Those of a site's weight are named `site.weight`, those of its bias `site.bias`.
+        """
+        divided = self.reduction == "mean" and not self.plasticity.relative
+        scale = self.rate_scale / batch if divided else self.rate_scale
+        found = {}
+        for site in sites:
+            factor = scale * (self.hidden_multiplier if site is not sites[-1] else 1.0)
+            found[site.name + ".weight"] = self.plasticity.rate(site) * factor
+            if self.plasticity.moves_bias and site.has_bias:
+                found[site.name + ".bias"] = self.plasticity.bias_rate(site) * factor
+        return found
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The names of pathway, plasticity and alignment."""
+        parts = (self.pathway, self.plasticity, self.alignment)
+        return tuple(type(part).__name__ for part in parts)  # type: ignore[return-value]
+
+    @property
+    def feedback(self) -> FeedbackPathway:
+        """The pathway, by its old name."""
+        return _old(self, "feedback", "pathway")  # type: ignore[no-any-return]
+
+    @property
+    def rests_in_training(self) -> bool:
+        """`frozen_in_training`, by its old name."""
+        return _old(self, "rests_in_training", "frozen_in_training")  # type: ignore[no-any-return]
+
+    @property
+    def pace(self) -> float:
+        """`rate_scale`, by its old name."""
+        return _old(self, "pace", "rate_scale")  # type: ignore[no-any-return]
+
+    @pace.setter
+    def pace(self, value: float) -> None:
+        _old(self, "pace", "rate_scale")
+        self.rate_scale = value
+
+
+def _old(owner: object, old: str, new: str) -> Any:
+    warn_renamed(f"{type(owner).__name__}.{old}", new, stacklevel=4)
+    return getattr(owner, new)
+
+
+def _old_names(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Mapping[str, Any] | Any
+) -> None:
+    """Tensors of a file that calls the pathway `feedback`."""
+    old = f"{prefix}feedback."
+    for name in [name for name in state_dict if name.startswith(old)]:
+        state_dict[f"{prefix}pathway.{name.removeprefix(old)}"] = state_dict.pop(name)

@@ -1,0 +1,78 @@
+"""Random numbers as a function of a key and a counter: no state, and the same on every device.
+
+A lifetime samples feedback, weights and noise while it runs, on any device, under `vmap` over
+tasks, inside a compiled graph, and again when it is resumed or recomputed. So a number here depends
+on nothing but (seed, name, step, position). All arithmetic is on integers below 2^63, exact
+everywhere; a normal number is read from a table of 2^16 quantiles, made once on the processor.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+BITS = 0xFFFFFFFF
+_FIRST, _SECOND = 0x45D9F3B, 0x21F0AAAD  # odd and below 2^31, so that no product passes 2^63
+_QUANTILES = 1 << 16
+
+
+def fold(seed: Tensor | int, *parts: int | str | Tensor) -> Tensor:
+    """A key, int64 in [0, 2^32), fixed by a seed and names, numbers or integer tensors.
+
+    Args:
+        seed: int64, any shape; the key has the same.
+        parts: what else it depends on: a name, a step, the number of a draw.
+    """
+    key = seed if isinstance(seed, Tensor) else torch.tensor(seed, dtype=torch.int64)
+    key = _mix((key & BITS) ^ _mix((key >> 32) & BITS))
+    for part in parts:
+        number = crc32(part.encode()) if isinstance(part, str) else part
+        low = number & BITS
+        key = _mix(key ^ (_mix(low) if isinstance(low, Tensor) else _mixed(low)))
+    return key
+
+
+def feedback_key(seed: Tensor | int, site: str) -> Tensor:
+    """The key of a site's first feedback weights in the lifetime of this seed."""
+    return fold(seed, "feedback", site)
+
+
+def bits(key: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Independent integers in [0, 2^32), of the shape, for one key (a scalar)."""
+    counter = torch.arange(math.prod(shape), device=key.device).reshape(shape)
+    return _mix(_mix(counter + _mix(key ^ 0x5BD1E995)) ^ key)
+
+
+def uniform(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Uniform numbers in (0, 1), of 24 bits: the same in float32 and float64."""
+    return ((bits(key, shape) >> 8).to(dtype) + 0.5) * 2.0**-24
+
+
+def normal(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Normal numbers of mean 0 and variance 1, within 4.17 deviations."""
+    return _quantiles(dtype, key.device)[bits(key, shape) >> 16]
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijection of 32-bit integers whose every output bit depends on every input bit."""
+    x = (((x >> 16) ^ x) * _FIRST) & BITS
+    x = (((x >> 16) ^ x) * _SECOND) & BITS
+    return (x >> 16) ^ x
+
+
+def _mixed(x: int) -> int:
+    x = (((x >> 16) ^ x) * _FIRST) & BITS
+    x = (((x >> 16) ^ x) * _SECOND) & BITS
+    return (x >> 16) ^ x
+
+
+@cache
+def _quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        middle = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
+        table = torch.special.ndtri(middle)
+        return (table / table.square().mean().sqrt()).to(dtype).to(device)
