@@ -56,7 +56,7 @@ def run(block: str, rule: str) -> dict[str, Any]:
 def test_the_python_of_the_readme_runs(rule: str) -> None:
     learned, credited = blocks("python")
     known = run(learned, rule)
-    assert known["prediction"].shape == known["life"].query_y.shape
+    assert known["prediction"].shape == known["episode"].query_y.shape
     torch.set_grad_enabled(True)
     again: dict[str, Any] = {}
     exec(credited, again)

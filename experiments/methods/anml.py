@@ -39,6 +39,7 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
     *gate_layers, _ = problem.network()
     assert isinstance(readout, nn.Linear)
     gate = gate_layers[:-1]  # without the rectifier, so that a gate can close
+    classes = problem.classification
     return OnlineLearner(
         nn.Sequential(readout),
         LearningRule(
@@ -46,7 +47,7 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
         ),
         objective_for(problem.spec),
         encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
-        initialization=Initialization(readout="rows") if problem.classification else None,
+        initialization=Initialization(readout="rows") if classes else None,
         initialization_at_test=Initialization(readout="redrawn")
         if problem.classification
         else None,
