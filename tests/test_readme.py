@@ -88,7 +88,7 @@ def test_the_python_of_the_guide_to_rules_runs(capsys: pytest.CaptureFixture[str
     known: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", RULES, re.DOTALL):
         exec(block, known)
-    assert known["net"].transplant.report["0"] == "rates copied, feedback redrawn"
+    assert known["net"].transplant.report["0"] == "rates copied, feedback sampled"
     assert "SiteAngles" in capsys.readouterr().out
 
 

@@ -68,7 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plug, "RATE_SCALES", (1.0,))
         patch.setattr("experiments.lab.transfer.lifetimes.BEYOND", 0)
-        path = saved(folder, rule.feedback, rule.plasticity)
+        path = saved(folder, rule.pathway, rule.plasticity)
         plug.main([path, *TINY, "--out", str(folder / "out")])
     return folder / "out", path
 
@@ -121,7 +121,7 @@ def test_the_transplant_of_every_network_is_told(
     assert len(reports["conv"]) == 4
     assert len(reports["deep"]) == 9
     reported = {what for report in reports.values() for what in report.values()}
-    assert reported == {"rates copied, feedback redrawn"}
+    assert reported == {"rates copied, feedback sampled"}
 
 
 def test_rates_are_chosen_on_other_draws_than_those_of_the_test(
