@@ -60,6 +60,7 @@ def once(episode: Episode, made: OnlineLearner) -> Tensor:
 
 def at_every_step(episode: Episode, made: OnlineLearner) -> Tensor:
     """The same loss by the published schedule, in plain torch."""
+    assert isinstance(made.network, nn.Sequential)
     *frozen, first, _, last = made.network
     pathway = made.rule.pathway.get_submodule("pathways.13")
     assert isinstance(first, nn.Linear)

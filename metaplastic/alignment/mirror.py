@@ -12,8 +12,8 @@ class MirrorAlignment(Alignment):
     """`dB = rate y x^T - decay B`, x white noise, y = W x, averaged over examples and positions.
 
     Akrout et al. (2019), with the mean over examples and positions in place of their sum. With W
-    held, B goes to `rate deviation^2 / decay W`. Noise is sampled at each site by itself and has the
-    shape of its input.
+    held, B goes to `rate deviation^2 / decay W`. Noise is sampled at each site independently, in
+    the shape of the site's input.
 
     Args:
         examples: of noise in a step; None for as many as the step has.

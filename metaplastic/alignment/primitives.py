@@ -92,11 +92,12 @@ class RegularizedAlignment(Alignment):
         sparse = self.value("sparse", site) if "sparse" in self.used else 0.0
         if all(not isinstance(c, Tensor) or c.numel() == 1 for c in (amp, sparse)):
             # One outer product for both, where they are one number each.
-            both = 0.0
+            terms: list[Tensor] = []
             if "sparse" in self.used:
-                both = 2 * sparse * call.run(x, feedback)
+                terms.append(2 * sparse * call.run(x, feedback))
             if "amp" in self.used:
-                both = both - amp * call.run(x, site.weight)
-            return call.outer(both, x, feedback)  # type: ignore[arg-type]
+                terms.append(-amp * call.run(x, site.weight))
+            return call.outer(sum(terms[1:], terms[0]), x, feedback)
         f, g = call.run(x, site.weight), call.run(x, feedback)
-        return 2 * sparse * call.outer(g, x, feedback) - amp * call.outer(f, x, feedback)  # type: ignore[no-any-return]
+        change: Tensor = 2 * sparse * call.outer(g, x, feedback)
+        return change - amp * call.outer(f, x, feedback)

@@ -59,7 +59,8 @@ def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLe
     Raises:
         ValueError: if nothing is frozen before the first plastic site.
     """
-    stack, end = learner.stack, learner.executor.first
+    stack, first = learner.stack, learner.sites[0]
+    end = stack.sites[first.name].layer
     if end and isinstance(stack.layers[end - 1], UnitLength):
         end -= 1
     before = [] if learner.encoder is None else [("encoder", learner.encoder)]

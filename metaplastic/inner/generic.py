@@ -49,6 +49,11 @@ class AnyNetwork:
         """The plastic sites, in the order in which they are run."""
         return self.network.shapes
 
+    @property
+    def plastic_weights(self) -> list[str]:
+        """The parameters that a lifetime changes."""
+        return list(self.network.learned)
+
     def below(self, x: Tensor) -> Tensor:
         """Nothing of the network is frozen before its sites; that is the encoder's place."""
         return x
@@ -63,6 +68,12 @@ class AnyNetwork:
         def one(seed: Tensor, own: dict[str, Tensor]) -> FastWeights:
             return initial_state(rule, network, seed, own).flat()
 
+        if rule.pathway.reads_key:
+            lives = [
+                one(own, {name: weight[task] for name, weight in weights.items()})
+                for task, own in enumerate(seed)
+            ]
+            return {name: torch.stack([life[name] for life in lives]) for name in lives[0]}
         made: FastWeights = torch.vmap(one)(seed, weights)
         return made
 

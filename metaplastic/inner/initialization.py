@@ -74,7 +74,7 @@ def initial_weights(
 
 
 def _initialized(
-    how: Initialization, named: list[tuple[str, Tensor, bool]], support_y: Tensor, seed: Tensor
+    how: Initialization, named: Sequence[tuple[str, Tensor, bool]], support_y: Tensor, seed: Tensor
 ) -> FastWeights:
     tasks, fast = seed.shape[0], {}
     for name, learned, is_readout in named:

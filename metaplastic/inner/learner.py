@@ -120,6 +120,11 @@ class OnlineLearner(nn.Module):
         return self.executor.stack
 
     @property
+    def plastic_weights(self) -> list[str]:
+        """The parameters that a lifetime changes, by the names that `initialize` gives them."""
+        return self.executor.plastic_weights
+
+    @property
     def online(self) -> bool:
         """Whether, at test, each example is met once and in its order."""
         return self.online_at_test or (self.passes == 1 and not self.batch_learning)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from metaplastic.objective import Objective
 from metaplastic.sites.network import Network
 from metaplastic.sites.outputs import Output, pick
 from metaplastic.sites.products import Product
@@ -16,6 +17,11 @@ from metaplastic.sites.survey import Sites
 
 class Teacher(Protocol):
     """What is taught: per example, without a division by their number."""
+
+    @property
+    def objective(self) -> Objective | None:
+        """The objective that is taught; None for a loss function."""
+        ...
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
         """Of the loss, at the prediction and of its shape."""

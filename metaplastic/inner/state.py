@@ -44,11 +44,17 @@ class State(NamedTuple):
         """The state that was made flat."""
         rest = dict(values)
         step, seed = rest.pop(STEP + " number"), rest.pop(SEED + " of lifetime")
-        parts: list[dict[str, Tensor]] = [{}, {}, {}]
+        weights: dict[str, Tensor] = {}
+        feedback: dict[str, Tensor] = {}
+        traces: dict[str, Tensor] = {}
         for name, value in rest.items():
-            where = 1 if name.startswith(FEEDBACK) else 2 if name.startswith(TRACE) else 0
-            parts[where][name.removeprefix((FEEDBACK, TRACE)[where - 1]) if where else name] = value
-        return cls(*parts, step, seed)
+            if name.startswith(FEEDBACK):
+                feedback[name.removeprefix(FEEDBACK)] = value
+            elif name.startswith(TRACE):
+                traces[name.removeprefix(TRACE)] = value
+            else:
+                weights[name] = value
+        return cls(weights, feedback, traces, step, seed)
 
 
 def initial_state(

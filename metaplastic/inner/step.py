@@ -20,7 +20,7 @@ from metaplastic.inner.changes import Signals, changes_of
 from metaplastic.inner.network import PlasticNetwork
 from metaplastic.inner.passes import Tape, first_pass, second_pass
 from metaplastic.inner.state import State
-from metaplastic.pathways.direct import Clamped
+from metaplastic.pathways.base import Clamped
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.products import Product
 from metaplastic.support.level import gain
@@ -61,9 +61,13 @@ def step(
             Clamped(p.site, p.operation, a)
             for p, a in zip(tape.products, tape.activity, strict=True)
         ]
-        signals = rule.pathway.clamped(  # type: ignore[attr-defined]
-            network.shapes, calls, network.teacher.objective, tape.prediction, y
-        )
+        objective = network.teacher.objective
+        if objective is None:
+            raise ValueError(
+                f"A {type(rule.pathway).__name__} clamps activities to an objective's label or "
+                "error, but a loss function is taught; learn by an OnlineLearner."
+            )
+        signals = rule.pathway.clamped(network.shapes, calls, objective, tape.prediction, y)
         pushes: dict[str, Tensor] = {}
     else:
         signals, pushes = second_pass(

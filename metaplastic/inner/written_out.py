@@ -6,7 +6,7 @@ serves any network and rule, and gives the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -47,6 +47,15 @@ class WrittenOut:
         self.stack, self.objective = Stack(network), objective
         self.sites: Sequence[Site] = self.stack.choose(plastic)
         self.first = self.sites[0].layer
+
+    @property
+    def plastic_weights(self) -> list[str]:
+        """The parameters that a lifetime changes."""
+        return [
+            f"{site.name}.{kind}"
+            for site in self.sites
+            for kind, _ in site.module.named_parameters()
+        ]
 
     def slow_weights(self) -> dict[str, Tensor]:
         """The sites' weights that a lifetime does not change, without a tasks axis."""
@@ -93,7 +102,8 @@ class WrittenOut:
         fixed = (
             self.stack, self.sites, self.first, self.objective, coefficients, self.slow_weights(),
         )  # fmt: skip
-        run, at_once = partial(run_steps, rule), None
+        run: Callable[..., FastWeights] = partial(run_steps, rule)
+        at_once = None
         if how.compile:
             at_once = steps_at_once(len(self.sites))
             run, fast = ready(run_steps, rule, fixed, fast, life, how, passes, at_once)

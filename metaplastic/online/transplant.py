@@ -35,6 +35,10 @@ def transplant(plasticity: PlasticityRule, sites: Sequence[SiteShape], feedback:
     """
     made: PlasticityRule = build(describe(plasticity), own_classes(plasticity))
     made.attach(sites)
+    weight = sites[0].weight
+    made.to(
+        device=weight.device, dtype=weight.dtype
+    )  # before rates are copied, or they are rounded
     state = dict(plasticity.named_parameters())
     fitted, from_mean = {}, set()
     for name, new in made.named_parameters():
@@ -48,8 +52,6 @@ def transplant(plasticity: PlasticityRule, sites: Sequence[SiteShape], feedback:
             fitted[name] = torch.full_like(new, float(mean.detach()))
             from_mean.add(name.removeprefix("rates."))
     made.load_state_dict(fitted, strict=False)
-    weight = sites[0].weight
-    made.to(device=weight.device, dtype=weight.dtype)
     kinds = {True: "rates are the mean of all that were learned", False: "rates copied"}
     fresh = "first rates" if not state else None
     report = {s.name: f"{fresh or kinds[s.key in from_mean]}, {feedback}" for s in sites}

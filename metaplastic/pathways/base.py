@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.sites.operations import Operation
 from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.pullback import POINTWISE
 from metaplastic.stacked.readouts import Readout
@@ -30,6 +31,14 @@ AnySite = Site | SiteShape
 KEEPS_ORDER = (*POINTWISE, nn.Flatten)  # layers whose outputs are their inputs', one to one
 
 
+class Clamped(NamedTuple):
+    """One product whose activity is clamped: its site, its operation and its own activity."""
+
+    site: str
+    operation: Operation
+    activity: Tensor
+
+
 class FeedbackPathway(Recorded, nn.Module, ABC):
     """What every pathway offers. `options` are its constructor's arguments, for rule files."""
 
@@ -39,6 +48,7 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
     direct: ClassVar[bool] = False  # the output's error is sent straight to the input of every site
     clamps: ClassVar[bool] = False  # signals are activities, delivered by `clamped`
     keeps_norm: bool = False  # a forward weight is given its first norm before every pass
+    reads_key: ClassVar[bool] = False  # `initialize` reads its key's value: no vmap over lifetimes
     level: bool = False  # signals are brought to the length of the output's error
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
@@ -58,6 +68,17 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
     def sent(self, errors: Tensor, feedback: Tensor, site: SiteShape, like: Tensor) -> Tensor:
         """What the output's errors send straight to a site's input `like`, examples first."""
         raise ValueError(f"{type(self).__name__} sends nothing straight to a site.")
+
+    def clamped(
+        self,
+        shapes: Sequence[SiteShape],
+        calls: Sequence[Clamped],
+        objective: Objective,
+        prediction: Tensor,
+        target: Tensor,
+    ) -> list[Tensor]:
+        """The activity that each product is clamped to, shaped as its output; of `clamps`."""
+        raise ValueError(f"{type(self).__name__} clamps no activity.")
 
     @property
     def written_out(self) -> bool:

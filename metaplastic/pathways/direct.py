@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import AnySite, FeedbackPathway
-from metaplastic.sites.operations import Operation
+from metaplastic.pathways.base import AnySite, Clamped, FeedbackPathway
 from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import Stack, Tape
@@ -23,14 +22,6 @@ Feedback = Literal["learned", "random", "none"]
 Gate = Literal["none", "derivative"]
 Readout = Literal["clamped", "feedback"]
 HiddenSeed = Literal["signed", "magnitude"]
-
-
-class Clamped(NamedTuple):
-    """One product, where an activity is to be clamped."""
-
-    site: str
-    operation: Operation
-    activity: Tensor
 
 
 class Direct(FeedbackPathway):
@@ -193,9 +184,13 @@ class Direct(FeedbackPathway):
         return site.rows_of_units(strength * drive + (1 - strength) * activity)
 
     def clamped(
-        self, shapes: Sequence[SiteShape], calls: Sequence[Clamped], objective: Objective,
-        prediction: Tensor, target: Tensor,
-    ) -> list[Tensor]:  # fmt: skip
+        self,
+        shapes: Sequence[SiteShape],
+        calls: Sequence[Clamped],
+        objective: Objective,
+        prediction: Tensor,
+        target: Tensor,
+    ) -> list[Tensor]:
         """As `signals`, in any network: product by product, shaped as the product's output.
 
         Raises:

@@ -1,9 +1,9 @@
 """Direct random feedback: the output's error goes straight to the inputs of every site.
 
-Nokland (2016): what arrives at a site's inputs is carried exactly through the nonlinearity there, to
-the site below. However deep a network is, a signal has passed one random matrix. It can be sampled
-anew in every lifetime, and its length can be made that of the error, so that a plasticity rule may
-be meta-learned on it and plugged in elsewhere.
+Nokland (2016): what arrives at a site's inputs is carried exactly through the nonlinearity there,
+to the site below. However deep a network is, a signal has passed one random matrix. It can be
+sampled anew in every lifetime, and its length can be made that of the error, so that a plasticity
+rule may be meta-learned on it and transferred to other networks.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class RandomDirect(FeedbackPathway):
     """The error through one random matrix for each site.
 
     Where each position of the output has one of the input, as in a network of tokens, the matrix is
-    that of a position: `output features x input features`. Else it is `outputs x units`, units those
-    of one example's input.
+    that of a position: `output features x input features`. Else it is `outputs x units`, with the
+    units of one example's input.
 
     Args:
         scale: entries are uniform within `scale / sqrt(units that receive)`.
@@ -93,7 +93,7 @@ class RandomDirect(FeedbackPathway):
     def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
         """Fixed weights where there are any of this shape, else a sample by the key."""
         shape = self._size(site)
-        own = self.feedback[site.key] if site.key in self.feedback else None
+        own: Tensor | None = self.feedback.get(site.key)
         if own is not None and tuple(own.shape) == shape:
             return own
         drawn = 2 * uniform(key, shape, site.weight.dtype) - 1

@@ -84,7 +84,7 @@ class RandomFeedback(CarriedBack):
 
     def initialize(self, site: AnySite, key: Tensor) -> Tensor:
         """Learned or fixed weights where there are any of this shape, else a sample by the key."""
-        own = self.feedback[site.key] if site.key in self.feedback else None
+        own: Tensor | None = self.feedback.get(site.key)
         if own is not None and own.shape == site.weight.shape:
             return own
         like = site.weight

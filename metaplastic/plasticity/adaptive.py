@@ -87,9 +87,13 @@ class Adaptive(PlasticityRule):
     def along(
         self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        keep: Sequence[float] | Tensor = self.kept if self.logits is None else self.logits.sigmoid()
-        mean = keep[0] * traces["mean"] + (1 - keep[0]) * push
-        square = keep[1] * traces["square"] + (1 - keep[1]) * push.square()
+        keep: Sequence[float] | Tensor = self.kept
+        lose: Sequence[float] | Tensor = [1 - kept for kept in self.kept]
+        if self.logits is not None:
+            # Near 1 what is lost would be a difference of roundings.
+            keep, lose = self.logits.sigmoid(), (-self.logits).sigmoid()
+        mean = keep[0] * traces["mean"] + lose[0] * push
+        square = keep[1] * traces["square"] + lose[1] * push.square()
         first, second = (1 - keep[i] ** step.to(push.dtype) for i in (0, 1))
         # The root of 0 has no derivative, so a little is added within it as well.
         spread = (square / second + 1e-24).sqrt() + self.small

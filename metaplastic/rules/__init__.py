@@ -93,7 +93,8 @@ def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRu
             "The rule's pathway is a Direct, made for the sizes of the network it was learned in; "
             "use a rule learned with RandomFeedback or RandomDirect."
         )
-    if type(given) in rules().values():  # those of a rule of one's own may mean anything
+    if isinstance(given, CreditRule) and type(given) in rules().values():
+        # Options of a rule of one's own may mean anything.
         has = {name: value for name, value in given.options.items() if value is not None}
         _check(type(given), has)
     return copy.deepcopy(given)

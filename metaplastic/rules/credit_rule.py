@@ -81,19 +81,23 @@ class CreditRule(LearningRule):
         key = torch.randint(1 << 31, (), generator=generator).to(weight.device)
         flat = (len(weight), weight[0].numel())
         site = SiteShape("", weight, flat, False, torch.Size(), torch.Size())
-        return _part(self.pathway).initialize(site, key)
+        found: Tensor = _part(self.pathway).initialize(site, key)
+        return found
 
     def through(self, weight: Tensor, feedback: Tensor) -> Tensor:
         """The matrix or kernel that carries errors back, of the shape of the weight."""
-        return _part(self.pathway).carrier(weight, feedback)
+        found: Tensor = _part(self.pathway).carrier(weight, feedback)
+        return found
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         """The change of the feedback after a minibatch, without noise; None for no change."""
-        return _part(self.alignment).follow(feedback, site)
+        found: Tensor | None = _part(self.alignment).follow(feedback, site)
+        return found
 
     def finish(self, gradient: Tensor) -> Tensor:
         """What a site's weight gets as its gradient."""
-        return _part(self.plasticity).finish(gradient)
+        found: Tensor = _part(self.plasticity).finish(gradient)
+        return found
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -108,6 +112,7 @@ class _OwnPathway(CarriedBack):
     """The pathway of a rule that overrides `first` or `through`."""
 
     has_feedback = True
+    reads_key = True
 
     def __init__(self, rule: CreditRule, inner: FeedbackPathway) -> None:
         super().__init__()

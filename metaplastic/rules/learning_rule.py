@@ -65,7 +65,7 @@ class LearningRule(Recorded, nn.Module):
             "hidden_multiplier": hidden_multiplier, "reduction": reduction,
             "frozen_in_training": frozen_in_training,
         }  # fmt: skip
-        self.register_load_state_dict_pre_hook(_old_names)
+        self.register_load_state_dict_pre_hook(_old_names)  # type: ignore[no-untyped-call]
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         """Make the meta-parameters for these plastic sites. A rule serves one learner."""

@@ -74,5 +74,5 @@ def _mixed(x: int) -> int:
 def _quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
         middle = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
-        table = torch.special.ndtri(middle)
+        table: Tensor = torch.special.ndtri(middle)
         return (table / table.square().mean().sqrt()).to(dtype).to(device)

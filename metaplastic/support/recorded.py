@@ -10,6 +10,8 @@ from typing import Any, Self
 class Recorded:
     """Keeps the arguments of its constructor, whatever they are, in `made_with`."""
 
+    made_with: dict[str, Any]
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         made = super().__new__(cls)
         try:

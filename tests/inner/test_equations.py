@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     Delta,
     Direct,
     Episode,
     Hebb,
+    Initialization,
     LearningRule,
     NormalizedHebb,
     Oja,

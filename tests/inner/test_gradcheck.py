@@ -16,11 +16,11 @@ from torch.autograd.gradcheck import GradcheckError
 
 from metaplastic import (
     Backprop,
-    Initialization,
     Delta,
     Direct,
     Episode,
     Hebb,
+    Initialization,
     LearningRule,
     NormalizedHebb,
     Oja,
@@ -63,6 +63,12 @@ def flp(
         return made, episodes(**life)
 
     return make
+
+
+def initialized(hidden: Any, readout: Any, **case: Any) -> Make:
+    """An error-taught case whose lifetimes start from these weights."""
+    options = {"initialization": Initialization(hidden, readout)}
+    return flp(options=options, teaching="error", **case)
 
 
 def gradient_taught(
@@ -154,14 +160,15 @@ CASES |= {
     "last two": flp(options={"plastic": 2}, teaching="error"),
     "first and last": flp(options={"plastic": ["0", "4"]}, teaching="error"),
     "an encoder": lambda: encoded(teaching="error"),
-    "redrawn": flp(options={"initialization": Initialization("redrawn", "redrawn")}, teaching="error"),
-    "zeroed hidden layers": flp(options={"initialization": Initialization("zeroed", "learned")}, teaching="error"),
+    "redrawn": initialized("redrawn", "redrawn"),
+    "zeroed hidden layers": initialized("zeroed", "learned"),
     "all of the support in one step, ten passes": flp(
         options={"batch_learning": True, "passes": 10}, lived={"steps": 2}, teaching="error"
     ),
-    "zeroed readout": flp(options={"initialization": Initialization("learned", "zeroed")}, teaching="error"),
-    "rows redrawn": flp(options={"initialization": Initialization("learned", "rows")}, network=lambda: dense(3, 3, 4),
-                        lived={"outputs": 2}, teaching="error"),
+    "zeroed readout": initialized("learned", "zeroed"),
+    "rows redrawn": initialized(
+        "learned", "rows", network=lambda: dense(3, 3, 4), lived={"outputs": 2}
+    ),
     "convolutions, label, gated": flp(network=convolutional, gate="derivative"),
     "convolutions, second one only": flp(network=convolutional, options={"plastic": ["4", "7"]}),
     "MAML": gradient_taught(Delta),

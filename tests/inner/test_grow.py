@@ -10,9 +10,9 @@ from torch import nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     Delta,
     Direct,
+    Initialization,
     LearningRule,
     Oja,
     OnlineLearner,

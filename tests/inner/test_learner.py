@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     Delta,
     Direct,
     Episode,
+    Initialization,
     LearningRule,
     Oja,
     OnlineLearner,

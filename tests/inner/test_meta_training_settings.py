@@ -8,11 +8,11 @@ from torch import nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     CrossEntropy,
     Delta,
     Direct,
     Episode,
+    Initialization,
     LearningRule,
     Oja,
     OnlineLearner,

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     CrossEntropy,
     Delta,
     Direct,
     Hebb,
+    Initialization,
     LearningRule,
     Oja,
     OnlineLearner,

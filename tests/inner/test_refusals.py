@@ -11,10 +11,10 @@ from torch import nn
 
 from metaplastic import (
     Backprop,
-    Initialization,
     CrossEntropy,
     Delta,
     Direct,
+    Initialization,
     LearningRule,
     MeanSquaredError,
     Oja,
@@ -170,9 +170,9 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "torch.int64.*real numbers",
     ),
     "rows of a regression": (
-        lambda: learner(dense(4, 2), flp(), regression=True, initialization=Initialization(readout="rows"))(
-            episodes(shape=(4,), regression=True)
-        ),
+        lambda: learner(
+            dense(4, 2), flp(), regression=True, initialization=Initialization(readout="rows")
+        )(episodes(shape=(4,), regression=True)),
         "redraws readout rows by class.*'redrawn'",
     ),
     "log of zero": (lambda: Oja(scale="log"), "cannot start at 0.*1e-3"),

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import (
-    Initialization,
     CrossEntropy,
     Direct,
     Hebb,
+    Initialization,
     LearningRule,
     NormalizedHebb,
     Oja,

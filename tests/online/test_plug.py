@@ -180,6 +180,7 @@ def test_what_cannot_be_plugged_in_gets_a_sentence() -> None:
         PlasticModule(network(), rule, example=x)
     with pytest.raises(ValueError, match="example is missing"):
         PlasticModule(network(), "fa")
+
     class Overwrites(nn.Module):
         def __init__(self) -> None:
             super().__init__()

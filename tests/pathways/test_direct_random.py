@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Initialization, Delta, LearningRule, RandomDirect, RandomFeedback, credit
+from metaplastic import Delta, Initialization, LearningRule, RandomDirect, RandomFeedback, credit
 from metaplastic.pathways.base import FeedbackPathway
 from metaplastic.plasticity.polynomial import Polynomial
 from tests.helpers.lifetimes import convolutional, dense, episodes, learner

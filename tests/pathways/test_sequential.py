@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from metaplastic import Backprop, Initialization, Delta, Direct, LearningRule
+from metaplastic import Backprop, Delta, Direct, Initialization, LearningRule
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, Polynomial
 from tests.helpers.lifetimes import convolutional, dense, episodes, learner

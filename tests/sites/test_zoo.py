@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrizations
 
+from metaplastic.sites.reroute import rerouted
 from tests.zoo import zoo
 from tests.zoo.compare import apart, autograd, credited, differences
 from tests.zoo.matrices import layers
@@ -35,6 +37,19 @@ def test_feedback_of_its_own_reaches_every_matrix(name: str) -> None:
     told.backward(model, entry.given, entry.target, entry.loss)
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert max(apart(found, expected).values()) > 1e-3  # else nothing took another way
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_pass_in_training_meets_the_products_that_the_example_met(name: str) -> None:
+    entry = ZOO[name]
+    entry.skip_if_missing()
+    model = entry.make()
+    told = credited(entry, model)
+    met: Counter[str] = Counter()
+    with rerouted(model, told.found, None, lambda product, out: met.update([product.site])):
+        entry.run(model)
+    assert met == Counter(product.site for product in told.found.met)
+    assert met.keys() == set(told.sites.values())
 
 
 def test_a_spectral_norm_moves_once_a_pass_as_without_a_rule() -> None:

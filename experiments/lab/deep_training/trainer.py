@@ -158,10 +158,7 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "credit": self.credit.state_dict(),
-            "rule": {
-                "steps": self.credit.rule.steps,
-                "decay": getattr(self.credit.rule, "decay", None),
-            },
+            "decay": self.credit.rule.alignment.options.get("decay"),
             "optimizer": self.optimizer.state_dict(),
             "epochs": self.epochs,
             "angles": self.angles.rows,
@@ -173,9 +170,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.credit.load_state_dict(state["credit"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.credit.rule.steps = state["rule"]["steps"]
-        if state["rule"]["decay"] is not None:
-            self.credit.rule.decay = state["rule"]["decay"]  # type: ignore[attr-defined]
+        if state["decay"] is not None:
+            self.credit.rule.alignment.options["decay"] = state["decay"]
         self.epochs, self.diverged = copy.deepcopy(state["epochs"]), state["diverged"]
         self.angles.rows = copy.deepcopy(state["angles"])
 
