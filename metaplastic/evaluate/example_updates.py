@@ -26,11 +26,7 @@ def _each(weights: FastWeights, times: int) -> FastWeights:
 
 def plastic_weights(learner: OnlineLearner) -> list[str]:
     """The names of the weights that an update may change; sampled feedback is not among them."""
-    return [
-        f"{site.name}.{kind}"
-        for site in learner.sites
-        for kind, _ in site.module.named_parameters()
-    ]
+    return learner.plastic_weights
 
 
 def rule_updates(learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor) -> FastWeights:
