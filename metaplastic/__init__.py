@@ -1,17 +1,18 @@
 """metaplastic: networks that learn how to learn locally.
 
-An outer loop meta-trains feedback connections, first weights and plasticity; an inner loop, one
-online pass of a local rule and no gradient, then learns. Start from `OnlineLearner`.
+An outer loop meta-trains feedback connections, initial weights and plasticity coefficients; an
+inner loop adapts a network in one online pass of a local rule, without gradients. Start
+from `OnlineLearner`.
 """
 
 from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import few_shot, over_lifetime
+from metaplastic.evaluate.evaluation import few_shot, over_lifetime
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.interference import interference
 from metaplastic.evaluate.interference_matrix import Interference
-from metaplastic.evaluate.own_matrix import report_of
 from metaplastic.evaluate.report import ContinualReport
+from metaplastic.evaluate.report_from_matrix import report_from_matrix
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
 from metaplastic.inner.initialization import Initialization
@@ -49,7 +50,7 @@ from metaplastic.support.catalog import shipped
 from metaplastic.support.renamed import former_names
 
 _moved.install()
-__getattr__ = former_names(globals(), Birth="Initialization")
+__getattr__ = former_names(globals(), Birth="Initialization", report_of="report_from_matrix")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -105,7 +106,7 @@ __all__ = [
     "make_schedule",
     "objective_for",
     "over_lifetime",
-    "report_of",
+    "report_from_matrix",
     "rules",
     "save_pretrained",
     "shipped",

@@ -21,7 +21,7 @@ from metaplastic import (
     PlasticityRule,
 )
 from metaplastic.plasticity.outer_product import add_outer_product, outer_product
-from tests.helpers.lives import episodes, learned
+from tests.helpers.lifetimes import episodes, learned
 
 GRAINS = ("synapse", "neuron", "feature", "layer", "shared")
 FEATURES, OUTPUTS = 6, 3

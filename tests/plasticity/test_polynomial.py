@@ -14,7 +14,7 @@ from metaplastic import Backprop, Initialization, LearningRule, OnlineLearner, R
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, TERMS, Polynomial
-from tests.helpers.lives import convolutional, dense, episodes, learned, learner
+from tests.helpers.lifetimes import convolutional, dense, episodes, learned, learner
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 MIXED = {name: 0.01 * (-1) ** k * (k + 1) for k, name in enumerate(TERMS)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.lab.runs.observe import rule_statistics
+from experiments.lab.runs.rule_statistics import rule_statistics
 from metaplastic import Direct, Hebb, LearningRule, MeanSquaredError, OnlineLearner
 
 

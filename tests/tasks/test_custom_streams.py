@@ -98,7 +98,7 @@ def test_a_name_leads_to_one_class(name: str) -> None:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Classes of vectors, not of pictures: any dataclass with a spec and a sample."""
+    """Classes of vectors, not of images: any dataclass with a spec and a sample."""
 
     split: str = "train"
     ways: int = 3
@@ -147,9 +147,9 @@ def test_every_method_learns_classes_of_vectors(method: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ("short", "says steps = 6, but its lifetimes have 5"),
+        ("short", "has steps = 6, but its lifetimes have 5"),
         ("far", "support_subtask has values from 3 to 5"),
-        ("double", "support_x is torch.float32, query_x torch.float64"),
+        ("double", "support_x is torch.float32, query_x is torch.float64"),
     ],
 )
 def test_lifetimes_that_are_not_what_their_spec_says_are_refused_before_the_first_step(

@@ -1,4 +1,4 @@
-"""What becomes of a rule while it is meta-learned: a few numbers for each of its parts."""
+"""Statistics of a rule's meta-parameters, logged during meta-training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from metaplastic import OnlineLearner
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MOST = 1_000_000  # entries looked at; torch.quantile takes no more than a few million
+MOST = 1_000_000  # entries used; torch.quantile takes no more than a few million
 
 
 @torch.no_grad()
 def rule_statistics(learner: OnlineLearner) -> dict[str, float]:
-    """Mean, mean size, norm and quantiles of what is learned of a rule besides its weights.
+    """Mean, mean magnitude, norm and quantiles of plasticity, feedback and strength parameters.
 
-    Keys read `rule/plasticity/layer NAME/q50`. Plasticity is the rate itself, whatever scale it is
-    learned on; feedback and strength are the parameters.
+    Keys are of the form `rule/plasticity/layer NAME/q50`. Plasticity is the rate itself, also if it
+    is learned on a log scale; feedback and strength are the parameters.
     """
     found: dict[str, float] = {}
     for name, tensor in _parts(learner):

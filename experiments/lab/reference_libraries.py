@@ -1,4 +1,4 @@
-"""Other libraries that meta-differentiate an inner loop: judges of our gradients, and of our speed.
+"""Other libraries that differentiate an inner loop, as references for gradients and speed.
 
 Neither is needed to use ours. `peer` imports one of them, or says how to get it.
 """
@@ -39,7 +39,7 @@ def peer(name: Literal["higher", "learn2learn"]) -> Any:
                 return importlib.import_module("higher")
             return _maml()
     except ImportError as reason:
-        raise PeerMissingError(f"{name} is not to be had ({reason}): {RECIPES[name]}") from reason
+        raise PeerMissingError(f"{name} cannot be imported ({reason}): {RECIPES[name]}") from reason
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Networks that a rule may be plugged into, besides the one it was found in.
+"""Networks for the transfer of rules.
 
-`familiar` is of the shape that `experiments/methods/polynomial.py` learns in. `wide` and `deep`
-change that one thing of it; `conv` and `residual` are of another kind, with biases, rectifiers and
-norms. All end in a Linear, and weights are drawn Kaiming-normal, as lifetimes are born.
+`familiar` has the architecture of `experiments/methods/polynomial.py`. `wide` and `deep` change its
+width or depth; `conv` and `residual` have convolutions, biases, rectifiers and norms. All end in a
+Linear; weights are sampled Kaiming-normal, as in meta-training.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from experiments.lab.networks.residual import Block
 from experiments.methods.polynomial import SHARPNESS, WIDTHS
 from metaplastic.support.seeding import global_seed, seeded
 
-Shape = tuple[int, ...]  # of one picture: channels height width
+Shape = tuple[int, ...]  # of one image: channels height width
 
 
 def network(name: str, shape: Shape, outputs: int, seed: int) -> nn.Sequential:
-    """The network of this name for pictures of a shape; its weights depend on the seed alone."""
-    with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
+    """The network of this name for images of a shape; its weights depend on the seed alone."""
+    with global_seed(torch.device("cpu"), "overwritten"):
         made = NETWORKS[name](shape, outputs)
     generator = seeded(seed, "weights")
     for module in made.modules():
@@ -47,7 +47,7 @@ def dense(widths: Sequence[int]) -> Callable[[Shape, int], nn.Sequential]:
 
 
 def conv(shape: Shape, outputs: int) -> nn.Sequential:
-    """Two convolutions that halve the picture, and two Linear layers."""
+    """Two convolutions that halve the image, and two Linear layers."""
     body = nn.Sequential(
         nn.Conv2d(shape[0], 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
         nn.Flatten(),

@@ -1,4 +1,4 @@
-"""Nine thousand steps of learning without a meta-gradient: memory that stays, and the memory bus.
+"""Nine thousand steps of learning without a meta-gradient: constant memory, and bandwidth.
 
 Two lifetimes of 9,000 one-example steps: a readout of 600 classes over 256 features, clamped to
 the label, and a 256 x 256 site that is driven by feedback. A step reads and writes every synapse
@@ -35,11 +35,11 @@ def measure(repeat: int, seed: int) -> list[Finding]:
         ).eval()
         labels = torch.arange(STEPS).view(1, STEPS, 1) % outputs
         with torch.no_grad():
-            findings.append(live(learner, labels, what))
+            findings.append(measure_lifetime(learner, labels, what))
     return findings
 
 
-def live(learner: OnlineLearner, labels: torch.Tensor, what: str) -> Finding:
+def measure_lifetime(learner: OnlineLearner, labels: torch.Tensor, what: str) -> Finding:
     weights: FastWeights = learner.initialize(labels, torch.zeros(1, dtype=torch.long))
     peaks, spent = [], []
     for first in range(0, STEPS, PIECE):
@@ -56,13 +56,13 @@ def live(learner: OnlineLearner, labels: torch.Tensor, what: str) -> Finding:
     speed = PIECE * len(spent[2:]) / sum(spent[2:])
     synapses = sum(weight[0].numel() for weight in weights.values())
     bound = copy_bandwidth(4e-6 * synapses) / (8 * synapses)
-    grown = peaks[-1] - peaks[2]
+    growth = peaks[-1] - peaks[2]
     return Finding(
         what=f"9,000 steps without a meta-gradient, {what}",
         result=f"{speed:,.0f} steps/s, {100 * speed / bound:.0f} % of what copying the weights "
-        f"allows ({bound:,.0f}); memory grew by {grown:.1f} MB from step 900 to 9,000",
+        f"allows ({bound:,.0f}); memory grew by {growth:.1f} MB from step 900 to 9,000",
         goal="memory flat",
-        met=grown <= FLAT_MB,
+        met=growth <= FLAT_MB,
         peak_mb=peaks[-1],
-        detail={"steps_per_s": speed, "bound_per_s": bound, "grown_mb": grown},
+        detail={"steps_per_s": speed, "bound_per_s": bound, "grown_mb": growth},
     )

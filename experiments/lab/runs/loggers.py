@@ -1,4 +1,7 @@
-"""Sinks of other packages, for `--log`: imported only when asked for."""
+"""Loggers of the lab: a progress bar, and TensorBoard and Weights & Biases for `--log`.
+
+The packages of the latter two are imported only if requested.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,30 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from experiments.lab.runs.progress import Report
 from experiments.lab.settings.registry import ConfigError
-from metaplastic.outer.loggers import Metrics, Sink
+from metaplastic.outer.loggers import Logger, Metrics
 from metaplastic.support.disk import write_atomically
 
 MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
+class ProgressBar:
+    """A logger that advances a progress bar."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        shown = [f"{key} {metrics[key]:.4g}" for key in ("loss", "accuracy") if key in metrics]
+        self.report(step, " ".join(shown))
+
+    def close(self) -> None:
+        pass
+
+
 class TensorBoard:
-    """Scalars for `tensorboard --logdir runs`."""
+    """A logger of scalars for `tensorboard --logdir runs`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
@@ -28,10 +46,10 @@ class TensorBoard:
                 self.writer.add_scalar(name, value, step)
 
     def rewind(self, step: int) -> None:
-        # Its files can only grow: a note in the next one says from where on to forget the others.
+        # Its files are append-only; purge_step in the next one invalidates later steps.
         self.writer.close()
-        purged = step + 1
-        self.writer = needed("tensorboard").SummaryWriter(self.folder, purge_step=purged)
+        summary_writer = needed("tensorboard").SummaryWriter
+        self.writer = summary_writer(self.folder, purge_step=step + 1)
 
     def sync(self) -> None:
         self.writer.flush()
@@ -41,15 +59,15 @@ class TensorBoard:
 
 
 class WandB:
-    """Weights & Biases. Offline, a run stays in its folder until the user calls `wandb sync`.
+    """A logger to Weights & Biases. Offline, a run stays in its folder until `wandb sync`.
 
-    It keeps one identity, in `wandb-id.txt`, however often it is resumed. What it was told cannot
-    be taken back: of a step that is lived twice the first account stands.
+    A run keeps its id, in `wandb-id.txt`, when it is resumed. Records cannot be removed: for a step
+    that is logged twice, the first record remains.
     """
 
     def __init__(self, folder: Path, name: str, config: dict[str, Any], mode: str) -> None:
         if mode == "offline":
-            # The package reports its own crashes over the network, whatever the mode of the run.
+            # wandb reports its own crashes over the network in every mode.
             os.environ["WANDB_ERROR_REPORTING"] = "false"
         wandb = needed("wandb")
         identity = folder / "wandb-id.txt"
@@ -74,29 +92,29 @@ class WandB:
 
 
 def needed(package: str) -> Any:
-    """An optional package, or how to get it."""
+    """The module of an optional package."""
     try:
         return import_module(MODULES[package])
     except ImportError as error:
         raise ConfigError(
             f"--log {package} needs a package that is not installed ({error}): "
-            f"pip install {package}, or leave the flag out."
+            f"pip install {package}, or omit the option."
         ) from error
 
 
 def require_loggers(names: tuple[str, ...]) -> None:
-    """Refuse `--log` while nothing has been written yet."""
+    """Raise ConfigError unless the packages of `--log` are installed."""
     for name in names:
         needed(name)
 
 
-def extra_sinks(
+def requested_loggers(
     names: tuple[str, ...], folder: Path, name: str, config: dict[str, Any], wandb_mode: str
-) -> list[Sink]:
-    """The sinks that `--log` asks for."""
-    sinks: list[Sink] = []
+) -> list[Logger]:
+    """The loggers that `--log` names."""
+    loggers: list[Logger] = []
     if "tensorboard" in names:
-        sinks.append(TensorBoard(folder / "tensorboard"))
+        loggers.append(TensorBoard(folder / "tensorboard"))
     if "wandb" in names:
-        sinks.append(WandB(folder, name, config, wandb_mode))
-    return sinks
+        loggers.append(WandB(folder, name, config, wandb_mode))
+    return loggers

@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from experiments import plug
-from experiments.lab.networks.plug_networks import NETWORKS, network
+from experiments.lab.networks.transfer_networks import NETWORKS, network
 from experiments.lab.settings.registry import ConfigError
-from experiments.lab.transfer.plug_lives import (
+from experiments.lab.transfer.lifetimes import (
     STEP,
-    Life,
-    Trial,
+    Lifetime,
+    Method,
     accuracy,
+    adapt_and_evaluate,
     by_delta,
     by_rule,
     choose,
     fixed,
-    live,
 )
 from metaplastic import (
     CrossEntropy,
@@ -40,7 +40,7 @@ from metaplastic.plasticity.polynomial import Polynomial
 from tests.pathways.test_relative_steps import traveling
 
 METHODS = [
-    "the rule", "the rule, pace tuned", "feedback alignment", "direct feedback alignment",
+    "the rule", "the rule, rate scale tuned", "feedback alignment", "direct feedback alignment",
     "backprop",
 ]  # fmt: skip
 TINY = (
@@ -66,8 +66,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("plug")
     rule = polynomial()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plug, "PACES", (1.0,))
-        patch.setattr("experiments.lab.transfer.plug_lives.BEYOND", 0)
+        patch.setattr(plug, "RATE_SCALES", (1.0,))
+        patch.setattr("experiments.lab.transfer.lifetimes.BEYOND", 0)
         path = saved(folder, rule.pathway, rule.plasticity)
         plug.main([path, *TINY, "--out", str(folder / "out")])
     return folder / "out", path
@@ -120,33 +120,39 @@ def test_the_transplant_of_every_network_is_told(
     reports = {name: one["transplant"] for name, one in kept(made)["networks"].items()}
     assert len(reports["conv"]) == 4
     assert len(reports["deep"]) == 9
-    told = {what for report in reports.values() for what in report.values()}
-    assert told == {"rates copied, feedback redrawn"}
+    reported = {what for report in reports.values() for what in report.values()}
+    assert reported == {"rates copied, feedback sampled"}
 
 
 def test_rates_are_chosen_on_other_draws_than_those_of_the_test(
     made: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tuned: dict[float, list[Life]] = {}
-    tested: list[Life] = []
-    was = Trial.curve
+    tuned: dict[float, list[Lifetime]] = {}
+    tested: list[Lifetime] = []
+    was = Method.curve
 
-    def curve(self: Trial, rate: float, drawn: list[Life], marks: list[int]) -> list[float]:
-        (tuned.setdefault(rate, []) if len(marks) == 1 else tested).extend(drawn)
-        return was(self, rate, drawn, marks)
+    def curve(
+        self: Method, rate: float, lifetimes: list[Lifetime], steps: list[int]
+    ) -> list[float]:
+        (tuned.setdefault(rate, []) if len(steps) == 1 else tested).extend(lifetimes)
+        return was(self, rate, lifetimes, steps)
 
-    monkeypatch.setattr(Trial, "curve", curve)
-    monkeypatch.setattr(plug, "PACES", (1.0, 2.0))
-    monkeypatch.setattr("experiments.lab.transfer.plug_lives.BEYOND", 0)
+    monkeypatch.setattr(Method, "curve", curve)
+    monkeypatch.setattr(plug, "RATE_SCALES", (1.0, 2.0))
+    monkeypatch.setattr("experiments.lab.transfer.lifetimes.BEYOND", 0)
     words = (*TINY[:-2], "conv", "--sweep", "0.01", "0.1", "--out", str(tmp_path))
     plug.main([made[1], *words])
     assert set(tuned) == {1.0, 2.0, 0.01, 0.1}
-    (choosing,) = {life.seed for drawn in tuned.values() for life in drawn}  # one for every rate
-    assert {life.seed for life in tested} == {life.seed for life in tested[:2]}  # one for each seed
-    assert choosing not in {life.seed for life in tested}
+    (choosing,) = {
+        lifetime.seed for lifetimes in tuned.values() for lifetime in lifetimes
+    }  # one for every rate
+    assert {lifetime.seed for lifetime in tested} == {
+        lifetime.seed for lifetime in tested[:2]
+    }  # one for each seed
+    assert choosing not in {lifetime.seed for lifetime in tested}
     (validation, *_) = tuned[1.0]
-    for life in tested:
-        for x in (life.x, life.query_x):
+    for lifetime in tested:
+        for x in (lifetime.x, lifetime.query_x):
             assert not any(torch.equal(a, b) for a in x for b in validation.x)
 
 
@@ -167,12 +173,12 @@ def test_every_network_learns_one_lifetime_by_every_method(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(3, *shape, generator=generator)
-    life = Life(x, torch.tensor([0, 1, 0]), x, torch.tensor([0, 1, 0]), 3)
+    lifetime = Lifetime(x, torch.tensor([0, 1, 0]), x, torch.tensor([0, 1, 0]), 3)
     rule = polynomial()
-    for plugged in (by_rule(rule), by_rule(traveling()), *fixed(rule).values()):
-        model = network(name, shape, 2, life.seed)
+    for make_learner in (by_rule(rule), by_rule(traveling()), *fixed(rule).values()):
+        model = network(name, shape, 2, lifetime.seed)
         first = [p.clone() for p in model.parameters()]
-        assert len(live(model, plugged, 0.1, life, (0, 3))) == 2
+        assert len(adapt_and_evaluate(model, make_learner, 0.1, lifetime, (0, 3))) == 2
         assert any(not torch.equal(a, b) for a, b in zip(first, model.parameters(), strict=True))
 
 
@@ -189,18 +195,18 @@ def test_an_answer_that_is_not_finite_is_wrong() -> None:
     nn.init.constant_(readout.weight, float("nan"))
     model = nn.Sequential(nn.Flatten(), readout)
     x = torch.zeros(2, 1, 2, 2)
-    life = Life(x, torch.tensor([0, 0]), x, torch.tensor([0, 0]), 0)
+    lifetime = Lifetime(x, torch.tensor([0, 0]), x, torch.tensor([0, 0]), 0)
     net = by_delta("bp")(model, x[:1], 0, 0.1)
     assert isinstance(net, PlasticModule)
-    assert accuracy(net, life) == 0
+    assert accuracy(net, lifetime) == 0
     assert net.training
 
 
 def test_a_life_at_a_rate_that_makes_it_diverge_is_wrong_from_there_on() -> None:
     x, y = torch.randn(40, 1, 2, 2), torch.arange(40) % 2
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-    life = Life(x, y, x, y, 0)
-    assert live(model, by_delta("bp"), 1e38, life, (20, 40)) == [0.0, 0.0]
+    lifetime = Lifetime(x, y, x, y, 0)
+    assert adapt_and_evaluate(model, by_delta("bp"), 1e38, lifetime, (20, 40)) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +232,7 @@ def test_what_is_wrong_on_the_command_line_gets_a_sentence(
 def test_a_rule_that_cannot_be_plugged_in_gets_a_sentence_before_any_lifetime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plug, "compared", None)
+    monkeypatch.setattr(plug, "compare", None)
     path = saved(tmp_path, Direct(), Oja(rate=0.1))
     with pytest.raises(ValueError, match="made for the sizes of the network"):
         plug.main([path, *TINY, "--out", str(tmp_path / "out")])

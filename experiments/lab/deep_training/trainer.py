@@ -1,7 +1,7 @@
-"""One network trained by one rule, epoch by epoch, so that it can be cut anywhere between them.
+"""Training of one network by one rule, resumable after every epoch.
 
-Every epoch draws from a generator of its own, fixed by seed and epoch, so a checkpoint needs none:
-weights, statistics, feedback, momentum and records are all there is to go on with.
+Every epoch has its own generator, seeded by seed and epoch, so a checkpoint holds no generator:
+only weights, statistics, feedback, momentum and records.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.lab.credit_checks.networks import draw
+from experiments.lab.credit_checks.networks import initialize
 from experiments.lab.credit_checks.training import shuffled
-from experiments.lab.deep_training.pictures import Pictures, moved
+from experiments.lab.deep_training.images import Images, augmented
 from experiments.lab.deep_training.rules import assigned, stepped, weight_decay
 from experiments.lab.networks.residual import Norm, residual, resnet18
 from metaplastic import AngleLog
 from metaplastic.support.seeding import derive, global_seed, seeded
 
-ASKED = 128  # training pictures on which angles are measured
-PART = 256  # test pictures at a time
+MEASURED_EXAMPLES = 128  # training images on which angles are measured
+PART = 256  # test images at a time
 MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that decides a run; equal settings on equal machines give equal bits.
+    """All settings of a run; equal settings on equal machines give bitwise equal results.
 
     Args:
-        held_out: the share of training pictures that stands in for those of the test.
+        held_out: the share of training images used instead of the test images.
         every: minibatches between measurements of angles, besides those at both ends.
     """
 
@@ -54,18 +54,18 @@ class Settings:
     seed: int
 
 
-class Lesson:
-    """The network, its credit and its optimizer, and what was recorded of them so far."""
+class Trainer:
+    """The network, its credit assignment, its optimizer, and the records so far."""
 
-    def __init__(self, settings: Settings, data: Pictures) -> None:
+    def __init__(self, settings: Settings, data: Images) -> None:
         self.settings, self.data = settings, data
         self.epochs: list[dict[str, Any]] = []
         self.diverged = False
         self.steps_an_epoch = -(-len(data.x) // settings.batch)
         self.model = network(settings)
-        asked = self.shown(data.x[:ASKED])
+        measured = self.standardized(data.x[:MEASURED_EXAMPLES])
         self.credit = assigned(
-            settings.rule, self.model, asked[:2], derive("feedback", settings.seed)
+            settings.rule, self.model, measured[:2], derive("feedback", settings.seed)
         )
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -74,16 +74,21 @@ class Lesson:
             weight_decay=weight_decay(settings.rule),
         )
         self.angles = AngleLog(
-            self.credit, self.model, asked, data.y[:ASKED], F.cross_entropy, every=settings.every
+            self.credit,
+            self.model,
+            measured,
+            data.y[:MEASURED_EXAMPLES],
+            F.cross_entropy,
+            every=settings.every,
         )
         self.angles.measure(0)
 
     def epoch(self) -> None:
-        """All training pictures once, in a new order; then those of the test."""
+        """All training images once, in a new order; then those of the test."""
         number = len(self.epochs)
         done = number * self.steps_an_epoch
         generator = seeded("order", self.settings.seed, number)
-        began, losses, asking = time.process_time(), [], 0.0
+        began, losses, measuring = time.process_time(), [], 0.0
         with global_seed(torch.device("cpu"), "rule", self.settings.seed, number):
             for rows in shuffled(len(self.data.x), self.settings.batch, generator):
                 losses.append(self.step(rows, done, generator))
@@ -91,30 +96,30 @@ class Lesson:
                     self.diverged = True
                     break
                 done += 1
-                asks = time.process_time()
+                measured_at = time.process_time()
                 if done == self.settings.epochs * self.steps_an_epoch:
                     self.angles.measure(done)
                 else:
                     self.angles.log(done)
-                asking += time.process_time() - asks
+                measuring += time.process_time() - measured_at
         self.epochs.append(
             {
                 "epoch": number + 1,
                 "loss": sum(losses) / len(losses),
-                "seconds": time.process_time() - began - asking,
+                "seconds": time.process_time() - began - measuring,
                 "accuracy": self.accuracy(),
             }
         )
 
     def step(self, rows: Tensor, done: int, generator: torch.Generator) -> float:
-        """One minibatch at the rate of its place in half a cosine wave; its loss."""
+        """One minibatch, with a cosine schedule of the rate; returns the loss."""
         total = self.settings.epochs * self.steps_an_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * (1 + math.cos(math.pi * done / total)) / 2
         pixels = self.data.x[rows]
         if self.settings.flip_crop:
-            pixels = moved(pixels, generator)
-        x = self.shown(pixels)
+            pixels = augmented(pixels, generator)
+        x = self.standardized(pixels)
         self.optimizer.zero_grad()
         with self.precision():
             loss = self.credit.backward(self.model, x, self.data.y[rows], F.cross_entropy)
@@ -124,19 +129,19 @@ class Lesson:
 
     @torch.no_grad()
     def accuracy(self) -> float:
-        """Percent of the test pictures."""
+        """Percent of the test images."""
         self.model.eval()
-        right = 0
+        correct = 0
         for start in range(0, len(self.data.test_x), PART):
             rows = slice(start, start + PART)
             with self.precision():
-                answers = self.model(self.shown(self.data.test_x[rows])).argmax(1)
-            right += int((answers == self.data.test_y[rows]).sum())
+                predictions = self.model(self.standardized(self.data.test_x[rows])).argmax(1)
+            correct += int((predictions == self.data.test_y[rows]).sum())
         self.model.train()
-        return 100 * right / len(self.data.test_x)
+        return 100 * correct / len(self.data.test_x)
 
-    def shown(self, pixels: Tensor) -> Tensor:
-        """Bytes as the network sees them, in the order of memory that is the faster one for it."""
+    def standardized(self, pixels: Tensor) -> Tensor:
+        """Standardized images, in the memory format that is faster for the network."""
         x = self.data.standardized(pixels)
         return x.contiguous(memory_format=order(self.settings.norm))
 
@@ -145,7 +150,7 @@ class Lesson:
         return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         return self.diverged or len(self.epochs) >= self.settings.epochs
 
     def state(self) -> dict[str, Any]:
@@ -160,8 +165,8 @@ class Lesson:
             "diverged": self.diverged,
         }
 
-    def go_on(self, state: dict[str, Any]) -> None:
-        """Be the lesson that `state` was taken of."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a `state`."""
         self.model.load_state_dict(state["model"])
         self.credit.load_state_dict(state["credit"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -178,7 +183,7 @@ def network(settings: Settings) -> nn.Module:
         if settings.network == "resnet18"
         else residual(width=settings.width or 16, norm=settings.norm)
     )
-    draw(model, 1.0, derive("weights", settings.seed))
+    initialize(model, 1.0, derive("weights", settings.seed))
     placed: nn.Module = model.to(memory_format=order(settings.norm))  # type: ignore[call-overload]
     return placed
 

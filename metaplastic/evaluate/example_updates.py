@@ -1,7 +1,7 @@
-"""Updates on trial: what each example would change, and what is then known of every other.
+"""Single-example updates, and the loss on every example after each of them.
 
-Shapes: `x` is `tasks examples batch *features`, encoded; `y` its targets; `fast` the weights of
-that moment, `tasks *weight`; updates and gradients are `tasks examples *weight`.
+Shapes: `x` is `tasks examples batch *features`, encoded; `y` its targets; `fast` the current
+fast weights, `tasks *weight`; updates and gradients are `tasks examples *weight`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from metaplastic.evaluate.snapshots import counted
+from metaplastic.evaluate.lifetime_evaluation import nan_to_inf
 from metaplastic.stacked.stack import FastWeights
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ def _each(weights: FastWeights, times: int) -> FastWeights:
 
 
 def plastic_weights(learner: OnlineLearner) -> list[str]:
-    """The names of the weights that a lesson may change: not those of feedback drawn at birth."""
+    """The names of the weights that an update may change; sampled feedback is not among them."""
     return learner.plastic_weights
 
 
 def rule_updates(learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor) -> FastWeights:
-    """What the rule would do for each example to the parameters that it moves."""
+    """The rule's update for each single example, by the parameters that it changes."""
     before = _each(fast, x.shape[1])
-    lived = learner.adapt(x.flatten(0, 1)[:, None], y.flatten(0, 1)[:, None], before)
+    after = learner.adapt(x.flatten(0, 1)[:, None], y.flatten(0, 1)[:, None], before)
     return {
-        name: (lived[name] - before[name]).view(*x.shape[:2], *before[name].shape[1:])
+        name: (after[name] - before[name]).view(*x.shape[:2], *before[name].shape[1:])
         for name in plastic_weights(learner)
         if learner.rule.plasticity.moves_bias or not name.endswith(".bias")
     }
@@ -43,7 +43,7 @@ def rule_updates(learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor
 def gradients_of(
     learner: OnlineLearner, fast: FastWeights, x: Tensor, y: Tensor
 ) -> tuple[Tensor, FastWeights]:
-    """The loss of each example, `tasks examples`, and its gradient in the plastic weights."""
+    """The loss of each example, `tasks examples`, and its gradient at the plastic weights."""
     with torch.enable_grad():
         weights = {name: weight.detach() for name, weight in _each(fast, x.shape[1]).items()}
         leaves = {name: weights[name].requires_grad_() for name in plastic_weights(learner)}
@@ -54,7 +54,7 @@ def gradients_of(
         name: gradient.view(*x.shape[:2], *gradient.shape[1:])
         for name, gradient in zip(leaves, found, strict=True)
     }
-    return counted(loss.detach()).view(x.shape[:2]), gradients
+    return nan_to_inf(loss.detach()).view(x.shape[:2]), gradients
 
 
 def losses_after(
@@ -62,7 +62,7 @@ def losses_after(
 ) -> Tensor:
     """The loss on all examples after each of these updates: `tasks updates examples`.
 
-    What is no number is infinite, as in every report: NaN would be left out of a mean, unseen.
+    NaN becomes infinity, as in every report: a mean over the rest would hide it.
     """
     tasks, count = next(iter(updates.values())).shape[:2]
     changed = {
@@ -73,19 +73,19 @@ def losses_after(
     every = x.flatten(1, 2).repeat_interleave(count, 0)
     target = y.flatten(1, 2).repeat_interleave(count, 0)
     loss = learner.objective.loss(learner.predict(changed, every), target)
-    return counted(loss).view(tasks, count, x.shape[1], -1).mean(3)
+    return nan_to_inf(loss).view(tasks, count, x.shape[1], -1).mean(3)
 
 
-def as_long(gradients: FastWeights, updates: FastWeights) -> FastWeights:
-    """Steps down the gradient, each as long as the rule's own update of that site."""
+def gradient_steps_of_norm(gradients: FastWeights, updates: FastWeights) -> FastWeights:
+    """Gradient-descent steps, each with the norm of the rule's update at that site."""
     found = {}
     for site in sites_of(updates):
         names = [name for name in updates if name.rpartition(".")[0] == site]
-        ours, length = (
+        rule_norm, gradient_norm = (
             torch.cat([values[name].flatten(2) for name in names], -1).norm(dim=-1)
             for values in (updates, gradients)
         )
-        scale = torch.where(length > 0, ours / length, 0.0)
+        scale = torch.where(gradient_norm > 0, rule_norm / gradient_norm, 0.0)
         for name in names:
             missing = gradients[name].dim() - scale.dim()
             found[name] = -gradients[name] * scale.view(*scale.shape, *[1] * missing)
@@ -97,7 +97,7 @@ def sites_of(updates: Mapping[str, Tensor]) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] for name in updates))
 
 
-def only(updates: FastWeights, sites: Sequence[str]) -> FastWeights:
+def at_sites(updates: FastWeights, sites: Sequence[str]) -> FastWeights:
     """The updates of these sites; the others keep their weights."""
     names = sites_of(updates)
     if unknown := [site for site in sites if site not in names]:

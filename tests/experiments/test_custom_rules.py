@@ -48,8 +48,8 @@ def test_a_rule_of_a_methods_own_is_tested_by_the_scripts(decay: str, tmp_path: 
     meta_train.main(words)
     rule = str(tmp_path / "run" / "rule")
     meta_test.main([rule, "--episodes", "4"])
-    judged = json.loads((tmp_path / "run" / "test" / "result.json").read_text())
-    assert judged["score"] == json.loads((tmp_path / "run" / "result.json").read_text())["score"]
+    tested = json.loads((tmp_path / "run" / "test" / "result.json").read_text())
+    assert tested["score"] == json.loads((tmp_path / "run" / "result.json").read_text())["score"]
     interference.main([rule, "--lifetimes", "2", "--out", str(tmp_path / "out")])
     assert (tmp_path / "out" / "table.md").exists()
 

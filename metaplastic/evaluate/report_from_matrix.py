@@ -1,4 +1,4 @@
-"""A report of a matrix that was measured elsewhere: another library, a paper, a notebook."""
+"""A continual-learning report of a matrix measured elsewhere: another library, a paper."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from numpy.typing import ArrayLike
 from metaplastic.evaluate.intervals import Kind
 from metaplastic.evaluate.report import ContinualReport, Measure
 from metaplastic.support.choices import check_choice
+from metaplastic.support.renamed import renamed_arguments
 
 
-def report_of(
+@renamed_arguments(at_birth="initial")
+def report_from_matrix(
     values: ArrayLike,
     *,
     of: Measure = "accuracy",
     seen: ArrayLike | None = None,
-    at_birth: ArrayLike | None = None,
+    initial: ArrayLike | None = None,
     examples: ArrayLike | None = None,
     intervals: Kind = "normal",
 ) -> ContinualReport:
     """The report of a matrix of accuracies or errors, with all measures that follow from it.
 
     Args:
-        values: `snapshots subtasks`, or `lifetimes snapshots subtasks`; NaN where it was not asked.
-        of: what they are. The errors of a report of accuracies are 1 - accuracy.
-        seen: which subtasks the stream had brought by each snapshot, of the shape of `values` or
-            without lifetimes. By default subtask j arrives before snapshot j, one by one.
-        at_birth: `subtasks` or `lifetimes subtasks`, before the first example. Only forward
+        values: `snapshots subtasks`, or `lifetimes snapshots subtasks`; NaN where not evaluated.
+        of: the measure in `values`. The errors of a report of accuracies are 1 - accuracy.
+        seen: which subtasks had occurred by each snapshot, of the shape of `values` or without
+            lifetimes. By default subtask j occurs just before snapshot j.
+        initial: `subtasks` or `lifetimes subtasks`, before the first example. Only forward
             transfer needs it, and is NaN without.
-        examples: `snapshots`, how many were learned by each; by default their number.
+        examples: `snapshots`, the number of examples seen by each; by default 1, 2, ...
 
     Raises:
         ValueError: for shapes that do not fit together, or accuracies outside 0 to 1.
@@ -52,23 +54,23 @@ def report_of(
         if snapshots != subtasks:
             raise ValueError(
                 f"There are {snapshots} snapshots of {subtasks} subtasks; give seen, which says "
-                "which of them the stream had brought by each snapshot."
+                "which of them had occurred in the stream by each snapshot."
             )
         seen = np.tri(snapshots, dtype=bool)
-    met = np.array(seen, dtype=bool)
-    if met.ndim == 2:
-        met = np.repeat(met[None], lifetimes, 0)
-    born = np.full((lifetimes, subtasks), np.nan)
-    if at_birth is not None:
-        before = np.array(at_birth, dtype=float)
-        born = np.repeat(before[None], lifetimes, 0) if before.ndim == 1 else before
-    right = of == "accuracy"
+    occurred = np.array(seen, dtype=bool)
+    if occurred.ndim == 2:
+        occurred = np.repeat(occurred[None], lifetimes, 0)
+    before = np.full((lifetimes, subtasks), np.nan)
+    if initial is not None:
+        before = np.array(initial, dtype=float)
+        before = np.repeat(before[None], lifetimes, 0) if before.ndim == 1 else before
+    is_accuracy = of == "accuracy"
     return ContinualReport(
-        error=1 - matrix if right else matrix,
-        error_at_birth=1 - born if right else born,
-        accuracy=matrix if right else None,
-        accuracy_at_birth=born if right else None,
-        seen=met,
+        error=1 - matrix if is_accuracy else matrix,
+        initial_error=1 - before if is_accuracy else before,
+        accuracy=matrix if is_accuracy else None,
+        initial_accuracy=before if is_accuracy else None,
+        seen=occurred,
         examples=np.arange(1, snapshots + 1) if examples is None else np.array(examples),
         seed=0,
         intervals=intervals,

@@ -1,6 +1,6 @@
-"""CIFAR-10 as bytes in memory, and minibatches of it, moved about if asked.
+"""CIFAR-10 as bytes in memory, with random flips and crops of minibatches.
 
-Two versions are at hand. `exact` has the very pixels of 8,336 training and 1,017 test pictures;
+Two versions are at hand. `exact` has the very pixels of 8,336 training and 1,017 test images;
 `jpeg75` has all 60,000, with the losses of a JPEG of quality 75. Neither is plain CIFAR-10, and
 results are to be called by the names in `NAMES`.
 """
@@ -23,14 +23,14 @@ from tasks.data import DataError, data_folder, missing_folder
 Arrays = tuple[Tensor, Tensor, Tensor, Tensor]
 READERS: dict[str, Callable[[Path], Arrays]] = {"exact": EXACT["cifar10"], "jpeg75": jpeg75.read}
 NAMES = {"exact": "CIFAR-10, 8,336-image subset", "jpeg75": "JPEG-75 CIFAR-10"}
-MARGIN = 4  # pixels that a picture may be moved
+MARGIN = 4  # pixels of padding for random crops
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Bytes as examples x 3 x height x width, and their classes.
 
-    Mean and deviation are those of the training pictures, channel by channel.
+    Mean and deviation are those of the training images, channel by channel.
     """
 
     x: Tensor
@@ -46,28 +46,28 @@ class Pictures:
 
 
 @lru_cache(maxsize=2)
-def pictures(
+def load_images(
     name: str, root: str | None = None, examples: int | None = None, held_out: float = 0.0
-) -> Pictures:
-    """The first `examples` training pictures and all test pictures.
+) -> Images:
+    """The first `examples` training images and all test images.
 
     Args:
         name: a key of `NAMES`.
-        held_out: the share of these training pictures, the last ones, that stands in for the test.
+        held_out: the share of these training images, the last ones, that stands in for the test.
 
     Raises:
-        DataError: if the files are not there, are damaged, or have too few pictures.
+        DataError: if the files are not there, are damaged, or have too few images.
     """
     folder = (data_folder(root) or Path()) / "cifar10"
     if not folder.is_dir():
         raise DataError(
-            f"{NAMES[name]} is looked for in a folder cifar10, which is not there"
+            f"{NAMES[name]} is expected in a folder cifar10, which does not exist"
             f"{missing_folder(root)}; set METAPLASTIC_DATA or --data to the folder that holds it."
         )
     x, y, test_x, test_y = READERS[name](folder)
     if examples is not None and examples > len(x):
         raise DataError(
-            f"--examples is {examples}, but {NAMES[name]} here has {len(x)} training pictures; ask "
+            f"--examples is {examples}, but {NAMES[name]} here has {len(x)} training images; ask "
             "for fewer."
         )
     x, y = x[:examples], y[:examples]
@@ -75,11 +75,11 @@ def pictures(
         kept = len(x) - round(held_out * len(x))
         x, y, test_x, test_y = x[:kept], y[:kept], x[kept:], y[kept:]
     mean, deviation = _moments(x)
-    return Pictures(x, y.long(), test_x, test_y.long(), mean, deviation)
+    return Images(x, y.long(), test_x, test_y.long(), mean, deviation)
 
 
-def moved(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each picture turned left to right or not, and moved by up to 4 pixels over black."""
+def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Random horizontal flips, and random crops after zero padding by 4 pixels."""
     count, _, height, width = pixels.shape
     padded = F.pad(pixels, [MARGIN] * 4)
     down, right = torch.randint(2 * MARGIN + 1, (2, count, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""Every training check as data: which runs it takes, the pass lines, and what was known before.
+"""Every training check as data: its runs, pass lines, and reference values.
 
 The pass lines come from a plain-torch trial of each rule at the same settings, with room for a seed
 or two; `known` is what that trial measured, or the original code's own log.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.lab.credit_checks.linear import ANGLE_AT, ERROR_AT, LEARNED
-from experiments.lab.credit_checks.lines import (
+from experiments.lab.credit_checks.pass_lines import (
     Line,
     accuracy,
     at,
@@ -34,8 +34,8 @@ class Check:
     runs: tuple[str, ...]
     lines: tuple[Line, ...]
 
-    def told(self, *, reduced: bool) -> bool:
-        """Whether a run of this size can tell any of its lines."""
+    def applies(self, *, reduced: bool) -> bool:
+        """Whether any of its lines has a bound at this size."""
         return not reduced or any(line.loose is not None for line in self.lines)
 
 
@@ -202,8 +202,8 @@ CHECKS: tuple[Check, ...] = (
         ),
     ),
     Check(
-        # Calibrated by a pilot, on test pictures: on seed 0 (8,336 pictures, 5 epochs) uSF was 3.0
-        # points below backprop, on seed 100 (4,000 pictures, 6 epochs, held-out ones asked) 5.6;
+        # Calibrated by a pilot, on test images: on seed 0 (8,336 images, 5 epochs) uSF was 3.0
+        # points below backprop, on seed 100 (4,000 images, 6 epochs, held-out ones asked) 5.6;
         # hence 8. FA (rates 0.001, 0.003, 0.01) and DFA (0.001, 0.01) were 26 below at the best
         # rate, 0.001; hence the 10 of 250-epoch results. In so few epochs these two hardly leave
         # chance, so their lines tell that backprop and uSF learn, and little of FA and DFA.

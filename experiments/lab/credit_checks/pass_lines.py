@@ -18,10 +18,10 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """What is asked of a check.
+    """A bound on a number of a check.
 
     Args:
-        loose: the bound for a reduced run; None: such a run cannot tell.
+        loose: the bound for a reduced run; None if there is none.
     """
 
     text: str
@@ -56,10 +56,10 @@ class Verdict:
         return not math.isnan(value) and COMPARE[self.line.relation](value, self.bound)
 
 
-def judged(
+def verdicts_on(
     lines: Sequence[Line], found: Mapping[str, Sequence[Mapping[str, Any]]], *, reduced: bool
 ) -> list[Verdict]:
-    """The verdict on every line that a run of this size can tell; `found` is by run, then seed."""
+    """The verdict on every line with a bound at this size; `found` is by run, then seed."""
     seeds = len(next(iter(found.values())))
     by_seed = [{name: runs[seed] for name, runs in found.items()} for seed in range(seeds)]
     verdicts = []
@@ -112,9 +112,9 @@ def below(
     return lambda runs: other(runs) - value(runs)
 
 
-def at(run: str, key: str, moment: int) -> Callable[[Runs], float]:
+def at(run: str, key: str, step: int) -> Callable[[Runs], float]:
     """A value that was recorded at a step."""
-    return lambda runs: float(runs[run][key][str(moment)])
+    return lambda runs: float(runs[run][key][str(step)])
 
 
 def _worst(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Pictures for deep networks: read, moved, standardized and refused; the network; the figures."""
+"""Images for deep networks: read, moved, standardized and refused; the network; the figures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from experiments.lab.deep_training import jpeg75
-from experiments.lab.deep_training.pictures import moved, pictures
-from experiments.lab.figures.angle_plots import draw_angles, draw_rules
+from experiments.lab.deep_training.images import augmented, load_images
+from experiments.lab.figures.angle_plots import plot_angles, plot_rules
 from experiments.lab.networks.residual import resnet18
 from metaplastic.sites.survey import find_sites
 from tasks.data import DataError
@@ -45,10 +45,10 @@ def test_resnet_18_has_the_sites_and_parameters_of_the_common_one() -> None:
     assert small[:-3](torch.randn(2, 3, 32, 32)).shape == (2, 64, 4, 4)
 
 
-def test_pictures_are_turned_and_moved_but_not_otherwise_changed() -> None:
+def test_images_are_turned_and_moved_but_not_otherwise_changed() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(1, 256, (50, 3, 32, 32), generator=generator).to(torch.uint8)
-    found = moved(x, generator)
+    found = augmented(x, generator)
     turned = 0
     for one, other in zip(x, found, strict=True):
         padded = torch.nn.functional.pad(one, [4] * 4)
@@ -66,8 +66,8 @@ def test_pictures_are_turned_and_moved_but_not_otherwise_changed() -> None:
     assert 10 < turned < 40
 
 
-def test_pictures_are_standardized_by_those_that_are_trained_on(root: Path) -> None:
-    data = pictures("exact", str(root), 15, 0.2)
+def test_images_are_standardized_by_those_that_are_trained_on(root: Path) -> None:
+    data = load_images("exact", str(root), 15, 0.2)
     assert (len(data.x), len(data.test_x)) == (12, 3)
     shown = data.standardized(data.x)
     assert shown.mean((0, 2, 3)).abs().max() < 1e-5
@@ -75,7 +75,7 @@ def test_pictures_are_standardized_by_those_that_are_trained_on(root: Path) -> N
 
 
 def write_jpegs(path: Path, lost: str = "") -> list[tuple[str, int, np.ndarray[Any, Any]]]:
-    """An archive as that of JPEG pictures, in no order; what is in it."""
+    """An archive as that of JPEG images, in no order; what is in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     there = []
     with tarfile.open(path, "w:xz") as archive:
@@ -91,8 +91,8 @@ def write_jpegs(path: Path, lost: str = "") -> list[tuple[str, int, np.ndarray[A
                 rows.writerow((split, number, number % 3, name))
                 there.append((split, number, pixels))
                 if name != lost:
-                    add(archive, f"pictures/{name}", content.getvalue())
-        add(archive, "pictures/index.csv", index.getvalue().encode())
+                    add(archive, f"images/{name}", content.getvalue())
+        add(archive, "images/index.csv", index.getvalue().encode())
     return there
 
 
@@ -102,7 +102,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(entry, io.BytesIO(content))
 
 
-def test_jpeg_pictures_come_in_the_official_order_and_are_decoded_once(
+def test_jpeg_images_come_in_the_official_order_and_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "data" / "cifar10"
@@ -118,20 +118,20 @@ def test_jpeg_pictures_come_in_the_official_order_and_are_decoded_once(
         monkeypatch.setattr(jpeg75, "_unpacked", None)
 
 
-def test_pictures_that_are_missing_or_damaged_are_told(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"8,336-image subset is looked for in a folder cifar10"):
-        pictures("exact", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"--examples is 21, but .* here has 20 training pictures"):
-        pictures("exact", str(root), 21)
+def test_images_that_are_missing_or_damaged_are_told(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"8,336-image subset is expected in a folder cifar10"):
+        load_images("exact", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match=r"--examples is 21, but .* here has 20 training images"):
+        load_images("exact", str(root), 21)
     with pytest.raises(DataError, match=r"^JPEG-75 CIFAR-10 is looked for in .*which is not there"):
-        pictures("jpeg75", str(root))
+        load_images("jpeg75", str(root))
     archive = root / "cifar10" / jpeg75.ARCHIVE
     write_jpegs(archive, lost="train/some/0002.jpg")
-    with pytest.raises(DataError, match=r"1 pictures of its index are not in it, as 'train/some/0"):
-        pictures("jpeg75", str(root))
+    with pytest.raises(DataError, match=r"1 images of its index are not in it, as 'train/some/0"):
+        load_images("jpeg75", str(root))
     archive.write_bytes(b"no archive")
     with pytest.raises(DataError, match="is damaged"):
-        pictures("jpeg75", str(root))
+        load_images("jpeg75", str(root))
 
 
 def test_angles_are_drawn_for_one_run_and_for_many(tmp_path: Path) -> None:
@@ -140,17 +140,17 @@ def test_angles_are_drawn_for_one_run_and_for_many(tmp_path: Path) -> None:
         for s in (0, 5)
         for k in range(12)
     ]
-    draw_angles(tmp_path / "one.png", rows, "one")
-    draw_rules(tmp_path / "many.png", {str(k): rows for k in range(5)})
+    plot_angles(tmp_path / "one.png", rows, "one")
+    plot_rules(tmp_path / "many.png", {str(k): rows for k in range(5)})
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("one", "many"))
 
 
 @needs("cifar10")
-@pytest.mark.slow  # it decodes 60,000 pictures
-def test_the_real_archive_has_all_pictures() -> None:
+@pytest.mark.slow  # it decodes 60,000 images
+def test_the_real_archive_has_all_images() -> None:
     if not (ROOT / "cifar10" / jpeg75.ARCHIVE).is_file():
-        pytest.skip("no JPEG archive beside the exact pictures")
-    exact, lossy = pictures("exact", str(ROOT)), pictures("jpeg75", str(ROOT))
+        pytest.skip("no JPEG archive beside the exact images")
+    exact, lossy = load_images("exact", str(ROOT)), load_images("jpeg75", str(ROOT))
     assert (len(exact.x), len(exact.test_x)) == (8336, 1017)
     assert (len(lossy.x), len(lossy.test_x)) == (50_000, 10_000)
     assert torch.bincount(lossy.y).tolist() == [5000] * 10

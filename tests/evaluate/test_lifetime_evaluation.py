@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic import Direct, Hebb, Initialization, LearningRule, OnlineLearner, objective_for
-from metaplastic.evaluate import snapshots as module
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate import lifetime_evaluation as module
+from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport
 from metaplastic.objective import MeanSquaredError
 from metaplastic.support.seeding import seeded
@@ -38,7 +38,7 @@ class Shuffled(Clusters):
 
 
 def same(one: ContinualReport, other: ContinualReport, rtol: float = 1e-5) -> None:
-    for name in ("error", "error_at_birth", "accuracy", "accuracy_at_birth"):
+    for name in ("error", "initial_error", "accuracy", "initial_accuracy"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=rtol)
     np.testing.assert_array_equal(one.seen, other.seen)
     np.testing.assert_array_equal(one.examples, other.examples)
@@ -121,9 +121,9 @@ def test_pieces_of_any_size_come_to_the_same(monkeypatch: pytest.MonkeyPatch) ->
     stream = Clusters(subtasks=3, steps=12)
     learner = small_learner(stream, rate=0.05)
     whole = over_lifetime(learner, stream, 5, snapshots=[1, 7, 12], trajectory=True)
-    for pictures, answers in ((1, 1), (5 * 2 * 5, 5 * 8 * 7)):
-        monkeypatch.setattr(module, "PICTURES", pictures)
-        monkeypatch.setattr(module, "ANSWERS", answers)
+    for images, answers in ((1, 1), (5 * 2 * 5, 5 * 8 * 7)):
+        monkeypatch.setattr(module, "ENCODED_INPUTS", images)
+        monkeypatch.setattr(module, "OUTPUT_NUMBERS", answers)
         pieces = over_lifetime(learner, stream, 5, snapshots=[1, 7, 12], trajectory=True)
         same(whole, pieces)
         assert whole.trajectory is not None
@@ -150,8 +150,8 @@ def test_every_input_is_encoded_once_and_a_bounded_number_at_a_time(
 
     monkeypatch.setattr(learner, "encode", counted(encoded, encode))
     monkeypatch.setattr(learner, "predict", counted(answered, predict))
-    monkeypatch.setattr(module, "PICTURES", 20)
-    monkeypatch.setattr(module, "ANSWERS", 15 * 8)  # 8 features, more than there are outputs
+    monkeypatch.setattr(module, "ENCODED_INPUTS", 20)
+    monkeypatch.setattr(module, "OUTPUT_NUMBERS", 15 * 8)  # 8 features, more than there are outputs
     over_lifetime(learner, stream, 4, snapshots=6, tasks_per_batch=2, trajectory=trajectory)
     assert sum(encoded) == 4 * (24 + 12)
     assert max(encoded) == 20
@@ -184,7 +184,7 @@ def test_means_by_subtask_are_those_of_masks() -> None:
     values[0, :7] = torch.inf
     member = subtask[:, None] == order[:, :, None]  # tasks subtasks queries
     by_hand = torch.where(member, values[:, None], 0.0).sum(2) / member.sum(2)
-    found = module.by_subtask(values, module.places(subtask, order), 5)
+    found = module.mean_by_subtask(values, module.subtask_ranks(subtask, order), 5)
     assert found.isnan().sum() == 4
     assert found.isinf().any()
     torch.testing.assert_close(found, by_hand, equal_nan=True)
@@ -194,7 +194,7 @@ def test_means_by_subtask_are_those_of_masks() -> None:
 def test_an_answer_with_anything_not_finite_in_it_is_wrong(bad: float) -> None:
     answers = torch.tensor([[0.0, 2.0, 1.0]]).repeat(4, 1)
     answers[[1, 2, 3], [0, 1, 2]] = bad
-    right = module.is_right(answers, answers.argmax(-1))
+    right = module.is_correct(answers, answers.argmax(-1))
     assert right.tolist() == [1, 0, 0, 0]
 
 
