@@ -40,7 +40,7 @@ def run(config: Compare) -> str:
         for norms in config.norms
     ]
     found, scores, done = [], {}, 0
-    with progress("runs", len(cells) * (len(config.rates) + config.seeds)) as tell:
+    with progress("runs", len(cells) * (len(config.rates) + config.seeds)) as show:
         for start, rule, norms in cells:
             held_out = {}
             for rate in config.rates:
@@ -48,13 +48,13 @@ def run(config: Compare) -> str:
                 held_out[rate] = score(
                     stored(tried, config.seed + OTHER_SEED, config.root, config.out)
                 )
-                tell(done := done + 1, tried.name)
+                show(done := done + 1, tried.name)
             best = max(sorted(held_out), key=lambda rate: held_out[rate])
             chosen = setting(config, start, rule, norms, best, held_out=False)
             runs = []
             for seed in config.all_seeds:
                 runs.append(stored(chosen, seed, config.root, config.out))
-                tell(done := done + 1, chosen.name)
+                show(done := done + 1, chosen.name)
             found.append((chosen, runs))
             scores[cell(chosen)] = {f"{rate:g}": value for rate, value in held_out.items()}
     return f"{report(config, found, scores)}\n\n{legend()}"

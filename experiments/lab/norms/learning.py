@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaplastic
-from experiments.lab.credit_checks.networks import draw
-from experiments.lab.deep_training.pictures import Pictures, pictures
+from experiments.lab.credit_checks.networks import initialize
+from experiments.lab.deep_training.images import Images, load_images
 from experiments.lab.networks.residual import residual
 from experiments.lab.norms.config import NEW, OLD, Setting
 from experiments.lab.runs.run_folder import read_json, write_json
@@ -52,7 +52,7 @@ def stored(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
 
 def measured(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
     """Accuracy before and after, in percent; `diverged` is the example at which it broke off."""
-    data = pictures("exact", root)
+    data = load_images("exact", root)
     (x, y), (test_x, test_y) = images(data, NEW, held_out=setting.held_out)
     model, before = started(setting, seed, data, out)
     order = torch.randperm(len(x), generator=seeded("online order", seed))[: setting.examples]
@@ -84,7 +84,7 @@ def score(run: Run) -> float:
 
 
 def images(
-    data: Pictures, classes: range, *, held_out: bool = False
+    data: Images, classes: range, *, held_out: bool = False
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Training and test images of these classes, which are counted from 0."""
 
@@ -99,9 +99,7 @@ def images(
     return (x[:kept], y[:kept]), (x[kept:], y[kept:])
 
 
-def started(
-    setting: Setting, seed: int, data: Pictures, out: Path
-) -> tuple[nn.Module, float | None]:
+def started(setting: Setting, seed: int, data: Images, out: Path) -> tuple[nn.Module, float | None]:
     """The network before it learns online, with a new readout, and its accuracy on old classes."""
     model = network(setting.width, seed)
     if setting.start == "random":
@@ -115,17 +113,17 @@ def started(
         write_atomically(path, content.getvalue())
     model.load_state_dict(torch.load(path, weights_only=True))
     before = accuracy(model, *images(data, OLD)[1])
-    draw(model[-1], 1.0, derive("readout", seed))
+    initialize(model[-1], 1.0, derive("readout", seed))
     return model.train(), before
 
 
 def network(width: int, seed: int) -> nn.Sequential:
     model = residual(len(NEW), width=width, norm="batch")
-    draw(model, 1.0, derive("weights", seed))
+    initialize(model, 1.0, derive("weights", seed))
     return model
 
 
-def pretrain(model: nn.Module, setting: Setting, seed: int, data: Pictures) -> None:
+def pretrain(model: nn.Module, setting: Setting, seed: int, data: Images) -> None:
     """Minibatches of the old classes, at a rate that falls along half a cosine wave."""
     (x, y), _ = images(data, OLD)
     optimizer = torch.optim.SGD(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from experiments.lab.credit_checks.report import over, spoken
+from experiments.lab.credit_checks.report import over, rounded
 from experiments.lab.figures.tables import as_markdown
 from experiments.lab.norms.config import NORMS, STARTS, Compare, Setting
 from experiments.lab.norms.learning import Run
@@ -55,7 +55,8 @@ def row(setting: Setting, runs: Sequence[Run], scores: Scores) -> dict[str, str]
         "norms": setting.norms,
         "rate": f"{setting.rate:g}",
         "held-out %, by rate": ", ".join(
-            f"{rate}: {'diverged' if value < 0 else spoken(value)}" for rate, value in tried.items()
+            f"{rate}: {'diverged' if value < 0 else rounded(value)}"
+            for rate, value in tried.items()
         ),
         "test %": over([run["last"] for run in whole]) if whole else "",
         "test %, by own statistics": "",
