@@ -1,14 +1,17 @@
-"""What an alignment rule is given, and what every one of them offers.
+"""The base class of alignment rules, and the local quantities that they are given.
 
-class Halfway(Alignment):
-    def follow(self, feedback, site):
-        return 0.5 * (site.weight - feedback)
+A new rule is one class with one method:
+
+    class Halfway(Alignment):
+        def follow(self, feedback, site):
+            return 0.5 * (site.weight - feedback)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,6 +23,7 @@ from metaplastic.support.choices import check_choice
 from metaplastic.support.noise import fold, normal
 from metaplastic.support.ranges import check_number
 from metaplastic.support.recorded import Recorded
+from metaplastic.support.renamed import warn_renamed
 
 Coefficient = float | Callable[[int], float]
 """A number, or a schedule: a function of the number of examples or minibatches so far."""
@@ -28,10 +32,10 @@ Shared = Literal["synapse", "neuron", "layer", "shared"]
 
 @dataclass(frozen=True)
 class AtSite:
-    """What an alignment rule sees of a site after a step.
+    """The quantities of one site after a step, for an alignment rule.
 
     `calls` are the products of the step, each with its input `x` and its operation (`run`, `carry`,
-    `outer` for weights of the site's shape); empty unless the rule asks for inputs.
+    `outer` for weights of the site's shape); empty unless the rule declares `sees_inputs`.
     """
 
     name: str
@@ -40,39 +44,47 @@ class AtSite:
     before: Tensor  # the weight before it
     calls: tuple[Product, ...] = ()
     step: Tensor | int = 0  # steps so far
-    key: Tensor = field(default_factory=lambda: torch.tensor(0))  # of this site and step
+    key: Tensor | Callable[[], Tensor] = partial(torch.tensor, 0)  # of this site and step
 
     def noise(self, shape: Sequence[int], name: str) -> Tensor:
         """Normal numbers, fixed by the lifetime's seed, the site, the step and this name."""
-        return normal(fold(self.key, name), tuple(shape), self.weight.dtype)
+        key = self.key() if callable(self.key) else self.key  # made only where there is noise
+        return normal(fold(key, name), tuple(shape), self.weight.dtype)
 
     @property
-    def meeting(self) -> Product:
-        """The first product, as a linear map."""
+    def product(self) -> Product:
+        """The first product."""
         return self.calls[0]
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """What the site was given, product by product."""
+        """The inputs of the site's products."""
         return tuple(call.x for call in self.calls)
+
+    @property
+    def meeting(self) -> Product:
+        """The former name of `product`."""
+        warn_renamed("AtSite.meeting", "product")
+        return self.product
 
 
 class Alignment(Recorded, nn.Module):
-    """Feedback that stays as it is; to be overridden.
+    """The base class of alignment rules: feedback that does not change.
 
     Args:
-        noise: the standard deviation of what chance adds to the feedback in every step.
+        noise: the standard deviation of the noise that is added to the feedback in every step.
         learn: whether the coefficients are meta-learned; those that are schedules are not.
-        per: what shares one learned coefficient.
+        per: which synapses share one learned coefficient.
 
     Raises:
         ValueError: for a coefficient out of its range.
     """
 
     coefficients: ClassVar[tuple[str, ...]] = ()  # names of options that may be learned
+    of_inputs: ClassVar[tuple[str, ...]] = ()  # those that multiply inputs: one number for a site
     follows: ClassVar[bool] = False
-    sees_inputs: bool = False  # does `follow` look at `site.calls`?
-    sees_change: ClassVar[bool] = False  # does it look at `site.change` and `site.before`?
+    sees_inputs: bool = False  # whether `follow` reads `site.calls`
+    sees_change: ClassVar[bool] = False  # whether it reads `site.change` and `site.before`
 
     def __init__(
         self, *, noise: float = 0.0, learn: bool = False, per: Shared = "shared", **values: Any
@@ -82,14 +94,13 @@ class Alignment(Recorded, nn.Module):
         check_number("noise", noise)
         self.options: dict[str, Any] = {**values, "noise": noise, "learn": learn, "per": per}
         self.noise, self.learn, self.per = noise, learn, per
-        self.steps = 0  # for schedules, where steps are counted by the caller
         self.learned = nn.ParameterDict()
         for name in self.coefficients:
             if learn and per == "shared" and not callable(values[name]):
                 self.learned[name] = nn.Parameter(torch.tensor(float(values[name])))
 
     def attach(self, sites: Sequence[SiteShape]) -> None:
-        """Make the coefficients that each site has for itself."""
+        """Create the coefficients that are not shared by all sites."""
         if not self.learn or self.per == "shared":
             return
         for site in sites:
@@ -102,12 +113,13 @@ class Alignment(Recorded, nn.Module):
             for name in self.coefficients:
                 value = self.options[name]
                 if not callable(value):
+                    own = () if name in self.of_inputs else shape
                     self.learned[f"{name}|{site.key}"] = nn.Parameter(
-                        torch.full(shape, float(value), dtype=like.dtype)
+                        torch.full(own, float(value), dtype=like.dtype)
                     )
 
     def value(self, name: str, site: AtSite) -> Any:
-        """A coefficient at this site and step: a number or a tensor that fits the weight."""
+        """A coefficient at this site and step: a number, or a tensor that fits the weight."""
         own = f"{name}|{site.name.replace('.', '_') or 'weight'}"
         for key in (own, name):
             if key in self.learned:
@@ -116,7 +128,7 @@ class Alignment(Recorded, nn.Module):
         return given(int(site.step)) if callable(given) else given
 
     def zero(self, name: str) -> bool:
-        """Whether a coefficient is 0 and stays so, so that what it multiplies is not computed."""
+        """Whether a coefficient is 0 at all steps, so that its term need not be computed."""
         given = self.options[name]
         return not callable(given) and given == 0 and not self.learn
 
@@ -129,7 +141,7 @@ class Alignment(Recorded, nn.Module):
 
 
 class NoAlignment(Alignment):
-    """Feedback that stays as it was initialized, up to noise."""
+    """Feedback that is fixed, up to noise."""
 
     def __init__(self, *, noise: float = 0.0) -> None:
         super().__init__(noise=noise)

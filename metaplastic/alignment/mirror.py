@@ -21,6 +21,7 @@ class MirrorAlignment(Alignment):
     """
 
     coefficients = ("rate", "decay", "deviation")
+    of_inputs = ("deviation",)
     follows = True
     sees_inputs = True
 

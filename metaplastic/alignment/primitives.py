@@ -33,6 +33,7 @@ class RegularizedAlignment(Alignment):
     """
 
     coefficients = ("decay", "amp", "null", "sparse", "self_", "rate", "deviation")
+    of_inputs = ("deviation",)
     follows = True
 
     def __init__(

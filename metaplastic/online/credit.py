@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from metaplastic.online.credit_feedback import BEFORE, NORM, Feedback
 from metaplastic.pathways.inverse import InversePathway
-from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.rules import rule_of
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.names import bare
@@ -239,7 +238,7 @@ class Credit(nn.Module):
 
     def _set_aside(self, model: nn.Module) -> dict[str, Tensor | None]:
         """Earlier gradients of site weights, where the rule finishes this minibatch's alone."""
-        if type(self.rule.plasticity).finish is PlasticityRule.finish:
+        if not self.rule.finishes:
             return {}
         had = {}
         for name in self.shapes:
@@ -252,7 +251,7 @@ class Credit(nn.Module):
         for name, before in had.items():
             weight = self.weight(name, model)
             if weight.grad is not None:
-                weight.grad = self.rule.plasticity.finish(weight.grad)
+                weight.grad = self.rule.finish(weight.grad)
             if before is not None:
                 weight.grad = before if weight.grad is None else before + weight.grad
 

@@ -78,5 +78,5 @@ def gradients(
             table[bias] = table[bias] + product.scattered_bias(push, at[bias])
     for site in network.plastic:
         name = network.parameter(site)
-        table[name] = credit.rule.plasticity.finish(table[name])
+        table[name] = credit.rule.finish(table[name])
     return loss, table

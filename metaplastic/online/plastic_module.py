@@ -100,7 +100,7 @@ class PlasticModule(nn.Module):
             )
         named = isinstance(rule, str) or (isinstance(rule, Credit) and plasticity is None)
         own = plasticity or (None if named else self.credit.rule.plasticity)
-        if named and plasticity is None and not type(self.credit.rule.plasticity) is Delta:
+        if named and plasticity is None and type(self.credit.rule.plasticity) is not Delta:
             own = self.credit.rule.plasticity
         if rate is not None:
             check_number("rate", rate)

@@ -12,14 +12,14 @@ length of its error (Dalm, Ahmad, Ambrogioni & van Gerven 2021, arXiv:2102.11598
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.pathways.base import AnySite, FeedbackPathway
 from metaplastic.pathways.invertible import Stage, flattened, stages_of
 from metaplastic.support.choices import check_choice
 
@@ -156,6 +156,12 @@ class InversePathway(FeedbackPathway):
     def __init__(self, how: Inverse) -> None:
         super().__init__()
         self.how, self.options = how, {"how": how}
+
+    def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
+        raise ValueError(
+            "This rule carries targets through inverses and has no signals at its sites; use "
+            "Credit.backward and an optimizer."
+        )
 
 
 class _SiteError(NamedTuple):

@@ -1,6 +1,7 @@
-"""Published rules of credit assignment, one a file, known by the name of the file or an alias.
+"""Published learning rules, one a file, by the name of the file or an alias.
 
-`credit` makes one for a model; `cite` gives its source.
+`build` makes one for a learner, `metaplastic.credit` and `PlasticModule` make one for a model;
+`cite` gives its source, `parts_of` its pathway, plasticity and alignment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from metaplastic.alignment.primitives import RegularizedAlignment
 from metaplastic.pathways.direct import Direct
+from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.rules.credit_rule import CreditRule
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.support.catalog import shipped
@@ -46,14 +48,15 @@ def find_rule(name: str) -> type[CreditRule]:
     """The rule of this name or alias.
 
     Raises:
-        ValueError: for an unknown one, with the nearest names; one of a learner is told its door.
+        ValueError: for an unknown name, with the nearest names; for the name of a shipped learner,
+            with the call that loads it.
     """
     known = rules()
     names = {alias: kind for kind in known.values() for alias in kind.alias} | known
     if name not in names:
         for learner in get_close_matches(name, shipped(), n=1, cutoff=0.8):
             raise ValueError(
-                f"There is no rule named {name!r}; {learner!r} is a learner that ships, whose rule "
+                f"There is no rule named {name!r}; {learner!r} is a shipped learner, whose rule "
                 f"is loaded: PlasticModule(model, from_pretrained({learner!r}).rule, example=x)."
             )
         near = get_close_matches(name, names, n=3, cutoff=0.5)
@@ -62,12 +65,33 @@ def find_rule(name: str) -> type[CreditRule]:
     return names[name]
 
 
-def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRule:
-    """A rule of one's own: made by its name and options, or a copy of the one that was given.
+def parts_of(name: str) -> tuple[str, str, str]:
+    """The class names of a rule's pathway, plasticity and alignment."""
+    return find_rule(name)().parts
+
+
+def build(name: str, *, plasticity: PlasticityRule | None = None, **options: Any) -> LearningRule:
+    """A new rule by its name or alias, for `OnlineLearner` or to be changed.
+
+    Args:
+        plasticity: how a site's weights change; the delta rule with the rate 0.01, not learned,
+            unless given.
+        options: of the rule.
 
     Raises:
-        ValueError: for an unknown name or option, a number out of its range, or what is neither
-            name nor rule.
+        ValueError: for an unknown name or option, or a number out of its range.
+    """
+    if plasticity is not None:
+        options["plasticity"] = plasticity
+    return rule_of(name, options)
+
+
+def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRule:
+    """A new rule by its name and options, or a copy of the one that is given.
+
+    Raises:
+        ValueError: for an unknown name or option, a number out of its range, or an object that is
+            neither name nor rule.
     """
     if isinstance(given, str):
         kind = find_rule(given)
@@ -75,7 +99,7 @@ def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRu
         try:
             return kind(**options)
         except TypeError as error:
-            known = ", ".join(kind().options)
+            known = ", ".join(signature(kind).parameters)
             raise ValueError(f"{error}. Options of {given!r}: {known}.") from None
     if isinstance(given, type):
         raise ValueError(f"rule is the class {given.__name__}; make one, {given.__name__}().")
@@ -90,18 +114,18 @@ def rule_of(given: str | LearningRule, options: Mapping[str, Any]) -> LearningRu
         )
     if isinstance(given.pathway, Direct):
         raise ValueError(
-            "The rule's pathway is a Direct, made for the sizes of the network it was learned in; "
+            "The rule's pathway is a Direct, which has the sizes of the network it was learned in; "
             "use a rule learned with RandomFeedback or RandomDirect."
         )
     if isinstance(given, CreditRule) and type(given) in rules().values():
-        # Options of a rule of one's own may mean anything.
+        # Only of published rules: another class may give these names other meanings.
         has = {name: value for name, value in given.options.items() if value is not None}
         _check(type(given), has)
     return copy.deepcopy(given)
 
 
 def _check(kind: type[CreditRule], options: Mapping[str, Any]) -> None:
-    """Raise ValueError for a number out of its range; other options the rule checks for itself."""
+    """Raise ValueError for a number out of its range; the rule itself checks other options."""
     for name in sorted(set(options) & set(signature(kind).parameters) & set(RANGES)):
         value, may_be_none = options[name], name in ("examples", "gamma")
         scheduled = callable(value) and isinstance(kind().alignment, RegularizedAlignment)

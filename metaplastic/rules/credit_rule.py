@@ -1,20 +1,23 @@
-"""A rule of credit assignment: a learning rule with the delta rule, and what is said of it.
+"""Rules of credit assignment: learning rules with a name, and metadata for tables and citations.
 
     class Mine(CreditRule):
         def through(self, weight, feedback):
             return 0.5 * (weight + feedback)
 
-Published rules are in `metaplastic.rules`, each a file of its own. They are made of parts; a rule
-of one's own may be, or override `first`, `through`, `follow` or `finish`.
+Published rules are in `metaplastic.rules`, each a file of its own. They consist of a pathway, a
+plasticity and an alignment; a rule of your own may as well, or override `first`, `through`,
+`follow` or `finish`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaplastic.alignment.base import Alignment, AtSite, NoAlignment
 from metaplastic.pathways.base import CarriedBack, FeedbackPathway
@@ -26,23 +29,26 @@ from metaplastic.sites.shape import SiteShape
 
 
 class CreditRule(LearningRule):
-    """Feedback alignment, to be overridden.
+    """The base class of named rules: feedback alignment, to be overridden.
+
+    Every subclass accepts `plasticity=` beside its own options.
 
     Args:
-        scale: of random feedback, against the standard deviation `sqrt(2 / (fan_in + fan_out))`.
-        noise: the standard deviation of what chance adds to the feedback in every step.
-        pathway, alignment, plasticity: the parts, where they are others than random feedback that
-            stays, and the delta rule at 0.01.
+        scale: of random feedback, in units of the deviation `sqrt(2 / (fan_in + fan_out))`.
+        noise: the standard deviation of the noise that is added to the feedback in every step.
+        pathway: random feedback unless given.
+        alignment: fixed feedback unless given.
+        plasticity: the delta rule with the rate 0.01, not learned, unless given.
     """
 
     route: ClassVar[Literal["sequential", "direct", "inverse"]] = "sequential"
     alias: ClassVar[tuple[str, ...]] = ()
     formula: ClassVar[str] = ""
-    local: ClassVar[str] = ""  # what a synapse must know
+    local: ClassVar[str] = ""  # whether the rule is local, or what a synapse must know
     cost: ClassVar[str] = ""
     use: ClassVar[str] = ""
     bibtex: ClassVar[str] = ""
-    # Of rules that override `follow`:
+    # For rules that override `follow`:
     sees_inputs: ClassVar[bool] = False
     sees_change: ClassVar[bool] = False
 
@@ -57,28 +63,34 @@ class CreditRule(LearningRule):
     ) -> None:
         pathway = pathway or RandomFeedback(scale=scale, weights="redrawn", spread="xavier")
         alignment = alignment or NoAlignment(noise=noise)
+        given = self.__dict__.pop(_GIVEN, None)
         super().__init__(
-            self._overridden(pathway, _OwnPathway, "first", "through"),
-            self._overridden(
-                plasticity or Delta(rate=0.01, per="shared", learn=False), _OwnFinish, "finish"
-            ),
-            self._overridden(alignment, _OwnAlignment, "follow"),
+            self._overridden(pathway, _OverriddenPathway, "first", "through"),
+            given or plasticity or Delta(rate=0.01, per="shared", learn=False),
+            self._overridden(alignment, _OverriddenAlignment, "follow"),
         )
         self.scale, self.noise = scale, noise
-        self.options = dict(self.made_with)
+        self.options = {**self.made_with}
+        if self.options.get("plasticity") is None:
+            self.options.pop("plasticity", None)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = _with_plasticity(cls.__init__)  # type: ignore[method-assign]
 
     def _overridden(self, part: Any, kind: Any, *names: str) -> Any:
-        """The part, or one that asks this rule, whose class has a method of its own for it."""
+        """The part or, if the class of this rule overrides its methods, one that calls them."""
         own = any(getattr(type(self), name) is not getattr(CreditRule, name) for name in names)
         return kind(self, part) if own else part
 
     @property
     def has_feedback(self) -> bool:
-        """Whether there are weights that carry errors back."""
+        """Whether there are feedback weights."""
         return self.pathway.has_feedback
 
     def first(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """The feedback of a site at the start, as the pathway has it."""
+        """The initial feedback weights of a site, by default the pathway's."""
         key = torch.randint(1 << 31, (), generator=generator).to(weight.device)
         flat = (len(weight), weight[0].numel())
         site = SiteShape("", weight, flat, False, torch.Size(), torch.Size())
@@ -95,21 +107,43 @@ class CreditRule(LearningRule):
         found: Tensor | None = _part(self.alignment).follow(feedback, site)
         return found
 
-    def finish(self, gradient: Tensor) -> Tensor:
-        """What a site's weight gets as its gradient."""
-        found: Tensor = _part(self.plasticity).finish(gradient)
-        return found
-
     def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        numbers = {n: v for n, v in self.options.items() if not isinstance(v, nn.Module)}
+        return ", ".join(f"{name}={value!r}" for name, value in numbers.items())
+
+
+_GIVEN = "_given_plasticity"
+
+
+def _with_plasticity(constructor: Callable[..., None]) -> Callable[..., None]:
+    """A rule's constructor that also accepts `plasticity=`, for `CreditRule.__init__`."""
+    signature = inspect.signature(constructor)
+    if "plasticity" in signature.parameters:
+        return constructor
+
+    @wraps(constructor)
+    def construct(
+        self: CreditRule, *args: Any, plasticity: PlasticityRule | None = None, **kwargs: Any
+    ) -> None:
+        if plasticity is not None:
+            self.__dict__[_GIVEN] = plasticity  # before the constructor of nn.Module has run
+        constructor(self, *args, **kwargs)
+
+    own = list(signature.parameters.values())
+    rest = [own.pop()] if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD else []
+    added = inspect.Parameter("plasticity", inspect.Parameter.KEYWORD_ONLY, default=None)
+    construct.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*own, added, *rest]
+    )
+    return construct
 
 
 def _part(part: Any) -> Any:
-    """The part that a rule was made with, within one that asks the rule."""
-    return part.inner if isinstance(part, _OwnPathway | _OwnAlignment | _OwnFinish) else part
+    """The part that a rule was made with, inside one that calls the rule."""
+    return part.inner if isinstance(part, _OverriddenPathway | _OverriddenAlignment) else part
 
 
-class _OwnPathway(CarriedBack):
+class _OverriddenPathway(CarriedBack):
     """The pathway of a rule that overrides `first` or `through`."""
 
     has_feedback = True
@@ -121,13 +155,6 @@ class _OwnPathway(CarriedBack):
         self.keeps_norm = inner.keeps_norm
         self.has_feedback = inner.has_feedback  # type: ignore[misc]
 
-    @property
-    def written_out(self) -> bool:
-        return False
-
-    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        raise NotImplementedError
-
     def attach(self, sites: Sequence[Any], outputs: int) -> None:
         self.inner.attach(sites, outputs)
 
@@ -138,7 +165,7 @@ class _OwnPathway(CarriedBack):
         return self.rule[0].through(weight, feedback)
 
 
-class _OwnAlignment(Alignment):
+class _OverriddenAlignment(Alignment):
     """The alignment of a rule that overrides `follow`."""
 
     follows = True
@@ -157,14 +184,3 @@ class _OwnAlignment(Alignment):
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         return self.rule[0].follow(feedback, site)
-
-
-class _OwnFinish(Delta):
-    """The delta rule of a rule that overrides `finish`."""
-
-    def __init__(self, rule: CreditRule, inner: PlasticityRule) -> None:
-        super().__init__(rate=inner.initial, per="shared", learn=False)
-        self.rule, self.inner = (rule,), inner
-
-    def finish(self, gradient: Tensor) -> Tensor:
-        return self.rule[0].finish(gradient)

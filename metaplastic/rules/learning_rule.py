@@ -1,8 +1,8 @@
 """A learning rule: a pathway, a plasticity rule and an alignment rule.
 
-Scaling, stated once: what a rule is taught is per example, a plasticity rule sums over rows, and
-the rule divides by the batch size (`reduction="mean"`); `"sum"` is the plain sum of the FLP code.
-At a convolution Hebbian rules are averaged over positions, gradients are summed.
+Scaling, stated once: labels and errors are per example, a plasticity rule sums over rows, and the
+rule divides by the batch size (`reduction="mean"`); `"sum"` is the plain sum of the FLP code. At a
+convolution Hebbian rules are averaged over positions, gradients are summed.
 """
 
 from __future__ import annotations
@@ -18,32 +18,34 @@ from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.choices import check_choice
 from metaplastic.support.recorded import Recorded
-from metaplastic.support.renamed import warn_renamed
+from metaplastic.support.renamed import renamed_arguments, warn_renamed
 
 Reduction = Literal["mean", "sum"]
+PARTS = ("pathway", "plasticity", "alignment")
+KINDS = (FeedbackPathway, PlasticityRule, Alignment)
 
 
 class LearningRule(Recorded, nn.Module):
-    """How news of the target reaches the sites, what they do about it, and how feedback follows.
+    """A learning rule: the signals at the sites, their plasticity, and the alignment of feedback.
 
     Args:
-        pathway: how news of the target reaches the plastic sites.
-        plasticity: what a site does about it.
-        alignment: how feedback weights follow the forward weights; by default they do not.
+        pathway: how the error or the label reaches the plastic sites.
+        plasticity: how a site's weights change by its signal.
+        alignment: how feedback weights follow the forward weights; by default they are fixed.
         hidden_multiplier: multiplies the change of every plastic site but the last one; the FLP
             code's classifier uses 100.
         reduction: `mean` or `sum` over the examples of a step.
-        frozen_in_training: in train mode a lifetime leaves the weights as they were initialized.
-            What is then learned is a representation for weights that do not change: ordinary
-            pretraining, to which the rule is added at test.
+        frozen_in_training: in train mode a lifetime does not change the weights. Meta-training then
+            learns a representation by ordinary pretraining, and the rule is applied at test.
 
-    `rate_scale`, 1 at first, multiplies every rate and may be set at any time: to try a rule's
-    rates at test. It is no part of a rule file.
+    `rate_scale`, 1 at first, multiplies every rate and may be set at any time, for instance to tune
+    the rates at test. It is not saved in rule files.
 
     Raises:
         ValueError: for another reduction, and from `attach` if a learner has this rule already.
     """
 
+    @renamed_arguments(feedback="pathway", rests_in_training="frozen_in_training")
     def __init__(
         self,
         pathway: FeedbackPathway,
@@ -56,8 +58,14 @@ class LearningRule(Recorded, nn.Module):
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, Reduction)
-        self.pathway, self.plasticity = pathway, plasticity
-        self.alignment = alignment or NoAlignment()
+        given = (pathway, plasticity, alignment or NoAlignment())
+        for name, part, kind in zip(PARTS, given, KINDS, strict=True):
+            if not isinstance(part, kind):
+                raise ValueError(
+                    f"{name} is a {type(part).__name__}; it must be a {kind.__name__}, an instance "
+                    f"of a class of metaplastic.{kind.__module__.split('.')[1]}."
+                )
+        self.pathway, self.plasticity, self.alignment = given
         self.hidden_multiplier, self.reduction = hidden_multiplier, reduction
         self.frozen_in_training, self.rate_scale, self.attached = frozen_in_training, 1.0, False
         self.options: dict[str, Any] = {
@@ -67,8 +75,13 @@ class LearningRule(Recorded, nn.Module):
         }  # fmt: skip
         self.register_load_state_dict_pre_hook(_old_names)  # type: ignore[no-untyped-call]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in PARTS and "options" in self.__dict__:  # so that a part set later is saved
+            self.options[name] = value
+
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
-        """Make the meta-parameters for these plastic sites. A rule serves one learner."""
+        """Create the meta-parameters for these plastic sites. A rule serves one learner."""
         if self.attached:
             raise ValueError(
                 "This rule already belongs to a learner, whose feedback and rates it holds; "
@@ -81,12 +94,22 @@ class LearningRule(Recorded, nn.Module):
 
     @property
     def written_out(self) -> bool:
-        """Whether the written-out executor knows all of this rule."""
-        still = type(self.alignment) is NoAlignment and not self.alignment.noise
-        return self.pathway.written_out and still and not self.plasticity.traces
+        """Whether the written-out executor can run this rule."""
+        fixed = type(self.alignment) is NoAlignment and not self.alignment.noise
+        return self.pathway.written_out and fixed and not self.plasticity.traces
+
+    def finish(self, gradient: Tensor) -> Tensor:
+        """The gradient of a site's weight as `Credit.backward` hands it to an optimizer."""
+        return self.plasticity.finish(gradient)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether `finish` changes gradients."""
+        own = type(self).finish is not LearningRule.finish
+        return own or type(self.plasticity).finish is not PlasticityRule.finish
 
     def coefficients(self, sites: Sequence[AnySite], batch: int) -> dict[str, Tensor]:
-        """Rates with every constant factor in them; the same for all steps of a lifetime.
+        """Rates times all constant factors; the same for all steps of a lifetime.
 
         Those of a site's weight are named `site.weight`, those of its bias `site.bias`.
         """

@@ -84,6 +84,11 @@ def describe(value: Any) -> Any:
     if _is_record(type(value)):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"kind": type(value).__name__, "options": describe(fields)["dict"]}
+    if inspect.isroutine(value):
+        raise DescriptionError(
+            f"A {type(value).__name__} cannot be described, so a schedule cannot be saved; give a "
+            "number in its place."
+        )
     raise DescriptionError(
         f"A {type(value).__name__} cannot be described: it is not a layer that this package knows. "
         "Give its class the attribute options, a dict of its constructor's keyword arguments."

@@ -173,7 +173,7 @@ def test_regression_and_losses_of_ones_own() -> None:
 def test_what_cannot_be_plugged_in_gets_a_sentence() -> None:
     x, _ = batch()
     clamped = LearningRule(Direct(), Oja(rate=0.1))
-    with pytest.raises(ValueError, match="made for the sizes of the network"):
+    with pytest.raises(ValueError, match="has the sizes of the network"):
         PlasticModule(network(), clamped, example=x)
     rule = LearningRule(Backprop(), Delta(rate=0.1), hidden_multiplier=100.0)
     with pytest.raises(ValueError, match="hidden_multiplier"):
