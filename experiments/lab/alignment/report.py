@@ -45,7 +45,7 @@ def report(config: Align, found: Found, tried: Tried) -> str:
             f"{LARGEST:g} times too large or small. The first of each is chosen.",
             as_markdown(tried_rows(tried), order=()),
         ]
-    initialize(config.out / "alignment_online.png", config, found)
+    plot(config.out / "alignment_online.png", config, found)
     write_json(
         config.out / "results.json",
         {

@@ -54,10 +54,7 @@ def row(setting: Setting, runs: Sequence[Run], scores: Scores) -> dict[str, str]
         "rule": setting.rule.replace("_", "-"),
         "norms": setting.norms,
         "rate": f"{setting.rate:g}",
-        "held-out %, by rate": ", ".join(
-            f"{rate}: {'diverged' if value < 0 else rounded(value)}"
-            for rate, value in tried.items()
-        ),
+        "held-out %, by rate": ", ".join(f"{r}: {_held_out(v)}" for r, v in tried.items()),
         "test %": over([run["last"] for run in whole]) if whole else "",
         "test %, by own statistics": "",
         "online %, second half": over([run["online"] for run in whole]) if whole else "",
@@ -67,6 +64,10 @@ def row(setting: Setting, runs: Sequence[Run], scores: Scores) -> dict[str, str]
     if len(whole) < len(runs):
         shown["diverged"] = f"{len(runs) - len(whole)} of {len(runs)}"
     return shown
+
+
+def _held_out(value: float) -> str:
+    return "diverged" if value < 0 else rounded(value)
 
 
 def cell(setting: Setting) -> str:
