@@ -10,8 +10,7 @@ A new rule is one class with one method:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -23,11 +22,12 @@ from metaplastic.support.choices import check_choice
 from metaplastic.support.noise import fold, normal
 from metaplastic.support.ranges import check_number
 from metaplastic.support.recorded import Recorded
-from metaplastic.support.renamed import warn_renamed
+from metaplastic.support.renamed import FormerAttribute
 
 Coefficient = float | Callable[[int], float]
 """A number, or a schedule: a function of the number of examples or minibatches so far."""
 Shared = Literal["synapse", "neuron", "layer", "shared"]
+_NO_KEY = partial(torch.tensor, 0)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class AtSite:
     before: Tensor  # the weight before it
     calls: tuple[Product, ...] = ()
     step: Tensor | int = 0  # steps so far
-    key: Tensor | Callable[[], Tensor] = partial(torch.tensor, 0)  # of this site and step
+    key: Tensor | Callable[[], Tensor] = field(default_factory=lambda: torch.tensor(0))
+    """Of this site and step, or how to make it."""
 
     def noise(self, shape: Sequence[int], name: str) -> Tensor:
         """Normal numbers, fixed by the lifetime's seed, the site, the step and this name."""
@@ -61,11 +62,7 @@ class AtSite:
         """The inputs of the site's products."""
         return tuple(call.x for call in self.calls)
 
-    @property
-    def meeting(self) -> Product:
-        """The former name of `product`."""
-        warn_renamed("AtSite.meeting", "product")
-        return self.product
+    meeting = FormerAttribute("product")
 
 
 class Alignment(Recorded, nn.Module):

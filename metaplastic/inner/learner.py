@@ -22,7 +22,7 @@ from metaplastic.inner.written_out import WrittenOut
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.stack import FastWeights, Stack
-from metaplastic.support.renamed import renamed, warn_renamed
+from metaplastic.support.renamed import FormerAttribute, renamed_arguments
 
 
 class OnlineLearner(nn.Module):
@@ -52,6 +52,7 @@ class OnlineLearner(nn.Module):
             or the readout does not fit the objective; the sentence says which and what to do.
     """
 
+    @renamed_arguments(birth="initialization", birth_at_test="initialization_at_test")
     def __init__(
         self,
         network: nn.Module,
@@ -67,16 +68,10 @@ class OnlineLearner(nn.Module):
         online_at_test: bool = False,
         unroll: Unroll | None = None,
         input_shape: Sequence[int] | None = None,
-        birth: Initialization | None = None,
-        birth_at_test: Initialization | None = None,
     ) -> None:
         super().__init__()
-        initialization = renamed("birth", birth, "initialization", initialization)
-        at_test = renamed(
-            "birth_at_test", birth_at_test, "initialization_at_test", initialization_at_test
-        )
         initialization = initialization or Initialization()
-        at_test = at_test or initialization
+        at_test = initialization_at_test or initialization
         self.network, self.rule, self.objective, self.encoder = network, rule, objective, encoder
         self.executor: WrittenOut | AnyNetwork
         if input_shape is None:
@@ -155,10 +150,9 @@ class OnlineLearner(nn.Module):
             self._check(support_y)
         return self.executor.start(self.rule, how, support_y, seed)
 
-    def birth(self, support_y: Tensor, seed: Tensor) -> FastWeights:
-        """`initialize`, by its old name."""
-        warn_renamed("OnlineLearner.birth", "initialize")
-        return self.initialize(support_y, seed)
+    birth = FormerAttribute("initialize")
+    birth_in_training = FormerAttribute("initialization")
+    birth_at_test = FormerAttribute("initialization_at_test")
 
     def adapt(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:
         """The inner loop: from `fast`, through encoded `tasks steps batch *features`, in order.

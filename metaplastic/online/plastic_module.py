@@ -31,7 +31,7 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.outputs import Output
 from metaplastic.sites.survey import Sites
 from metaplastic.support.ranges import check_number
-from metaplastic.support.renamed import warn_renamed
+from metaplastic.support.renamed import FormerAttribute
 
 
 class PlasticModule(nn.Module):
@@ -176,16 +176,7 @@ class PlasticModule(nn.Module):
             self.memory.write(self.credit, self.model, done, watched.products)
         return loss.detach()
 
-    @property
-    def pace(self) -> float:
-        """`rate_scale`, by its old name."""
-        warn_renamed("PlasticModule.pace", "rate_scale")
-        return self.rate_scale
-
-    @pace.setter
-    def pace(self, value: float) -> None:
-        warn_renamed("PlasticModule.pace", "rate_scale")
-        self.rate_scale = value
+    pace = FormerAttribute("rate_scale")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the output that was not learned from, whose graph cannot be copied or saved."""

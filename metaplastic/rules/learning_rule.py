@@ -18,7 +18,7 @@ from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.choices import check_choice
 from metaplastic.support.recorded import Recorded
-from metaplastic.support.renamed import renamed_arguments, warn_renamed
+from metaplastic.support.renamed import FormerAttribute, renamed_arguments
 
 Reduction = Literal["mean", "sum"]
 PARTS = ("pathway", "plasticity", "alignment")
@@ -73,7 +73,7 @@ class LearningRule(Recorded, nn.Module):
             "hidden_multiplier": hidden_multiplier, "reduction": reduction,
             "frozen_in_training": frozen_in_training,
         }  # fmt: skip
-        self.register_load_state_dict_pre_hook(_old_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename_tensors)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -129,36 +129,15 @@ class LearningRule(Recorded, nn.Module):
         parts = (self.pathway, self.plasticity, self.alignment)
         return tuple(type(part).__name__ for part in parts)  # type: ignore[return-value]
 
-    @property
-    def feedback(self) -> FeedbackPathway:
-        """The pathway, by its old name."""
-        return _old(self, "feedback", "pathway")  # type: ignore[no-any-return]
-
-    @property
-    def rests_in_training(self) -> bool:
-        """`frozen_in_training`, by its old name."""
-        return _old(self, "rests_in_training", "frozen_in_training")  # type: ignore[no-any-return]
-
-    @property
-    def pace(self) -> float:
-        """`rate_scale`, by its old name."""
-        return _old(self, "pace", "rate_scale")  # type: ignore[no-any-return]
-
-    @pace.setter
-    def pace(self, value: float) -> None:
-        _old(self, "pace", "rate_scale")
-        self.rate_scale = value
+    feedback = FormerAttribute("pathway")
+    rests_in_training = FormerAttribute("frozen_in_training")
+    pace = FormerAttribute("rate_scale")
 
 
-def _old(owner: object, old: str, new: str) -> Any:
-    warn_renamed(f"{type(owner).__name__}.{old}", new, stacklevel=4)
-    return getattr(owner, new)
-
-
-def _old_names(
+def _rename_tensors(
     module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Mapping[str, Any] | Any
 ) -> None:
-    """Tensors of a file that calls the pathway `feedback`."""
+    """Rename the tensors of an older file, which calls the pathway `feedback`."""
     old = f"{prefix}feedback."
     for name in [name for name in state_dict if name.startswith(old)]:
         state_dict[f"{prefix}pathway.{name.removeprefix(old)}"] = state_dict.pop(name)

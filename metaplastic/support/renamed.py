@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -21,12 +20,24 @@ def warn_renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
     )
 
 
-def renamed(old: str, given: Value | None, new: str, value: Value | None) -> Value | None:
-    """The value of an option that may still come by its old name."""
-    if given is None:
-        return value
-    warn_renamed(f"{old}=", f"{new}=", stacklevel=4)
-    return given if value is None else value
+class FormerAttribute:
+    """A class attribute that reads and sets the attribute `new` by its former name."""
+
+    def __init__(self, new: str) -> None:
+        self.new, self.old = new, ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.old = f"{owner.__name__}.{name}"
+
+    def __get__(self, instance: object | None, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        warn_renamed(self.old, self.new)
+        return getattr(instance, self.new)
+
+    def __set__(self, instance: object, value: Any) -> None:
+        warn_renamed(self.old, self.new)
+        setattr(instance, self.new, value)
 
 
 def renamed_arguments(
