@@ -27,7 +27,6 @@ from metaplastic.support.renamed import FormerAttribute
 Coefficient = float | Callable[[int], float]
 """A number, or a schedule: a function of the number of examples or minibatches so far."""
 Shared = Literal["synapse", "neuron", "layer", "shared"]
-_NO_KEY = partial(torch.tensor, 0)
 
 
 @dataclass(frozen=True)
