@@ -49,7 +49,8 @@ def first_pass(
         z = product.call(product.x)
         tape.products.append(product)
         tape.outputs.append(z)
-        tape.versions.append(product.x._version)
+        if tape.chance is not None:  # a compiler has no versions to show
+            tape.versions.append(product.x._version)
         return z.clone()  # what follows may write over it
 
     tape.chance = None if torch.compiler.is_compiling() else torch.get_rng_state()
@@ -60,7 +61,7 @@ def first_pass(
     mode = network.mode(kind, record, values, buffers := _buffers(network), handlers)
     tape.output = network.run(values, buffers, x, mode)
     tape.prediction = network.predicted(tape.output)
-    for product, version in zip(tape.products, tape.versions, strict=True):
+    for product, version in zip(tape.products, tape.versions, strict=False):
         if product.x._version != version:
             raise RuntimeError(
                 f"The input of site {product.site!r} was written over after it was used, so what "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -122,7 +123,7 @@ def followed(
         weight, was = network.weight(site, after), network.weight(site, before)
         at = AtSite(
             site, weight, weight - was, was, tuple(calls.get(site, ())), state.step,
-            fold(state.seed, "alignment", site, state.step),
+            partial(fold, state.seed, "alignment", site, state.step),
         )  # fmt: skip
         if alignment.follows and not (alignment.sees_inputs and site not in calls):
             change = alignment.follow(found[site], at)
@@ -151,7 +152,7 @@ def sleep(
         for site in feedback:
             weight = network.weight(site, state.weights)
             calls = tuple(network.silent_calls(site))
-            key = fold(state.seed, "sleep", site, state.step, asleep)
+            key = partial(fold, state.seed, "sleep", site, state.step, asleep)
             at = AtSite(site, weight, torch.zeros_like(weight), weight, calls, state.step, key)
             change = alignment.asleep.follow(feedback[site], at)
             if change is not None:

@@ -30,10 +30,15 @@ def fold(seed: Tensor | int, *parts: int | str | Tensor) -> Tensor:
     key = seed if isinstance(seed, Tensor) else torch.tensor(seed, dtype=torch.int64)
     key = _mix((key & BITS) ^ _mix((key >> 32) & BITS))
     for part in parts:
-        number = crc32(part.encode()) if isinstance(part, str) else part
+        number = _number(part) if isinstance(part, str) else part
         low = number & BITS
         key = _mix(key ^ (_mix(low) if isinstance(low, Tensor) else _mixed(low)))
     return key
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _number(name: str) -> int:
+    return crc32(name.encode())
 
 
 def feedback_key(seed: Tensor | int, site: str) -> Tensor:
@@ -54,7 +59,8 @@ def uniform(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 def normal(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Normal numbers of mean 0 and variance 1, within 4.17 deviations."""
-    return _quantiles(dtype, key.device)[bits(key, shape) >> 16]
+    table: Tensor = _table(dtype, key.device)
+    return table[bits(key, shape) >> 16]
 
 
 def xavier_deviation(weight: Tensor) -> float:
@@ -73,6 +79,11 @@ def _mixed(x: int) -> int:
     x = (((x >> 16) ^ x) * _FIRST) & BITS
     x = (((x >> 16) ^ x) * _SECOND) & BITS
     return (x >> 16) ^ x
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _quantiles(dtype, device)
 
 
 @cache
