@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.online.credit import Credit, credit
-from metaplastic.online.losses import check_finite
+from metaplastic.online.learning import learn
 from metaplastic.online.memory import Memory
 from metaplastic.online.norms import Norms, norm_handlers
+from metaplastic.online.plan import Plan
 from metaplastic.online.taught import Loss, taught
 from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.online.watched import Watched
@@ -119,6 +120,7 @@ class PlasticModule(nn.Module):
         self.transplant: Transplant = transplant(own, shapes, feedback)
         self.credit.rule.plasticity = self.plasticity = self.transplant.plasticity
         self.memory = Memory(self.credit, model)
+        self._plan: Plan | None = None
         self._watched: Watched | None = None
         self._output: Any = None
 
@@ -139,7 +141,10 @@ class PlasticModule(nn.Module):
         self._watched = None
         with torch.no_grad():
             self.memory.restore_norms(self.credit, self.model)
-        watched = Watched(self.credit, self.memory, self.model, norm_handlers(self.norms))
+        if self._plan is None or not self._plan.holds():
+            self._plan = Plan(self.credit, self.memory.network, self.model)
+        handlers = norm_handlers(self.norms)
+        watched = Watched(self.credit, self.memory.network, self._plan, self.model, handlers)
         with torch.enable_grad():
             self._output = watched.run(self.model, args, kwargs)
         self._watched = watched
@@ -167,12 +172,13 @@ class PlasticModule(nn.Module):
         watched.check_inputs()
         with torch.no_grad():
             self.memory.sleep(self.credit, self.model)
-        signals = watched.signals(prediction, teaching)
+        pushes = watched.send(prediction, teaching)
         self.credit.rule.rate_scale = self.rate_scale
-        with torch.no_grad():
-            done = watched.changes(self.credit.rule, self.memory, signals, teaching, answer)
-            check_finite(loss, done.weights.items(), self.memory.network.site_of)
-            self.memory.write(self.credit, self.model, done, watched.products)
+        assert self._plan is not None
+        learn(
+            self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
+            loss,
+        )  # fmt: skip
         return loss.detach()
 
     @property
@@ -188,7 +194,7 @@ class PlasticModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the output that was not learned from, whose graph cannot be copied or saved."""
-        return {**self.__dict__, "_watched": None, "_output": None}
+        return {**self.__dict__, "_plan": None, "_watched": None, "_output": None}
 
     def extra_repr(self) -> str:
         lost = "; ".join(f"{name}: {why}" for name, why in self.sites.unreached.items())

@@ -146,6 +146,8 @@ class Polynomial(PlasticityRule):
         self.two_sided = any("b" in TERMS[name].text for name in terms)
         self.moves_bias = "signal_pre" in terms
         self.averages_positions = positions == "mean"
+        heavy = {"post_agreement_back", "signal_agreement_pre", "post_guess_back"}
+        self.light = not heavy & set(terms)  # no term needs a number summed over own weights
 
     def attach(self, sites: Sequence[AnySite]) -> None:
         """Nothing is made for a site: a rule serves any network as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -76,11 +76,13 @@ class Network:
         values: Mapping[str, Tensor],
         buffers: Mapping[str, Tensor],
         handlers: Mapping[Any, Handler] | None = None,
+        sources: Iterable[tuple[Tensor, Source]] | None = None,
     ) -> Products:
         """The mode to run the module in; `handlers` are those beside the usual ones."""
         usual = DERIVING if self.derived else HANDLERS
         every = {**usual, **handlers} if handlers else usual
-        sources = self.sources(values, buffers)
+        if sources is None:
+            sources = self.sources(values, buffers)
         return kind(sources, at, every, self.derived, derive if self.derived else None)
 
     def run(

@@ -7,7 +7,7 @@ them, and hands each product to a function of the caller's, which returns the ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -133,6 +133,18 @@ class Product:
         return found  # type: ignore[no-any-return]
 
 
+class Known:
+    """Parameters and buffers as a pass knows them, made once for many passes."""
+
+    def __init__(self, held: list[tuple[Tensor, Source]]) -> None:
+        self.held = held
+        self.sources = {id(tensor): source for tensor, source in held}
+        self.bases = {source.weight: tensor for tensor, source in held if not source.views}
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Source]]:
+        return iter(self.held)
+
+
 At = Callable[[Product], Tensor]
 
 
@@ -158,13 +170,17 @@ class Products(TorchFunctionMode):
         super().__init__()
         self.derived = derived
         self.sources: dict[int, Source] = {}
-        self.kept: list[Tensor] = []  # an id is not used again while its tensor lives
+        self.kept: list[Any] = []  # an id is not used again while its tensor lives
         self.at, self.handlers, self.number = at, handlers, 0
         self.bases: dict[str, Tensor] = {}
         self.batch_axis = 0
         self.sites = sites or {}  # of derived weights, by the name that they are given
-        for tensor, source in sources:
-            self.keep(tensor, source)
+        if isinstance(sources, Known):
+            self.sources, self.bases = sources.sources.copy(), sources.bases
+            self.kept.append(sources.held)
+        else:
+            for tensor, source in sources:
+                self.keep(tensor, source)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
