@@ -18,11 +18,11 @@ except DataError:  # no data folder and no download: characters that nobody writ
 
 learner = grow(from_pretrained("omniglot_readout"), CHARACTERS).eval()
 with torch.no_grad():
-    pictures, questions = learner.encode_episodes(life)
+    images, questions = learner.encode_episodes(life)
     fast = learner.initialize(life.support_y, life.seed)
-    for start in range(0, pictures.shape[1], 60):  # four characters, one picture a step
+    for start in range(0, images.shape[1], 60):  # four characters, one image a step
         now = slice(start, start + 60)
-        fast = learner.adapt(pictures[:, now], life.support_y[:, now], fast)
+        fast = learner.adapt(images[:, now], life.support_y[:, now], fast)
         known = life.query_subtask < (start + 60) // 15
         right = learner.predict(fast, questions).argmax(-1) == life.query_y
         print(f"{(start + 60) // 15} characters learned, {right[known].float().mean():.1%} right")

@@ -12,7 +12,7 @@ rule, steps = sys.argv[1:] or ("symmetric_alignment", 100)
 torch.manual_seed(0)
 model = residual(classes=4, depth=8, width=8)
 
-# Pictures to try it on: four patterns of stripes in noise. Put your own data here.
+# Images to try it on: four patterns of stripes in noise. Put your own data here.
 way = torch.arange(12)
 stripes = torch.stack([(way * k).sin().expand(12, 12) for k in (1.0, 2.0)])
 patterns = torch.cat([stripes, stripes.mT])

@@ -2,8 +2,7 @@
 
     python -m experiments.compare --methods flp flp_readout oml scratch --minutes 5 --jobs 2
 
-Runs that are finished are kept and those that were cut short go on, so the same command can be
-given again after anything.
+Finished runs are kept and interrupted ones are resumed when the same command is given again.
 """
 
 from __future__ import annotations
@@ -25,28 +24,30 @@ if TYPE_CHECKING:
     from experiments.lab.runs.jobs import Check
 
 Groups: TypeAlias = Mapping[str, Sequence[Train]]  # the runs of every method, one a seed
-OF_STREAM = ("train.", "test.")  # an option that begins so is one of this method's own lifetimes
+OF_STREAM = ("train.", "test.")  # prefixes of options that apply to one method's stream
 
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Compare, argv, preset(Compare, argv))
 
-    def tell(groups: Groups, lost: str) -> None:
+    def write_report(groups: Groups, lost: str) -> None:
         root = config.runs / config.name
-        results = drawn(groups, root / "plots")
-        remark = f"{origin(config.device)}{made_at(groups)}{lost}"
+        results = plot_results(groups, root / "plots")
+        remark = f"{origin(config.device)}{commits_remark(groups)}{lost}"
         text = write_tables(root, [rows(results), over_seen(results)], remark)
         print(f"{text}\n\nPlots, rules and records are in {root}.")
 
-    lived(config, tell)
+    run_methods(config, write_report)
 
 
-def lived(config: Compare, tell: Callable[[Groups, str], None], check: Check | None = None) -> None:
-    """Bring the runs to their end and `tell` of them, where some failed of the others.
+def run_methods(
+    config: Compare, write_report: Callable[[Groups, str], None], check: Check | None = None
+) -> None:
+    """Complete all runs and call `write_report` with the finished ones, by method.
 
-    What is told of comes by method, with a remark on how many runs it lacks.
+    If runs failed, the report has a remark on their number.
     """
-    groups = planned(config)
+    groups = plan_runs(config)
     runs = [run for group in groups.values() for run in group]
     try:
         run_all(runs, config.jobs, config.name, check)
@@ -57,13 +58,13 @@ def lived(config: Compare, tell: Callable[[Groups, str], None], check: Check | N
             if (finished := [run for run in group if run not in error.failed])
         }
         if kept:
-            tell(kept, f" {len(error.failed)} of {len(runs)} runs failed and are left out.")
+            write_report(kept, f" {len(error.failed)} of {len(runs)} runs failed and are omitted.")
         raise
-    tell(groups, "")
+    write_report(groups, "")
 
 
-def made_at(groups: Groups) -> str:
-    """Says so where runs were made at another commit than the table: finished runs are kept."""
+def commits_remark(groups: Groups) -> str:
+    """A remark if runs were made at another commit than the table."""
     from metaplastic.files.provenance import provenance
 
     records = [RunFolder(run.runs / run.run_name) for runs in groups.values() for run in runs]
@@ -74,11 +75,11 @@ def made_at(groups: Groups) -> str:
     return f" Runs made at commit {', '.join(sorted({commit[:10] for commit in commits}))}."
 
 
-def drawn(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
-    """The results of finished runs of several methods on one stream, drawn on the way."""
+def plot_results(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
+    """The results of finished runs of several methods on one stream; also plots them."""
     from experiments.lab.figures.curves import (  # matplotlib, for --help, is slow
-        draw_lifetimes,
-        draw_training,
+        plot_lifetimes,
+        plot_training,
     )
 
     folders = {
@@ -86,8 +87,8 @@ def drawn(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
         for label, runs in groups.items()
     }
     results = {label: [run.results() for run in runs] for label, runs in folders.items()}
-    draw_lifetimes(plots, results)
-    draw_training(
+    plot_lifetimes(plots, results)
+    plot_training(
         plots, {label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()}
     )
     return results
@@ -96,7 +97,7 @@ def drawn(groups: Groups, plots: Path) -> dict[str, list[dict[str, Any]]]:
 def write_tables(
     root: Path, tables: Sequence[Sequence[Mapping[str, str]]], remark: str = ""
 ) -> str:
-    """Keep tables as JSON and as markdown, below what they came from; returns the markdown."""
+    """Write tables as JSON and as markdown, with a remark above; returns the markdown."""
     tables = [table for table in tables if table]
     write_json(root / "table.json", {"remark": remark, "tables": [list(t) for t in tables]})
     text = "\n\n".join(part for part in (remark, *map(as_markdown, tables)) if part)
@@ -104,29 +105,29 @@ def write_tables(
     return text
 
 
-def planned(config: Compare) -> dict[str, list[Train]]:
-    """The runs of every method, one a seed.
+def plan_runs(config: Compare) -> dict[str, list[Train]]:
+    """The runs of every method, one per seed.
 
-    `METHOD,option=value,train.option=value`: options of the method, and of the lifetimes that this
-    one alone is meta-trained (`train.`) or judged (`test.`) on, over those of `--stream`. A comma
-    that no `name=` follows belongs to the value, as in `channels=16,32`.
+    `METHOD,option=value,train.option=value`: options of the method, and options of the stream that
+    apply to its meta-training (`train.`) or test (`test.`) alone. A comma without a `name=` after
+    it is part of the value, as in `channels=16,32`.
     """
     if not config.methods:
-        raise ConfigError("--methods names none: give one method or more; --help lists them.")
+        raise ConfigError("--methods is empty: give one method or more; --help lists them.")
     shared = {field.name: getattr(config, field.name) for field in fields(MetaTraining)}
     groups: dict[str, list[Train]] = {}
-    taken: set[str] = set()
+    folders: set[str] = set()
     for label in config.methods:
         method, _, rest = label.partition(",")
         options = re.split(r",(?=[\w.]+=)", rest) if rest else []
-        lives = tuple(option for option in options if option.startswith(OF_STREAM))
-        own = tuple(option for option in options if option not in lives)
-        run = Train(**shared, method=method, options=own)
-        run = replace(run, stream=(*run.stream, *lives))  # the last of a name counts
+        stream_options = tuple(option for option in options if option.startswith(OF_STREAM))
+        method_options = tuple(option for option in options if option not in stream_options)
+        run = Train(**shared, method=method, options=method_options)
+        run = replace(run, stream=(*run.stream, *stream_options))  # the last of a name counts
         folder = "-".join([method, *options]).replace("=", "_").replace(",", "-")
-        if folder in taken:
-            raise ConfigError(f"--methods names {label} twice: leave one of the two out.")
-        taken.add(folder)
+        if folder in folders:
+            raise ConfigError(f"--methods names {label} twice: omit one of the two.")
+        folders.add(folder)
         groups[label] = [
             replace(run, seed=seed, name=f"{config.name}/{folder}-seed{seed}")
             for seed in range(config.seed, config.seed + config.seeds)
@@ -135,4 +136,4 @@ def planned(config: Compare) -> dict[str, list[Train]]:
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command goes on.")
+    cli.run(main, again="the same command resumes.")

@@ -1,10 +1,10 @@
-"""Hundreds of classes, one after another: accuracy against how many were learned, method by method.
+"""Continual learning of hundreds of classes: accuracy against the number learned, by method.
 
     python -m experiments.continual --methods flp_readout oml anml --classes 10,100,600 --minutes 5
 
-Meta-trains every method on the same data for the same time, lets each learn the test classes in one
-pass, and draws the two figures of the field: of held-out pictures, and of those that were taught.
-Runs that are finished are kept and those that were cut short go on.
+Meta-trains every method on the same data for the same time, adapts each to the test classes in one
+pass, and plots accuracy on held-out images and on the training images (the trajectory).
+Finished runs are kept and interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments.compare import Groups, lived, made_at, write_tables
+from experiments.compare import Groups, commits_remark, run_methods, write_tables
 from experiments.lab.figures.tables import over_seeds
 from experiments.lab.runs.run_folder import RunFolder, origin, read_lines
 from experiments.lab.settings import cli
@@ -32,28 +32,24 @@ METHODS = (
     "oml_first_order", "anml", "maml_rep", "pretrained", "pretrained_readout", "scratch",
     "prototypes", "prototypes_cosine",
 )  # fmt: skip
-# As `experiments.lab.runs.sweep` has them, which --help does without: it loads torch.
+# As in `experiments.lab.runs.sweep`, which imports torch and is not needed for --help.
 POSSIBLE = (
     "in a test of up to 50 classes any, in a longer one 10, 50, 75, 100, 150, 200, 300, 400, 500, "
     "600 and all of them"
 )
 OFFLINE = (
-    "{} is not asked while it learns: this script is for learners that live online, on classes in "
-    "their order; use compare for the others."
+    "{} is not evaluated while it learns: this script needs online learners on classes in order; "
+    "use compare for others."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Continual(Compare):
-    """Meta-train several methods, let each learn hundreds of classes in one pass, draw and tell."""
+    """Meta-train several methods and evaluate each on hundreds of classes in one pass."""
 
-    task: Annotated[str, Doc("a file in tasks, with classes to come one after another")] = (
-        "split_omniglot"
-    )
+    task: Annotated[str, Doc("a file in tasks, with classes in sequence")] = "split_omniglot"
     methods: Annotated[tuple[str, ...], Doc(NAMED)] = METHODS
-    classes: Annotated[str, Doc(f"numbers of classes to show in the table: {POSSIBLE}")] = (
-        "10,100,600"
-    )
+    classes: Annotated[str, Doc(f"numbers of classes in the table: {POSSIBLE}")] = "10,100,600"
     name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = (
         "continual"
     )
@@ -64,14 +60,14 @@ def main(argv: Sequence[str]) -> None:
     shown = counts(config.classes)
     if config.order != "incremental":
         raise ConfigError(
-            f"--order {config.order} mixes the classes, and here they come one after another: "
-            "give --order incremental."
+            f"--order {config.order} shuffles the classes, which this script needs in sequence: "
+            "use --order incremental."
         )
 
-    def tell(groups: Groups, lost: str) -> None:
+    def write_report(groups: Groups, lost: str) -> None:
         from experiments.lab.figures.curves import (  # matplotlib is slow for --help
-            draw_classes,
-            draw_training,
+            plot_classes,
+            plot_training,
         )
 
         folders = {
@@ -80,21 +76,21 @@ def main(argv: Sequence[str]) -> None:
         }
         root = config.runs / config.name
         results = {label: [run.results() for run in runs] for label, runs in folders.items()}
-        require_asked(shown, results)
-        draw_classes(root / "plots", results)
+        require_evaluated(shown, results)
+        plot_classes(root / "plots", results)
         lines = {
             label: [read_lines(run.metrics) for run in runs] for label, runs in folders.items()
         }
-        draw_training(root / "plots", lines)
-        remark = f"{origin(config.device)}{made_at(groups)}{lost}"
+        plot_training(root / "plots", lines)
+        remark = f"{origin(config.device)}{commits_remark(groups)}{lost}"
         text = write_tables(root, [rows(results, shown)], remark)
         print(f"{text}\n\nFigures, rules and records are in {root}.")
 
-    lived(config, tell, partial(require_possible, shown))
+    run_methods(config, write_report, partial(require_possible, shown))
 
 
 def counts(text: str) -> list[int]:
-    """`10,100,600` as numbers in rising order."""
+    """`10,100,600` as increasing numbers."""
     words = [word for word in text.replace(",", " ").split() if word]
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise ConfigError(f"--classes is {text!r}: write numbers of classes, as in 10,100,600.")
@@ -104,52 +100,54 @@ def counts(text: str) -> list[int]:
 def require_possible(
     shown: Sequence[int], run: Train, stream: TaskStream, learner: OnlineLearner
 ) -> None:
-    """Refuse before a run what could not be shown after it."""
-    from experiments.lab.runs.sweep import classes_asked
-    from experiments.lab.runs.testing import MANY
+    """Raise ConfigError before a run if its table could not be made."""
+    from experiments.lab.runs.evaluation import MANY
+    from experiments.lab.runs.sweep import class_counts
 
     spec = stream.spec
     if spec.kind != "classification":
         raise ConfigError(
-            f"task {run.task!r} has no classes to count: choose one that has, such as "
+            f"task {run.task!r} has no classes: choose one that has, such as "
             "split_omniglot, or use compare."
         )
     label = " ".join([run.method, *run.options])
     if not learner.online:
         raise ConfigError(OFFLINE.format(label))
     every = range(1, spec.subtasks + 1)
-    require_among(label, shown, classes_asked(spec) if spec.subtasks > MANY else every)
+    require_counts(label, shown, class_counts(spec) if spec.subtasks > MANY else every)
 
 
-def require_asked(shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Refuse a number of classes after which nothing was asked in runs that are there."""
+def require_evaluated(
+    shown: Sequence[int], results: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> None:
+    """Raise ConfigError for a number of classes at which existing runs were not evaluated."""
     for label, runs in results.items():
         for run in runs:
             if "seen" not in run:
                 raise ConfigError(OFFLINE.format(label))
-            require_among(label, shown, run["seen"]["x"])
+            require_counts(label, shown, run["seen"]["x"])
 
 
-def require_among(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
-    """Refuse a number of classes after which a learner is not asked."""
+def require_counts(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
+    """Raise ConfigError for a number of classes at which a learner is not evaluated."""
     if missing := [count for count in shown if count not in asked]:
         few = f"1 to {asked[-1]}" if isinstance(asked, range) else ",".join(map(str, asked))
         raise ConfigError(
-            f"--classes {missing[0]}: {label} is asked after {few} classes; choose among these."
+            f"--classes {missing[0]}: {label} is evaluated after {few} classes; choose among these."
         )
 
 
 def rows(
     results: Mapping[str, Sequence[Mapping[str, Any]]], shown: Sequence[int]
 ) -> list[dict[str, str]]:
-    """One row a method: accuracy after so many classes, with its interval over seeds."""
+    """One row per method: accuracy after so many classes, with intervals over seeds."""
     table = []
     for label, runs in results.items():
         row = {"method": label}
         for count in shown:
             row[f"test %, {count}"] = _percent(runs, "seen", count)
-        if all("taught" in run for run in runs):
-            row[f"taught %, {shown[-1]}"] = _percent(runs, "taught", shown[-1])
+        if all("trajectory" in run for run in runs):
+            row[f"trajectory %, {shown[-1]}"] = _percent(runs, "trajectory", shown[-1])
         row["forgetting %"] = over_seeds([100 * float(run["forgetting"]) for run in runs], "{:.1f}")
         if all("other_order" in run for run in runs):
             scores = [100 * float(run["other_order"]["score"]) for run in runs]
@@ -168,4 +166,4 @@ def _percent(runs: Sequence[Mapping[str, Any]], curve: str, count: int) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command goes on.")
+    cli.run(main, again="the same command resumes.")

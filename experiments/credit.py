@@ -1,10 +1,10 @@
-"""Are the rules of credit assignment right, and is what was claimed of them so?
+"""Training checks of the credit-assignment rules, and experiments on published claims.
 
     python -m experiments.credit --check all
     python -m experiments.credit --claims depth signs --seeds 3
 
-Trains small networks by every rule on real pictures, and puts accuracy and angles beside pass lines
-that are known to be met by a right implementation. A claim is an experiment with a figure.
+Trains small networks by every rule on real images and compares accuracy and angles with pass lines
+that a correct implementation meets. A claim is an experiment with a figure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     checks = named(config.check, CHECKS, "a check")
     claims = named(config.claims, CLAIMS, "a claim")
     if not (checks or claims or config.tune):
-        raise ConfigError("nothing was asked: give --check all, --claims all or --tune.")
+        raise ConfigError("nothing to do: give --check all, --claims all or --tune.")
     missed = check(config, checks) if checks else 0
     if config.tune:
         from experiments.lab.credit_checks.tuning import tune
@@ -36,41 +36,46 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def named(asked: Sequence[str], known: Sequence[str], what: str) -> list[str]:
-    """What was asked for, in the order of `known`."""
-    for name in asked:
+def named(given: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """The names given, in the order of `known`."""
+    for name in given:
         require(name, ("all", *known), what)
-    return [name for name in known if name in asked or "all" in asked]
+    return [name for name in known if name in given or "all" in given]
 
 
 def check(config: Credit, rules: Sequence[str]) -> int:
-    """Run the checks of some rules and write their tables; how many lines are not met."""
-    from experiments.lab.credit_checks.lines import judged
+    """Run the checks of some rules and write their tables; returns the number of lines not met."""
+    from experiments.lab.credit_checks.checks import CHECKS as ALL
+    from experiments.lab.credit_checks.pass_lines import verdicts_on
     from experiments.lab.credit_checks.report import run_rows, verdict_rows
-    from experiments.lab.credit_checks.rows import CHECKS as ALL
     from experiments.lab.credit_checks.runs import RUNS
     from experiments.lab.credit_checks.work import measured, prepared
     from experiments.lab.figures.tables import as_markdown
     from experiments.lab.runs.run_folder import origin, write_json
 
-    chosen = [one for one in ALL if one.rule in rules and one.told(reduced=config.reduced)]
-    if not chosen:
-        raise ConfigError("a reduced run cannot tell any of these checks: leave out --reduced.")
-    works = prepared({name: RUNS[name] for one in chosen for name in one.runs}, config)
-    found = measured(works, config.all_seeds, config.jobs, "checks")
+    selected = [one for one in ALL if one.rule in rules and one.applies(reduced=config.reduced)]
+    if not selected:
+        raise ConfigError("none of these checks has a bound for a reduced run: omit --reduced.")
+    runs = prepared({name: RUNS[name] for one in selected for name in one.runs}, config)
+    found = measured(runs, config.all_seeds, config.jobs, "checks")
     verdicts = [
-        (one, judged(one.lines, {name: found[name] for name in one.runs}, reduced=config.reduced))
-        for one in chosen
+        (
+            one,
+            verdicts_on(
+                one.lines, {name: found[name] for name in one.runs}, reduced=config.reduced
+            ),
+        )
+        for one in selected
     ]
     every = [verdict for _, some in verdicts for verdict in some]
     missed = sum(not verdict.met for verdict in every)
     tables = [verdict_rows(verdicts), run_rows(verdicts, found)]
-    said = f"{len(every) - missed} of {len(every)} pass lines are met, {missed} NOT met."
-    text = "\n\n".join([origin(), said, *(as_markdown(table, order=()) for table in tables)])
+    summary = f"{len(every) - missed} of {len(every)} pass lines are met, {missed} NOT met."
+    text = "\n\n".join([origin(), summary, *(as_markdown(table, order=()) for table in tables)])
     write_json(
         config.out / "checks.json",
         {"remark": origin(), "seeds": list(config.all_seeds), "reduced": config.reduced}
-        | {"lines": tables[0], "runs": found, "settings": {n: repr(w) for n, w in works.items()}},
+        | {"lines": tables[0], "runs": found, "settings": {n: repr(w) for n, w in runs.items()}},
     )
     (config.out / "table.md").write_text(text + "\n", encoding="utf-8")
     print(f"{text}\n\nTables and numbers are in {config.out}.")

@@ -3,8 +3,8 @@
     python -m experiments.deep --network resnet20 --epochs 10 --seeds 3
     python -m experiments.deep --network resnet18 --data-set jpeg75 --minutes 600 --flip-crop
 
-Each rule gets the rate that suits it best on held-out training pictures. The same command goes on
-where it was stopped, to the bit; finished runs are kept.
+Each rule has the learning rate that is best on held-out training images. The same command resumes
+an interrupted run, bitwise; finished runs are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
 
 if TYPE_CHECKING:
-    from experiments.lab.deep_training.lesson import Settings
+    from experiments.lab.deep_training.trainer import Settings
     from experiments.lab.runs.progress import Report
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def check(config: Deep) -> None:
-    """Refuse what no run could do, before anything is loaded."""
+    """Raise ConfigError for invalid settings, before anything is loaded."""
     for rule in config.rules:
         require(rule, (*RULES, *MORE), "a rule of this script")
     if len(set(config.rules)) < len(config.rules):
@@ -52,14 +52,14 @@ def check(config: Deep) -> None:
         if not 0 < rate < float("inf"):
             raise ConfigError(f"{rate:g} is not a rate: it must be above 0 and finite.")
     if not (config.rules and (config.lrs or config.lr or config.rates_of)):
-        raise ConfigError("nothing was asked: name one rule in --rules and one rate in --lrs.")
+        raise ConfigError("nothing to do: give one rule in --rules and one rate in --lrs.")
     if config.lr is not None and config.rates_of is not None:
-        raise ConfigError("--lr and --rates-of both say what the rates are: leave out one.")
+        raise ConfigError("--lr and --rates-of both set the rates: omit one.")
 
 
 def train(config: Deep) -> None:
-    """Choose the rates, then live every run that is not finished, seed by seed."""
-    from experiments.lab.deep_training.runs import lived
+    """Choose the rates, then complete every unfinished run, seed by seed."""
+    from experiments.lab.deep_training.runs import train_run
     from experiments.lab.runs.progress import progress
 
     tuning = [(rule, rate) for rule in config.rules for rate in config.lrs if is_open(config)]
@@ -68,26 +68,28 @@ def train(config: Deep) -> None:
     with progress("deep", total) as bar:
         for rule in config.rules:
             done = sum(one in rates for one, _ in tuning)
-            rates[rule] = chosen(config, rule, teller(bar, done, f"choosing a rate of {rule}"))
+            rates[rule] = chosen(
+                config, rule, progress_reporter(bar, done, f"choosing a rate of {rule}")
+            )
         for done, (seed, rule) in enumerate(product(config.all_seeds, config.rules), len(tuning)):
-            settings = settled(config, rule, seed, rates[rule])
-            say = teller(bar, done, f"{rule}, seed {seed}")
-            lived(settings, config.folder(rule, seed), config.root, say)
+            settings = run_settings(config, rule, seed, rates[rule])
+            say = progress_reporter(bar, done, f"{rule}, seed {seed}")
+            train_run(settings, config.folder(rule, seed), config.root, say)
         bar(total)
 
 
 def is_open(config: Deep) -> bool:
-    """Whether there is a rate to be chosen."""
+    """Whether rates are to be chosen by tuning runs."""
     return config.lr is None and config.rates_of is None and len(config.lrs) > 1
 
 
-def teller(bar: Report, done: int, title: str) -> Callable[[str], None]:
-    """Says what a run came to after an epoch, beside how many runs are behind us."""
+def progress_reporter(bar: Report, done: int, title: str) -> Callable[[str], None]:
+    """A function that reports the state of a run beside the number of finished runs."""
     return lambda words: bar(done, f"{title}: {words}")
 
 
 def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
-    """The rate of a rule: given, another command's, or the best of a few."""
+    """The rate of a rule: given, of an earlier command, or the best of a few."""
     from experiments.lab.deep_training.tuning import best, rates_of, tried
 
     if config.lr is not None:
@@ -96,23 +98,23 @@ def chosen(config: Deep, rule: str, say: Callable[[str], None]) -> float:
         return rates_of(config.rates_of, config.rules)[rule]
     if len(config.lrs) == 1:
         return config.lrs[0]
-    any_rate = drafted(config, rule, config.seed, config.lrs[0], config.tune_epochs)
+    any_rate = settings_for(config, rule, config.seed, config.lrs[0], config.tune_epochs)
     return best(tried(any_rate, config.lrs, config.tune_epochs, config.out, config.root, say))
 
 
-def settled(config: Deep, rule: str, seed: int, rate: float) -> Settings:
-    """A run's settings, with as many epochs as fit into the minutes asked for."""
+def run_settings(config: Deep, rule: str, seed: int, rate: float) -> Settings:
+    """A run's settings, with as many epochs as fit into --minutes."""
     from experiments.lab.deep_training.runs import epochs_in
 
-    settings = drafted(config, rule, seed, rate, config.epochs)
+    settings = settings_for(config, rule, seed, rate, config.epochs)
     if config.minutes is None:
         return settings
     folder = config.folder(rule, seed)
     return replace(settings, epochs=epochs_in(settings, folder, config.root, config.minutes))
 
 
-def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
-    from experiments.lab.deep_training.lesson import Settings
+def settings_for(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Settings:
+    from experiments.lab.deep_training.trainer import Settings
 
     return Settings(
         rule=rule, network=config.network, width=config.width,
@@ -125,4 +127,4 @@ def drafted(config: Deep, rule: str, seed: int, rate: float, epochs: int) -> Set
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command goes on where it was.")
+    cli.run(main, again="the same command resumes.")

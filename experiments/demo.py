@@ -1,9 +1,9 @@
-"""FLP and second-order OML on sines and on few-shot images, from nothing to one table.
+"""A demonstration: FLP and second-order OML on sines and on few-shot images.
 
     python -m experiments.demo
 
-Meta-trains four learners, two at a time, and leaves their run folders with plots and rule files.
-Then the learner that comes with the package learns a hundred characters, one picture at a time.
+Meta-trains four learners, two at a time, with run folders, plots and rule files. Then the learner
+of the package learns a hundred characters, one image at a time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Annotated
 
 from typing_extensions import Doc
 
-from experiments.compare import drawn, planned, write_tables
+from experiments.compare import plan_runs, plot_results, write_tables
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.runs.jobs import run_all
 from experiments.lab.settings import cli
 from experiments.lab.settings.config import Compare, Train, preset
-from experiments.watch import Watch, say
+from experiments.watch import Watch, print_accuracies
 
 METHODS = ("flp_stable", "oml")
 
@@ -32,8 +32,8 @@ class Demo:
     minutes: Annotated[float, Doc("of meta-training for each of the four runs")] = 2.5
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     runs: Annotated[Path, Doc("folder of all runs")] = Path("runs")
-    name: Annotated[str, Doc("of the demo; runs that it already holds are kept")] = "demo"
-    tiny: Annotated[bool, Doc("a few meta-steps only, to see that everything runs")] = False
+    name: Annotated[str, Doc("of the demo; existing runs are kept")] = "demo"
+    tiny: Annotated[bool, Doc("a few meta-steps only, as a check")] = False
     seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     demo = cli.parse(Demo, argv, Demo())
     images, remark = choose_images(demo)
     print(remark)
-    streams = {task: planned(comparison(demo, task)) for task in ("sines", images)}
+    streams = {task: plan_runs(comparison(demo, task)) for task in ("sines", images)}
     every = [run for groups in streams.values() for runs in groups.values() for run in runs]
     length = "a few meta-steps" if demo.tiny else f"{demo.minutes:g} minutes of meta-training"
     print(f"{len(every)} runs, two at a time, {length} each.")
@@ -51,13 +51,13 @@ def main(argv: Sequence[str]) -> None:
     table = [
         row
         for task, groups in streams.items()
-        for row in rows(drawn(groups, root / task / "plots"))
+        for row in rows(plot_results(groups, root / task / "plots"))
     ]
     write_tables(root, [table], remark)
     print(f"\n{as_markdown(table)}\n\nPlots, rules and records are in {root}.")
     hundred = Watch(characters=10 if demo.tiny else 100, data=demo.data, seed=demo.seed)
     print(f"\nAnd the learner of the package, {hundred.characters} characters in one pass:")
-    say(hundred)
+    print_accuracies(hundred)
 
 
 def comparison(demo: Demo, task: str) -> Compare:
@@ -77,7 +77,7 @@ def comparison(demo: Demo, task: str) -> Compare:
 
 
 def choose_images(demo: Demo) -> tuple[str, str]:
-    """Omniglot where it is found or can be fetched, else glyphs; and a sentence that says which."""
+    """The image task, Omniglot if available, else glyphs; and a sentence on the choice."""
     from experiments.lab.networks.build import build_stream
     from tasks.data import DataError
 
@@ -85,9 +85,9 @@ def choose_images(demo: Demo) -> tuple[str, str]:
         config = preset(Train, ["--task", "omniglot"])
         build_stream(replace(config, data=demo.data), "train").spec  # noqa: B018  reads the files
     except DataError as error:
-        return "glyphs", f"The images are glyphs, drawn here, because: {error}"
+        return "glyphs", f"The images are generated glyphs, because: {error}"
     return "omniglot", "The images are Omniglot."
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command goes on.")
+    cli.run(main, again="the same command resumes.")

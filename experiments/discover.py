@@ -1,11 +1,11 @@
-"""Discover a plasticity rule: meta-learn a few numbers, print them as an equation, compare.
+"""Meta-learn a plasticity rule with few coefficients, print its equation, compare.
 
     python -m experiments.discover --task omniglot --minutes 10
 
-Every lifetime has fresh weights and fresh random feedback, so nothing but the rule can be learned.
-Leaves the run folder of `meta_train`, in it the rule file, and `pruned`, the same rule without its
-small terms. Both then live validation lifetimes beside feedback alignment and backprop, whose rates
-are the best for these very lifetimes.
+Every lifetime has new weights and new random feedback, so only the rule can be learned. Writes the
+run folder of `meta_train` with the rule file, and `pruned`, the same rule without small terms. Both
+are compared on validation lifetimes with feedback alignment and backprop at their best rates for
+these lifetimes.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from metaplastic import OnlineLearner, TaskStream
     from metaplastic.evaluate.report import ContinualReport
 
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the fixed rules; the best is shown
-PARTS = 10  # of a lifetime, at whose ends all is asked
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the baselines; the best is reported
+PARTS = 10  # evaluations along a lifetime
 AT_A_TIME = 25  # lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discover(Train):
-    """Meta-learn a plasticity rule of a few numbers, print it, and compare it with fixed rules."""
+    """Meta-learn a plasticity rule with few coefficients and compare it with baselines."""
 
-    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = (
         "ways=5", "slots=5", "shots=10", "repeats=5", "queries_per_class=10",
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     )
 
     meta_train(run)
-    discovered(config)
+    report_rule(config)
 
 
 def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
@@ -75,7 +75,7 @@ def without(argv: Sequence[str], flags: Sequence[str]) -> list[str]:
     ]
 
 
-def discovered(config: Discover) -> None:
+def report_rule(config: Discover) -> None:
     """Print the equation, save the pruned rule, and compare on validation lifetimes."""
     from experiments.lab.networks.build import build_stream, own_classes
     from metaplastic.files.rule_file import from_pretrained, read_config, save_pretrained
@@ -86,23 +86,27 @@ def discovered(config: Discover) -> None:
     rule = plasticity_of(learner)
     print(f"Discovered: {rule.equation()}")
     largest = max(map(abs, rule.values().values()))
-    small = with_plasticity(learner, rule.pruned(min(config.threshold, largest)))
-    save_pretrained(small, folder.root / "pruned", source)
-    print(f"Pruned:     {plasticity_of(small).equation()}\n")
+    pruned = with_plasticity(learner, rule.pruned(min(config.threshold, largest)))
+    save_pretrained(pruned, folder.root / "pruned", source)
+    print(f"Pruned:     {plasticity_of(pruned).equation()}\n")
 
     stream = build_stream(config, "validation")
     curves = {
-        "discovered": seen(learner, stream, config),
-        "discovered, pruned": seen(small, stream, config),
+        "discovered": evaluate_rule(learner, stream, config),
+        "discovered, pruned": evaluate_rule(pruned, stream, config),
     }
     for label, feedback in (("feedback alignment", "redrawn"), ("backprop", "gradient")):
         rate, report = best(fixed(config, stream, feedback).to(config.device), stream, config)
         curves[f"{label}, rate {rate:g}"] = report
-    finish(folder, curves, learner, small, config)
+    finish(folder, curves, learner, pruned, config)
 
 
 def plasticity_of(learner: OnlineLearner) -> Any:
-    """The learner's polynomial, or a sentence where it has none."""
+    """The learner's polynomial rule.
+
+    Raises:
+        ConfigError: if it has none.
+    """
     from experiments.lab.settings.registry import ConfigError
     from metaplastic.plasticity.polynomial import Polynomial
 
@@ -116,7 +120,7 @@ def plasticity_of(learner: OnlineLearner) -> Any:
 
 
 def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
-    """A copy of the learner by another rule that needs nothing made for its sites."""
+    """A copy of the learner with another plasticity rule."""
     from copy import deepcopy
 
     copy = deepcopy(learner)
@@ -126,7 +130,7 @@ def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
 
 
 def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
-    """The same network taught by one term of rate 1: feedback alignment, or backprop."""
+    """The baseline of the same network: feedback alignment or backprop, at rate 1."""
     from experiments.lab.runs.training import fresh_learner
 
     replaced = ("terms", "rate", "feedback", "normalized")
@@ -135,9 +139,9 @@ def fixed(config: Train, stream: TaskStream, feedback: str) -> OnlineLearner:
     return fresh_learner(replace(config, options=options), stream)
 
 
-def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
-    """The lifetimes that every learner lives, asked about all classes as examples go by."""
-    from metaplastic.evaluate.evaluate import over_lifetime
+def evaluate_rule(learner: OnlineLearner, stream: TaskStream, config: Discover) -> ContinualReport:
+    """The report of a learner on the common lifetimes."""
+    from metaplastic.evaluate.evaluation import over_lifetime
 
     parts = min(PARTS, stream.spec.steps)
     return over_lifetime(
@@ -149,11 +153,11 @@ def seen(learner: OnlineLearner, stream: TaskStream, config: Discover) -> Contin
 def best(
     learner: OnlineLearner, stream: TaskStream, config: Discover
 ) -> tuple[float, ContinualReport]:
-    """The rate that is best at the end of these very lifetimes, and how they went."""
+    """The rate with the best final accuracy on these lifetimes, and its report."""
     found = {}
     for rate in RATES:
         learner.rule.rate_scale = rate
-        found[rate] = seen(learner, stream, config)
+        found[rate] = evaluate_rule(learner, stream, config)
     rate = max(found, key=lambda one: float(found[one].on_all("accuracy").mean[-1]))
     return rate, found[rate]
 
@@ -162,18 +166,18 @@ def finish(
     folder: RunFolder,
     reports: Mapping[str, ContinualReport],
     learner: OnlineLearner,
-    small: OnlineLearner,
+    pruned: OnlineLearner,
     config: Discover,
 ) -> None:
-    """Keep and print the table, draw the figure."""
-    from experiments.lab.figures.plots import Curve, draw_lines
+    """Write and print the table, plot the figure."""
+    from experiments.lab.figures.plots import Curve, plot_lines
 
     rows, curves = [], {}
     for label, report in reports.items():
-        born, whole = report.at_birth("accuracy"), report.on_all("accuracy")
+        initial, overall = report.initial("accuracy"), report.on_all("accuracy")
         x = [0, *report.examples.tolist()]
         y, low, high = (
-            [float(getattr(born, end)), *getattr(whole, end).tolist()]
+            [float(getattr(initial, end)), *getattr(overall, end).tolist()]
             for end in ("mean", "low", "high")
         )
         curves[label] = Curve(x, [y], low, high)
@@ -181,11 +185,11 @@ def finish(
         row |= {str(n): f"{100 * value:.1f}" for n, value in zip(x, y, strict=True)}
         rows.append(row | {"95 %": f"{100 * low[-1]:.1f} to {100 * high[-1]:.1f}"})
     title = f"{config.lifetimes} lifetimes of validation; bands: 95 % over lifetimes"
-    draw_lines(folder.plots / "discover.png", curves, "examples seen", "accuracy", title)
+    plot_lines(folder.plots / "discover.png", curves, "examples seen", "accuracy", title)
     write_json(folder.root / "discover.json", {
         "equation": plasticity_of(learner).equation(),
         "coefficients": plasticity_of(learner).values(),
-        "pruned": plasticity_of(small).equation(),
+        "pruned": plasticity_of(pruned).equation(),
         "lifetimes": config.lifetimes,
         "table": rows,
     })  # fmt: skip
@@ -195,4 +199,4 @@ def finish(
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command with --resume goes on.")
+    cli.run(main, again="the same command with --resume resumes.")

@@ -1,8 +1,8 @@
-"""What learning one example does to everything else a network knows, for rules side by side.
+"""Interference between examples: the change of each loss by each update, for several rules.
 
-    python -m experiments.interference runs/A/rule runs/B/rule --moments 0 0.5 1
+    python -m experiments.interference runs/A/rule runs/B/rule --fractions 0 0.5 1
 
-Lives on the test split of the stream that each rule was meta-trained on, or of another by flags.
+Uses the test split of the stream that each rule was meta-trained on, or of another by flags.
 """
 
 from __future__ import annotations
@@ -29,28 +29,30 @@ UPDATES: tuple[Literal["rule", "gradient"], ...] = ("rule", "gradient")
 
 @dataclass(frozen=True, kw_only=True)
 class Interfere(Stream):
-    """Learn every example on its own, ask every loss again, and say what interferes with what.
+    """Measure interference: learn each example by itself and evaluate the loss on every other.
 
-    Each rule is compared with gradient descent through the same weights, in steps as long as the
-    rule's own. Changes of loss are means over pairs of examples and over lifetimes.
+    Each rule is compared with gradient descent in steps of the same norm. Changes of loss are means
+    over pairs of examples and over lifetimes.
     """
 
     rules: Annotated[
         Positional[tuple[Path, ...]], Doc("folders with config.json and model.safetensors")
     ] = ()
-    moments: Annotated[tuple[float, ...], Doc("parts of a lifetime that are lived before")] = (
+    fractions: Annotated[
+        tuple[float, ...], Doc("fractions of a lifetime after which to measure")
+    ] = (
         0.0, 0.5, 1.0,
     )  # fmt: skip
-    examples: Annotated[int | None, Doc("steps to learn from and ask about; None: all")] = None
+    examples: Annotated[int | None, Doc("steps to learn from and evaluate on; None: all")] = None
     exact: Annotated[
         int | None,
-        Doc("updates to try on every example; None: all. Fewer: first-order estimates"),
+        Doc("updates with exact changes; None: all. Fewer: first-order estimates"),
     ] = None
     lifetimes: Annotated[int, Doc("to average over")] = 16
-    pace: Annotated[float, Doc("factor on every rate of the rules, such as a sweep chose")] = 1.0
-    each_site: Annotated[
-        bool, Doc("also apply the changes of each site alone, to see which of them interferes")
-    ] = False
+    rate_scale: Annotated[float, Doc("factor on every rate of the rules, as chosen by a sweep")] = (
+        1.0
+    )
+    each_site: Annotated[bool, Doc("also measure the updates of each site by itself")] = False
     over_seeds: Annotated[
         bool, Doc("rules of one method are its seeds: one row for all, with 95 % intervals")
     ] = False
@@ -62,20 +64,20 @@ class Interfere(Stream):
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Interfere, argv, preset(Interfere, argv))
     if not config.rules:
-        raise ConfigError("no rule was given: name folders that hold a config.json, RUN/rule.")
-    if not all(0 <= moment <= 1 for moment in config.moments):
-        raise ConfigError(f"--moments {config.moments}: a lifetime goes from 0 to 1.")
-    if not (0 < config.pace < math.inf):
-        raise ConfigError(f"--pace is {config.pace}: give a factor above 0; 1 leaves rates alone.")
+        raise ConfigError("no rule was given: name folders with a config.json, RUN/rule.")
+    if not all(0 <= fraction <= 1 for fraction in config.fractions):
+        raise ConfigError(f"--fractions is {config.fractions}: choose values from 0 to 1.")
+    if not (0 < config.rate_scale < math.inf):
+        raise ConfigError(f"--rate-scale is {config.rate_scale}: it must be above 0 and finite.")
     if len({rule.resolve() for rule in config.rules}) < len(config.rules):
         raise ConfigError("a rule was given twice: name each folder once.")
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     sources = {rule: read_config(rule)["provenance"] for rule in config.rules}
-    splits = {rule: asked_split(config, source) for rule, source in sources.items()}
+    splits = {rule: evaluation_split(config, source) for rule, source in sources.items()}
     found: dict[str, Seeds] = {}
     for rule, source in sources.items():
         own = over_recorded(Interfere, argv, source, rule)
@@ -88,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def require_alike(rule: Path, records: Sequence[Mapping[str, Any]], seeds: Seeds) -> None:
-    """Refuse a seed whose network or stream is not that of the seeds before it."""
+    """Raise ConfigError for a seed whose network or stream differs from that of earlier seeds."""
     if not seeds:
         return
     both = records[0], seeds[0][0]
@@ -98,8 +100,8 @@ def require_alike(rule: Path, records: Sequence[Mapping[str, Any]], seeds: Seeds
     ):
         if one != other:
             raise ConfigError(
-                f"{rule} has {what} {one}, a rule of its method before it {other}: with "
-                "--over-seeds rules of one method are seeds of one; leave it out."
+                f"{rule} has {what} {one}, an earlier rule of its method {other}: "
+                "--over-seeds needs rules of one method to be its seeds; omit it."
             )
 
 
@@ -109,7 +111,7 @@ def labelled(method: str, rule: Path, taken: Mapping[str, Any]) -> str:
 
 
 def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
-    """One record for each moment, each kind of update and each choice of sites."""
+    """One record for each fraction, each kind of update and each choice of sites."""
     import torch
 
     from experiments.lab.networks.build import build_stream, fitted, own_classes, require_device
@@ -124,47 +126,52 @@ def measured(config: Interfere, rule: Path, split: str) -> list[dict[str, Any]]:
     learner = from_pretrained(rule, own_classes(read_config(rule)["provenance"]), config.device)
     stream = build_stream(config, split)
     learner = fitted(learner, stream.spec)
-    learner.rule.rate_scale = config.pace
-    (lives,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
+    learner.rule.rate_scale = config.rate_scale
+    (episodes,) = lifetimes_of(learner, stream, config.lifetimes, config.seed, config.lifetimes)
     with torch.no_grad():
-        features = learner.encode(lives.support_x.flatten(0, 2)).chunk(config.lifetimes)
-    spoken = statistics_over_lifetimes(features, [*lives.support_subtask.flatten(1)]).to_dict()
+        features = learner.encode(episodes.support_x.flatten(0, 2)).chunk(config.lifetimes)
+    statistics = statistics_over_lifetimes(
+        features, [*episodes.support_subtask.flatten(1)]
+    ).to_dict()
     names = [site.name for site in learner.sites]
     alone = [[name] for name in names] if config.each_site and len(names) > 1 else []
     records = []
-    for moment, update, sites in product(config.moments, UPDATES, [None, *alone]):
-        tried = interference(
-            learner, lives, after=round(moment * stream.spec.steps),
+    for fraction, update, sites in product(config.fractions, UPDATES, [None, *alone]):
+        result = interference(
+            learner, episodes, after=round(fraction * stream.spec.steps),
             examples=config.examples, update=update, sites=sites, exact=config.exact,
         )  # fmt: skip
-        distance, mean = tried.by_distance()
+        distance, mean = result.by_distance()
         records.append(
             {
-                "split": getattr(stream, "split", split), "features": spoken,
-                "moment": moment, "update": update, "applied": "all" if sites is None else sites[0],
-                **tried.summary(),
+                "split": getattr(stream, "split", split), "features": statistics,
+                "fraction": fraction, "update": update,
+                "applied": "all" if sites is None else sites[0],
+                **result.summary(),
                 "distance": distance, "by_distance": mean,
-                "matrix": tried.change.mean(0).tolist(),
+                "matrix": result.change.mean(0).tolist(),
             }
         )  # fmt: skip
     return records
 
 
 def estimated(found: Mapping[str, Seeds]) -> list[str]:
-    """A sentence for tables whose changes of loss are estimates."""
+    """A sentence for tables with first-order estimates."""
     every = [record for seeds in found.values() for records in seeds for record in records]
-    tried = {f"{r['tried']} of {r['examples']}" for r in every if r["tried"] < r["examples"]}
-    if not tried:
+    measured = {
+        f"{r['measured']} of {r['examples']}" for r in every if r["measured"] < r["examples"]
+    }
+    if not measured:
         return []
     return [
         "Changes of loss are first-order estimates; the last column is their error, measured on "
-        f"{' or '.join(sorted(tried))} updates."
+        f"{' or '.join(sorted(measured))} updates."
     ]
 
 
 def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
     """Tables on screen and in `table.md`, numbers in `interference.json`, figures in `plots`."""
-    from experiments.lab.figures.interference_plots import draw_distances, draw_matrices
+    from experiments.lab.figures.interference_plots import plot_distances, plot_matrices
 
     text = "\n\n".join(
         [
@@ -173,7 +180,7 @@ def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
             as_markdown(changes(found), order=()),
             "Geometry of the rule's updates:",
             as_markdown(geometry(found), order=()),
-            "What the encoder hands to the plastic layers, over all examples of the stream:",
+            "Features of the encoder, over all examples of the stream:",
             as_markdown(features(found), order=()),
         ]
     )
@@ -184,9 +191,9 @@ def write(config: Interfere, found: Mapping[str, Seeds]) -> None:
         label: list(seeds) if config.over_seeds else seeds[0] for label, seeds in found.items()
     }
     write_json(config.out / "interference.json", {"settings": settings, "rules": rules})
-    drawn = {label: averaged(seeds) for label, seeds in found.items()}
-    draw_matrices(config.out / "plots" / "matrices.png", drawn)
-    draw_distances(config.out / "plots" / "distances.png", drawn)
+    averages = {label: averaged(seeds) for label, seeds in found.items()}
+    plot_matrices(config.out / "plots" / "matrices.png", averages)
+    plot_distances(config.out / "plots" / "distances.png", averages)
     print(f"{text}\n\nFigures and numbers are in {config.out}.")
 
 

@@ -1,9 +1,9 @@
-"""Judge a rule file on lifetimes it never met.
+"""Evaluate a rule file on held-out lifetimes.
 
     python -m experiments.meta_test runs/NAME/rule --episodes 1000 --order iid
 
-Lives on the test split of the stream that the rule was meta-trained on, or of another by flags;
-`--stream split=validation` is for choosing between rules before any test.
+Uses the test split of the stream that the rule was meta-trained on, or of another by flags;
+`--stream split=validation` is for model selection.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from experiments.lab.settings.registry import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Test(Stream):
-    """Judge a rule file on lifetimes of the stream it was meta-trained on, or of another."""
+    """Evaluate a rule file on lifetimes of the stream it was meta-trained on, or of another."""
 
     rule: Annotated[
         Positional[Path],
         Doc("folder with config.json and model.safetensors, or a learner of the package by name"),
     ] = Path("rule")
-    glances: Annotated[
-        int, Doc("codes of pictures are means over moves by so many pixels (metaplastic.glances)")
+    max_shift: Annotated[
+        int, Doc("average image features over shifts by up to so many pixels at test")
     ] = 0
     out: Annotated[
         Path | None,
         Doc(
-            "folder of results, in place of those that it holds; None: test, beside the rule, or "
-            "here if that is a learner of the package"
+            "folder of results, which are overwritten; None: test, beside the rule, or here for a "
+            "learner of the package"
         ),
     ] = None
 
@@ -52,23 +52,23 @@ def main(argv: Sequence[str]) -> None:
             "a config.json, RUN/rule."
         )
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
-    split = asked_split(config, source)
+    split = evaluation_split(config, source)
     test(over_recorded(Test, argv, source, config.rule), source, split)
 
 
 def test(config: Test, source: dict[str, Any], split: str) -> None:
-    """Live the lifetimes; write the summary, the matrix and plots; print the table."""
+    """Evaluate; write the summary, the matrix and plots; print the table."""
     import torch
 
-    from experiments.lab.figures.curves import draw_lifetimes
+    from experiments.lab.figures.curves import plot_lifetimes
     from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
-    from experiments.lab.runs.testing import judge
-    from metaplastic.evaluate.glances import glancing
+    from experiments.lab.runs.evaluation import evaluate
+    from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained
 
     if config.threads is not None:
@@ -77,44 +77,44 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     learner = from_pretrained(config.rule, own_classes(source), config.device)
     stream = build_stream(config, split)
     require_fit(source.get("spec", {}), record_of(stream.spec))
-    if config.glances:
+    if config.max_shift:
         if len(stream.spec.input_shape) != 3:
-            raise ConfigError(f"--glances {config.glances} is for pictures, not {config.task}.")
-        learner = glancing(learner, config.glances)
+            raise ConfigError(f"--max-shift {config.max_shift} is for images, not {config.task}.")
+        learner = with_shift_averaging(learner, config.max_shift)
     folder = config.out or config.rule.parent / "test"
-    if not config.rule.exists():  # it is one of the package, which says nothing of where this is
+    if not config.rule.exists():  # a learner of the package
         folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "result.json").exists():  # said first, while it can still be stopped
+    if (folder / "result.json").exists():  # printed first, so that the command can be stopped
         print(f"The earlier results in {folder} will be replaced; --out FOLDER keeps both.")
     label = source.get("method", config.rule.name)
-    result = judge(learner, stream, config, folder, trained_on(source)) | {"method": label}
-    lived_on = getattr(stream, "split", split)  # which the settings of meta-training do not say
-    write_json(folder / "result.json", {**result, "split": lived_on, "settings": record(config)})
-    draw_lifetimes(folder / "plots", {label: [result]})
+    result = evaluate(learner, stream, config, folder, trained_on(source)) | {"method": label}
+    split_used = getattr(stream, "split", split)  # not among the settings
+    write_json(folder / "result.json", {**result, "split": split_used, "settings": record(config)})
+    plot_lifetimes(folder / "plots", {label: [result]})
     print(as_markdown(rows({label: [result]})))
     print(f"{spread(result)}; see {folder}.")
 
 
 def spread(result: Mapping[str, Any]) -> str:
-    """The interval of a result over its lifetimes; one lifetime has none."""
+    """The interval of a result over its lifetimes, as a sentence."""
     low, high = result["interval"]
     if result["episodes"] == 1 or math.isnan(low) or math.isnan(high):
-        lived = "one lifetime" if result["episodes"] == 1 else f"{result['episodes']} lifetimes"
-        return f"No interval over {lived}"
+        count = "one lifetime" if result["episodes"] == 1 else f"{result['episodes']} lifetimes"
+        return f"No interval over {count}"
     return f"95 % interval over {result['episodes']} lifetimes: {low:.4f} to {high:.4f}"
 
 
 def record_of(spec: Any) -> dict[str, Any]:
-    """What of a stream a learner must fit."""
+    """The properties of a stream that a learner must match."""
     return {"kind": spec.kind, "input_shape": list(spec.input_shape), "outputs": spec.outputs}
 
 
 def require_fit(trained: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse a stream whose lifetimes the learner cannot live."""
+    """Raise ConfigError for a stream that the learner cannot run on."""
     for name, value in now.items():
         before = trained.get(name, value)
-        # Classes have numbers: a readout may have too many outputs, or be grown for more.
+        # A readout may have more outputs than classes, or be extended.
         if name == "outputs" and now["kind"] == "classification":
             continue
         if before != value:

@@ -2,7 +2,7 @@
 
     python -m experiments.meta_train --method flp --task sines --order incremental --minutes 5
 
-Leaves a run folder with the rule, plots and all settings; `--resume` goes on with one.
+Writes a run folder with the rule, plots and all settings; `--resume` continues one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from experiments.lab.settings import cli
 from experiments.lab.settings.config import Train, preset, record, restore
 from experiments.lab.settings.registry import ConfigError
 
-# What may differ when a run goes on; the trainer itself sees to it that what it learns is the same.
+# Settings that may change on resuming; the trainer checks those that affect learning.
 FREE = (
     "resume", "overwrite", "log", "wandb_mode", "runs", "data", "debug",
     "steps", "on_divergence", "max_skipped", "log_every", "save_every", "episodes",
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def resumed(config: Train, argv: Sequence[str]) -> Train:
-    """The recorded settings of the run that `config` names, refusing others on the command line."""
+    """The recorded settings of the run that `config` names; others are an error."""
     folder = RunFolder(config.runs / config.run_name)
     recorded = restore(Train, folder.recorded(), folder.config)
     default = replace(recorded, resume=True, overwrite=False, runs=config.runs)
@@ -44,10 +44,10 @@ def resumed(config: Train, argv: Sequence[str]) -> Train:
         if now[name] != value and name not in FREE:
             raise ConfigError(
                 f"{cli.flag(name)} is {now[name]!r}, but the run in {folder.root} was started "
-                f"with {value!r}: leave the flag out, or start a run of another --name."
+                f"with {value!r}: omit the flag, or start a run with another --name."
             )
     return asked
 
 
 if __name__ == "__main__":
-    cli.run(main, again="the same command with --resume goes on.")
+    cli.run(main, again="the same command with --resume resumes.")

@@ -1,11 +1,11 @@
-"""Put a saved rule into networks and data it never saw, and compare it with tuned fixed rules.
+"""Transfer a saved rule to other networks and data, and compare it with tuned baselines.
 
     python -m experiments.plug runs/NAME/rule --networks wide deep --task fashion_mnist
 
-Every network is born afresh and learns one example at a time. Feedback alignment, direct feedback
-alignment and backprop, each by the delta rule, have the best rate for that network and task, chosen
-on lifetimes of the validation split; the rule is taken as it was saved, and once more with its pace
-chosen in the same way. All then live the same lifetimes of the test split.
+Every network is newly initialized and learns one example at a time. Feedback alignment, direct
+feedback alignment and backprop, each with the delta rule, have the best rate for that network and
+task, chosen on validation lifetimes; the rule is used as saved, and again with a rate scale chosen
+in the same way. All are evaluated on the same test lifetimes.
 """
 
 from __future__ import annotations
@@ -25,114 +25,114 @@ from experiments.lab.settings.config import Order, Stream, preset, record
 from experiments.lab.settings.registry import ConfigError, require, split_options
 
 if TYPE_CHECKING:
-    from experiments.lab.transfer.plug_lives import Life
+    from experiments.lab.transfer.lifetimes import Lifetime
     from metaplastic import LearningRule, TaskStream
 
 BASE = ("ways=5", "shots=10", "queries_per_class=10")
-EVERY = 25  # examples, all queries are asked
-PACES = (0.3, 1.0, 3.0)
+EVERY = 25  # examples between evaluations
+RATE_SCALES = (0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plug(Stream):
-    """Put a saved rule into networks and data it never saw, and compare it with fixed rules."""
+class Transfer(Stream):
+    """Transfer a saved rule to other networks and data, and compare it with baselines."""
 
     rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
         "rule"
     )
     networks: Annotated[
-        tuple[str, ...], Doc("of familiar (as it was found in), wide, deep, conv, residual")
+        tuple[str, ...], Doc("of familiar (as in meta-training), wide, deep, conv, residual")
     ] = ("wide", "deep", "conv", "residual")
-    task: Annotated[str, Doc("a file in tasks, of few-shot pictures")] = "omniglot"
+    task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[
         tuple[str, ...], Doc(f"options of the task, as name=value ..., over {' '.join(BASE)}")
     ] = ()
-    examples: Annotated[int, Doc("of a lifetime; pictures are shown again where they run out")] = (
-        250
-    )
+    examples: Annotated[int, Doc("of a lifetime; images are repeated if there are too few")] = 250
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     episodes: Annotated[int, Doc("test lifetimes of each seed and network")] = 4
     lifetimes: Annotated[int, Doc("of validation, to choose a rate by")] = 6
     sweep: Annotated[
-        tuple[float, ...], Doc("rates of the fixed rules; further ones if the best is the last")
+        tuple[float, ...], Doc("rates of the baselines; further ones if the best is the last")
     ] = (0.003, 0.01, 0.03, 0.1, 0.3)
     out: Annotated[Path, Doc("folder of table, figure and numbers")] = Path("runs/plug")
 
 
 def main(argv: Sequence[str]) -> None:
-    own = Plug()
+    own = Transfer()
     kept = ("order", "stream", "episodes", "sweep")
-    default = replace(preset(Plug, argv), **{name: getattr(own, name) for name in kept})
-    config = cli.parse(Plug, argv, default)
+    default = replace(preset(Transfer, argv), **{name: getattr(own, name) for name in kept})
+    config = cli.parse(Transfer, argv, default)
     import torch  # only loads once there is work to do
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    plugged(config)
+    run_transfer(config)
 
 
-def plugged(config: Plug) -> None:
-    """Plug in, choose, live; write table, figure and numbers."""
+def run_transfer(config: Transfer) -> None:
+    """Tune, evaluate, and write table, figure and numbers."""
     from experiments.lab.networks.build import own_classes, require_device
-    from experiments.lab.transfer.plug_lives import lives
+    from experiments.lab.transfer.lifetimes import sample_lifetimes
     from metaplastic.files.rule_file import from_pretrained, read_config
 
-    checked(config)
+    require_valid(config)
     require_device(config.device)
     source = read_config(config.rule)["provenance"]
     rule = from_pretrained(config.rule, own_classes(source), config.device).rule
     streams = {split: stream_of(config, split) for split in ("validation", "test")}
     steps = (config.examples, config.device)
-    choosing = lives(
+    choosing = sample_lifetimes(
         streams["validation"], config.lifetimes, *steps, config.seed, "plug", "validation"
     )
     testing = [
-        lives(streams["test"], config.episodes, *steps, config.seed + seed, "plug", "test")
+        sample_lifetimes(
+            streams["test"], config.episodes, *steps, config.seed + seed, "plug", "test"
+        )
         for seed in range(config.seeds)
     ]
     outputs = streams["test"].spec.outputs
     reports = {name: fitted(name, rule, testing[0][0], outputs) for name in config.networks}
-    marks = [*range(0, config.examples, EVERY), config.examples]
+    evaluation_steps = [*range(0, config.examples, EVERY), config.examples]
     networks: dict[str, Any] = {}
     text = ""
     for name in config.networks:
         print(f"{name}:\n  " + "\n  ".join(f"{s}: {t}" for s, t in reports[name].items()))
-        found = compared(name, rule, choosing, testing, outputs, marks, config.sweep)
+        found = compare(name, rule, choosing, testing, outputs, evaluation_steps, config.sweep)
         networks[name] = {"transplant": reports[name], "methods": found}
-        text = keep(config, rule, source, networks, marks)  # so far, should the rest be stopped
+        text = write(config, rule, source, networks, evaluation_steps)
     print(f"\n{text}\n\nTable, figure and numbers are in {config.out}.")
 
 
-def keep(
-    config: Plug,
+def write(
+    config: Transfer,
     rule: LearningRule,
     source: Mapping[str, Any],
     networks: Mapping[str, Any],
-    marks: Sequence[int],
+    evaluation_steps: Sequence[int],
 ) -> str:
     """Write table, figure and numbers; the table."""
-    from experiments.lab.transfer.plug_report import draw, table
+    from experiments.lab.transfer.report import plot, table
 
-    rows, known = table(networks, marks), equation(rule)
+    rows, known = table(networks, evaluation_steps), equation(rule)
     write_json(config.out / "plug.json", {
         "remark": origin(config.device),
         "equation": known,
         "found_on": source.get("settings", {}).get("task"),
         "settings": record(config),
-        "examples": list(marks),
+        "examples": list(evaluation_steps),
         "networks": dict(networks),
         "table": rows,
     })  # fmt: skip
-    draw(config.out / "plug.png", networks, marks, config.task)
+    plot(config.out / "plug.png", networks, evaluation_steps, config.task)
     text = "\n\n".join(filter(None, [origin(config.device), known, as_markdown(rows, order=())]))
     (config.out / "plug.md").write_text(text + "\n", encoding="utf-8")
     return text
 
 
-def checked(config: Plug) -> None:
-    """Refuse what no comparison could be made of, before any data is read."""
-    from experiments.lab.networks.plug_networks import NETWORKS
+def require_valid(config: Transfer) -> None:
+    """Raise ConfigError for invalid settings, before any data is read."""
+    from experiments.lab.networks.transfer_networks import NETWORKS
 
     for name in config.networks:
         require(name, NETWORKS, "a network")
@@ -141,13 +141,13 @@ def checked(config: Plug) -> None:
     for name in split_options("--stream", config.stream):
         if name.rpartition(".")[2] in ("split", "batch", "repeats"):
             raise ConfigError(
-                f"--stream {name}= cannot be chosen here: rates are chosen on validation, tests "
-                "are on test, and --examples are met one at a time."
+                f"--stream {name}= cannot be chosen here: rates are tuned on validation, tests "
+                "are on test, and --examples are learned one at a time."
             )
 
 
-def stream_of(config: Plug, split: str) -> TaskStream:
-    """The stream of a split, with as many rounds of its pictures as the examples need."""
+def stream_of(config: Transfer, split: str) -> TaskStream:
+    """The stream of a split, with as many repeats of its images as --examples needs."""
     from experiments.lab.networks.build import build_stream
 
     options = split_options("--stream", BASE) | split_options("--stream", config.stream)
@@ -162,40 +162,40 @@ def stream_of(config: Plug, split: str) -> TaskStream:
     return rounds(-(-config.examples // once.spec.steps))
 
 
-def fitted(name: str, rule: LearningRule, life: Life, outputs: int) -> dict[str, str]:
-    """What of the rule went into a network, site by site, or a sentence on why nothing does."""
-    from experiments.lab.networks.plug_networks import network
-    from experiments.lab.transfer.plug_lives import by_rule
+def fitted(name: str, rule: LearningRule, lifetime: Lifetime, outputs: int) -> dict[str, str]:
+    """The report of a rule's transfer to a network, site by site."""
+    from experiments.lab.networks.transfer_networks import network
+    from experiments.lab.transfer.lifetimes import by_rule
 
-    model = network(name, tuple(life.x.shape[1:]), outputs, life.seed).to(life.x.device)
-    return by_rule(rule)(model, life.x[:1], life.seed, 1.0).transplant.report
+    model = network(name, tuple(lifetime.x.shape[1:]), outputs, lifetime.seed).to(lifetime.x.device)
+    return by_rule(rule)(model, lifetime.x[:1], lifetime.seed, 1.0).transplant.report
 
 
-def compared(
+def compare(
     name: str,
     rule: LearningRule,
-    choosing: Sequence[Life],
-    testing: Sequence[Sequence[Life]],
+    choosing: Sequence[Lifetime],
+    testing: Sequence[Sequence[Lifetime]],
     outputs: int,
-    marks: Sequence[int],
+    evaluation_steps: Sequence[int],
     rates: Sequence[float],
 ) -> dict[str, Any]:
     """Each method at its rate, chosen on `choosing`: its accuracy on `testing`, seed by seed."""
-    from experiments.lab.transfer.plug_lives import Trial, by_rule, choose, fixed
+    from experiments.lab.transfer.lifetimes import Method, by_rule, choose, fixed
 
     own = by_rule(rule)
-    plan = {"the rule": (own, ()), "the rule, pace tuned": (own, PACES)}
+    plan = {"the rule": (own, ()), "the rule, rate scale tuned": (own, RATE_SCALES)}
     plan |= {label: (plug, tuple(rates)) for label, plug in fixed(rule).items()}
-    found, lived = {}, dict[tuple[Any, float], list[list[float]]]()
+    found, evaluated = {}, dict[tuple[Any, float], list[list[float]]]()
     for label, (plug, grid) in plan.items():
-        trial = Trial(name, outputs, plug)
+        method = Method(name, outputs, plug)
         rate, tried = 1.0, dict[float, float]()
         if grid:
-            last = marks[-1:]
-            rate, tried = choose(lambda r: trial.curve(r, choosing, last)[0], grid)  # noqa: B023
-        if (curves := lived.get((plug, rate))) is None:  # the pace of 1 may be the best
-            curves = [trial.curve(rate, drawn, marks) for drawn in testing]
-        lived[plug, rate] = curves
+            last = evaluation_steps[-1:]
+            rate, tried = choose(lambda r: method.curve(r, choosing, last)[0], grid)  # noqa: B023
+        if (curves := evaluated.get((plug, rate))) is None:  # a rate scale of 1 may be the best
+            curves = [method.curve(rate, lifetimes, evaluation_steps) for lifetimes in testing]
+        evaluated[plug, rate] = curves
         validation = {f"{r:.3g}": score for r, score in tried.items()}
         found[label] = {"rate": rate, "validation": validation, "accuracy": curves}
         print(f"  {label}, {rate:.3g}: {sum(c[-1] for c in curves) / len(curves):.3f}", flush=True)
@@ -203,7 +203,7 @@ def compared(
 
 
 def equation(rule: LearningRule) -> str | None:
-    """The rule in one line, if it has one."""
+    """The equation of the rule, if it has one."""
     from metaplastic.plasticity.polynomial import Polynomial
 
     return rule.plasticity.equation() if isinstance(rule.plasticity, Polynomial) else None

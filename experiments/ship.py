@@ -1,9 +1,9 @@
-"""Make a learner of the package of a rule file: half the space, a name, and a card.
+"""Add a rule file to the package as a named learner in half precision, with a model card.
 
     python -m experiments.ship runs/NAME/rule --name omniglot_readout --about "..." --not-for "..."
 
-Judges the rule as it is and as it will be loaded, on the test split of its own stream, and writes
-both scores on the card.
+Evaluates the rule before and after rounding, on the test split of its own stream, and writes both
+accuracies on the card.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ LOSS = 0.002  # of accuracy, at most, by half precision
 
 @dataclass(frozen=True, kw_only=True)
 class Ship(Stream):
-    """Put a rule file into the package under a name, with a card that says what it scores."""
+    """Add a rule file to the package under a name, with a model card."""
 
     rule: Annotated[Positional[Path], Doc("folder with config.json and model.safetensors")] = Path(
         "rule"
     )
-    name: Annotated[str, Doc("by which from_pretrained will know it")] = ""
-    about: Annotated[str, Doc("what it is, in a sentence")] = ""
-    not_for: Annotated[str, Doc("what it is not for, in a sentence")] = ""
-    glances: Annotated[
-        int, Doc("at test, codes are means over moves by so many pixels (metaplastic.glances)")
+    name: Annotated[str, Doc("of the learner, for from_pretrained")] = ""
+    about: Annotated[str, Doc("a sentence that describes it")] = ""
+    not_for: Annotated[str, Doc("a sentence on uses that are not intended")] = ""
+    max_shift: Annotated[
+        int, Doc("average image features over shifts by up to so many pixels at test")
     ] = 0
     out: Annotated[Path, Doc("folder of all learners of the package")] = Path(
         "metaplastic/learners"
@@ -56,22 +56,22 @@ def main(argv: Sequence[str]) -> None:
             "sentence each."
         )
     from experiments.lab.networks.build import (
-        asked_split,  # torch only loads once there is work to do
+        evaluation_split,  # torch only loads once there is work to do
     )
     from metaplastic.files.rule_file import read_config
 
     source = read_config(config.rule)["provenance"]
-    split = asked_split(config, source)
+    split = evaluation_split(config, source)
     ship(over_recorded(Ship, argv, source, config.rule), source, split)
 
 
 def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
-    """Save in half precision, judge both, write the card."""
+    """Save in half precision, evaluate both, write the card."""
     import torch
 
     from experiments.lab.networks.build import build_stream, own_classes
-    from experiments.lab.runs.testing import judge
-    from metaplastic.evaluate.glances import glancing
+    from experiments.lab.runs.evaluation import evaluate
+    from metaplastic.evaluate.shift_averaging import with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained, save_pretrained
     from metaplastic.support.catalog import CARD
 
@@ -79,8 +79,8 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
         torch.set_num_threads(config.threads)
     own = own_classes(source)
     learner = trained = from_pretrained(config.rule, own)
-    if config.glances:
-        learner = glancing(trained, config.glances)
+    if config.max_shift:
+        learner = with_shift_averaging(trained, config.max_shift)
     stream = build_stream(config, split)
     folder = config.out / config.name
     with TemporaryDirectory() as scratch:
@@ -92,7 +92,7 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
                 f"{LARGEST:,}: make its network smaller."
             )
         scores = {
-            name: judge(made, stream, replace(config, sweep=()), Path(scratch), None)
+            name: evaluate(made, stream, replace(config, sweep=()), Path(scratch), None)
             for name, made in (
                 ("as meta-trained", trained), ("before rounding", learner),
                 ("as shipped", from_pretrained(half, own)),
@@ -108,14 +108,14 @@ def ship(config: Ship, source: Mapping[str, Any], split: str) -> None:
 
 
 def use(name: str, learner: OnlineLearner) -> str:
-    """The lines that a card shows: of a learner, or of a rule that goes into other networks."""
+    """The example code of a card: for a learner, or for a rule used in other networks."""
     from metaplastic.plasticity.polynomial import Polynomial
 
     rule = learner.rule.plasticity
     if not isinstance(rule, Polynomial):
         return f"""from metaplastic import from_pretrained, grow
 
-learner = grow(from_pretrained("{name}"), 100)  # as many classes as there may come"""
+learner = grow(from_pretrained("{name}"), 100)  # the largest number of classes"""
     return f"""from metaplastic import PlasticModule, from_pretrained
 
 # {rule.equation()}
@@ -130,7 +130,7 @@ def card(
     size: int,
     lines: str,
 ) -> str:
-    """What a user must know before loading it, with the command that measured it."""
+    """The text of the model card, with the command that measured it."""
     settings, rows = source["settings"], []
     for name, found in scores.items():
         row = {"weights": name}
@@ -140,7 +140,7 @@ def card(
         low, high = (100 * end for end in found["interval"])
         row["at the end, 95 %"] = f"{100 * found['score']:.2f} [{low:.2f}, {high:.2f}]"
         rows.append(row)
-    lived = next(iter(scores.values()))
+    first = next(iter(scores.values()))
     meta = " ".join(settings["stream"]) or "the options of the preset"
     return f"""# {config.name}
 
@@ -157,7 +157,7 @@ def card(
 ```
 
 Accuracy in percent over the classes learned so far, of held-out examples, after so many classes
-({lived["episodes"]} lifetimes of `{lived["stream"]}`):
+({first["episodes"]} lifetimes of `{first["stream"]}`):
 
 {as_markdown(rows, order=())}
 
@@ -166,7 +166,7 @@ Accuracy in percent over the classes learned so far, of held-out examples, after
 
 
 def spent(rule: Path) -> str:
-    """What the run that left this rule took, if it is still there."""
+    """The meta-steps and minutes of the run of this rule, if its result exists."""
     path = rule.parent / "result.json"
     if not path.is_file():
         return ""

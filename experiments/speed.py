@@ -1,4 +1,4 @@
-"""How fast, and in how much memory, next to other libraries and to arithmetic itself.
+"""Time and memory compared with other libraries and with hardware bounds.
 
     python -m experiments.speed --only plastic_head --repeat 9
 
@@ -20,14 +20,16 @@ from experiments.benchmarks.child import start
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import require
 
+FORMER = {"long_life": "long_lifetime"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
     """Measure speed and memory, each row in a process of its own, and print them with their goals.
 
-    Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_life, sampling, many_classes,
+    Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_lifetime, sampling, many_classes,
     matrix, credit.
-    Rivals take turns within a row, so that a ratio comes from one run; it is the median over
+    Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range.
     """
@@ -42,7 +44,8 @@ class Speed:
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Speed, argv, Speed())
-    for name in config.only:
+    rows = [renamed(name) for name in config.only]
+    for name in rows:
         require(name, ROWS, "a row")
     from experiments.lab.runs.run_folder import (  # names torch's build
         environment,
@@ -52,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
 
     print(f"{origin()} Load {os.getloadavg()[0]:.1f}.")
     record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "rows": {}}
-    for name in config.only or ROWS:
+    for name in rows or ROWS:
         threads = config.threads or ROWS[name]
         print(f"\n{name}, {of_threads(threads)}")
         findings = run(name, threads, config)
@@ -60,6 +63,13 @@ def main(argv: Sequence[str]) -> None:
             print(line(finding))
         record["rows"][name] = {"threads": threads, "findings": [asdict(f) for f in findings]}
         write_json(config.out, record)
+
+
+def renamed(row: str) -> str:
+    """The row of this name, or of this former name."""
+    if row in FORMER:
+        print(f"The row {row} is now called {FORMER[row]}.")
+    return FORMER.get(row, row)
 
 
 def run(name: str, threads: int, config: Speed) -> list[Finding]:

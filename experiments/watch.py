@@ -1,4 +1,4 @@
-"""One hundred unseen characters, one picture at a time, by the learner that comes with the package.
+"""The shipped learner on one hundred new characters, one image at a time.
 
 python -m experiments.watch
 """
@@ -14,66 +14,66 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 
-SHOTS, QUESTIONS, AT_ONCE = 15, 5, 10  # pictures taught and asked of a character; characters a line
+SHOTS, QUERIES, AT_ONCE = 15, 5, 10  # images per character; characters per line
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Let the shipped learner learn unseen characters in one pass, and ask as it goes."""
+    """Adapt the shipped learner to new characters in one pass, with evaluations on the way."""
 
-    characters: Annotated[int, Doc("how many, of alphabets it never met")] = 100
+    characters: Annotated[int, Doc("how many, of held-out alphabets")] = 100
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
-    seed: Annotated[int, Doc("draws the characters and their order")] = 0
+    seed: Annotated[int, Doc("samples the characters and their order")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
 
 def main(argv: Sequence[str]) -> None:
-    say(cli.parse(Watch, argv, Watch()))
+    print_accuracies(cli.parse(Watch, argv, Watch()))
 
 
-def say(watch: Watch) -> None:
-    """A line for every ten characters, as they are learned."""
-    for known, right in lived(watch):
-        print(f"{known:4d} characters learned: {right:6.1%} of their other pictures named")
+def print_accuracies(config: Watch) -> None:
+    """Print a line for every ten characters learned."""
+    for count, correct in accuracies(config):
+        print(f"{count:4d} characters learned: {correct:6.1%} accuracy on their held-out images")
 
 
-def lived(watch: Watch) -> Iterator[tuple[int, float]]:
-    """Characters learned so far, and the share of questions about them that is answered right."""
+def accuracies(config: Watch) -> Iterator[tuple[int, float]]:
+    """The number of characters learned so far, and the accuracy on their queries."""
     import torch
 
     from metaplastic import from_pretrained, grow
 
-    learner = grow(from_pretrained("omniglot_readout"), watch.characters).eval()
-    life = drawn(watch)
+    learner = grow(from_pretrained("omniglot_readout"), config.characters).eval()
+    episode = sample_lifetime(config)
     with torch.no_grad():
-        pictures, questions = learner.encode_episodes(life)
-        fast = learner.initialize(life.support_y, life.seed)
-        for start in range(0, watch.characters, AT_ONCE):
-            end = min(start + AT_ONCE, watch.characters)
+        images, queries = learner.encode_episodes(episode)
+        fast = learner.initialize(episode.support_y, episode.seed)
+        for start in range(0, config.characters, AT_ONCE):
+            end = min(start + AT_ONCE, config.characters)
             now = slice(start * SHOTS, end * SHOTS)
-            fast = learner.adapt(pictures[:, now], life.support_y[:, now], fast)
-            right = learner.predict(fast, questions).argmax(-1) == life.query_y
-            met = torch.isin(life.query_y, life.support_y[:, : end * SHOTS])
-            yield end, float(right[met].double().mean())
+            fast = learner.adapt(images[:, now], episode.support_y[:, now], fast)
+            correct = learner.predict(fast, queries).argmax(-1) == episode.query_y
+            seen = torch.isin(episode.query_y, episode.support_y[:, : end * SHOTS])
+            yield end, float(correct[seen].double().mean())
 
 
-def drawn(watch: Watch) -> Any:
-    """A lifetime of Omniglot's evaluation characters or, without data, of drawn glyphs."""
+def sample_lifetime(config: Watch) -> Any:
+    """A lifetime of Omniglot's evaluation characters or, without data, of generated glyphs."""
     import torch
 
     from tasks.data import DataError
     from tasks.glyphs import Glyphs
     from tasks.split_omniglot import SplitOmniglot
 
-    ways, chance = watch.characters, torch.Generator().manual_seed(watch.seed)
-    asked = {"ways": ways, "slots": None, "shots": SHOTS, "queries_per_class": QUESTIONS}
+    ways, generator = config.characters, torch.Generator().manual_seed(config.seed)
+    options = {"ways": ways, "slots": None, "shots": SHOTS, "queries_per_class": QUERIES}
     try:
-        held = {"support_instances": (0, SHOTS), "query_instances": (SHOTS, SHOTS + QUESTIONS)}
-        root = None if watch.data is None else str(watch.data)
-        stream = SplitOmniglot(split="test", root=root, **asked, **held)  # type: ignore[arg-type]
-        return stream.sample(1, chance)
+        instances = {"support_instances": (0, SHOTS), "query_instances": (SHOTS, SHOTS + QUERIES)}
+        root = None if config.data is None else str(config.data)
+        stream = SplitOmniglot(split="test", root=root, **options, **instances)  # type: ignore[arg-type]
+        return stream.sample(1, generator)
     except DataError:
-        return Glyphs(split="test", **asked).sample(1, chance)  # type: ignore[arg-type]
+        return Glyphs(split="test", **options).sample(1, generator)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

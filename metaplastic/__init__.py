@@ -1,17 +1,18 @@
 """metaplastic: networks that learn how to learn locally.
 
-An outer loop meta-trains feedback connections, first weights and plasticity; an inner loop, one
-online pass of a local rule and no gradient, then learns. Start from `OnlineLearner`.
+An outer loop meta-trains feedback connections, initial weights and plasticity coefficients; an
+inner loop adapts a network in one online pass of a local rule, without gradients. Start
+from `OnlineLearner`.
 """
 
 from metaplastic import _moved
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import few_shot, over_lifetime
+from metaplastic.evaluate.evaluation import few_shot, over_lifetime
 from metaplastic.evaluate.few_shot_report import FewShotReport
 from metaplastic.evaluate.interference import interference
 from metaplastic.evaluate.interference_matrix import Interference
-from metaplastic.evaluate.own_matrix import report_of
 from metaplastic.evaluate.report import ContinualReport
+from metaplastic.evaluate.report_from_matrix import report_from_matrix
 from metaplastic.files.rule_file import RuleFileError, from_pretrained, save_pretrained
 from metaplastic.inner.grow import grow
 from metaplastic.inner.initialization import Initialization
@@ -34,7 +35,11 @@ from metaplastic.pathways.base import Backprop, FeedbackPathway
 from metaplastic.pathways.direct import Direct
 from metaplastic.pathways.direct_random import RandomDirect
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.base import Delta, Hebb, NormalizedHebb, Oja, PlasticityRule, StableOja
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.delta import Delta
+from metaplastic.plasticity.hebb import Hebb
+from metaplastic.plasticity.normalized_hebb import NormalizedHebb
+from metaplastic.plasticity.oja import Oja, StableOja
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules import cite, rules
 from metaplastic.rules.credit_rule import CreditRule
@@ -42,19 +47,10 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack, Tape
 from metaplastic.support.catalog import shipped
-from metaplastic.support.renamed import warn_renamed
+from metaplastic.support.renamed import former_names
 
 _moved.install()
-OLD_NAMES = {"Birth": "Initialization"}
-
-
-def __getattr__(name: str) -> object:
-    """Old public names, for one release."""
-    if name not in OLD_NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warn_renamed(f"metaplastic.{name}", f"metaplastic.{OLD_NAMES[name]}")
-    return globals()[OLD_NAMES[name]]
-
+__getattr__ = former_names(globals(), Birth="Initialization", report_of="report_from_matrix")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -110,7 +106,7 @@ __all__ = [
     "make_schedule",
     "objective_for",
     "over_lifetime",
-    "report_of",
+    "report_from_matrix",
     "rules",
     "save_pretrained",
     "shipped",

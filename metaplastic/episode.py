@@ -1,8 +1,7 @@
-"""Episodes: one lifetime of a learner, as tensors, and the streams that produce them.
+"""Episodes: the support stream and query set of a lifetime, and the streams that sample them.
 
-Everything the library learns from has this one shape, so a learner never asks which task it is
-living through and a task never asks which learner it feeds. A meta-batch is an `Episode` whose
-every field carries a leading `tasks` axis.
+Learners and tasks share this one interface and are otherwise independent. A meta-batch is an
+`Episode` whose every field has a leading `tasks` axis.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from torch import Tensor
 
 
 class Episode(NamedTuple):
-    """A meta-batch of lifetimes: streams to learn from, in order, and questions asked afterwards.
+    """A meta-batch of lifetimes: ordered support examples to learn from, and queries afterwards.
 
-    `subtask` says which class or function an example came from. Learners never see it;
-    evaluation needs it to measure forgetting. `seed` fixes whatever a lifetime draws at its birth
-    (a fresh readout, say), so that a lifetime is the same on any number of processes.
+    `subtask` is the class or function of an example. Learners never see it; evaluation needs it to
+    measure forgetting. `seed` determines what is sampled when a lifetime is initialized (a new
+    readout, for example), so that a lifetime is the same on any number of processes.
     """
 
     support_x: Tensor  # tasks steps batch *input
@@ -35,10 +34,10 @@ class Episode(NamedTuple):
         return self.support_x.shape[0]
 
     def check(self) -> None:
-        """Refuse fields that do not fit together.
+        """Check the fields' shapes and dtypes.
 
         Raises:
-            ValueError: naming the field, its shape, and the axes that it needs.
+            ValueError: with the field, its shape, and the axes that it needs.
         """
         for name, axes in (("support_x", 4), ("query_x", 3)):
             x: Tensor = getattr(self, name)
@@ -57,11 +56,11 @@ class Episode(NamedTuple):
             if shape[: len(leading)] != leading or shape[0] != self.tasks:
                 raise ValueError(
                     f"{name} has shape {tuple(shape)}, but support_x is of {self.tasks} tasks "
-                    f"and what {name} goes with has shape {tuple(leading)}; make them the same."
+                    f"and the leading axes of {name} must be {tuple(leading)}."
                 )
         if self.support_x.dtype != self.query_x.dtype:
             raise ValueError(
-                f"support_x is {self.support_x.dtype}, query_x {self.query_x.dtype}; make them "
+                f"support_x is {self.support_x.dtype}, query_x is {self.query_x.dtype}; make them "
                 "the same."
             )
         if self.support_x.shape[3:] != self.query_x.shape[2:]:
@@ -83,7 +82,7 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """What a learner must know to live on a stream, and what a record must say of its data."""
+    """The properties of a stream that a learner and a record of a run need."""
 
     name: str
     kind: Literal["classification", "regression"]
@@ -91,46 +90,46 @@ class StreamSpec:
     outputs: int  # width of the readout: label slots, or real outputs
     steps: int  # inner steps in a lifetime
     batch: int  # examples per inner step
-    queries: int  # questions at the end of a lifetime
+    queries: int  # queries at the end of a lifetime
     subtasks: int  # classes or functions in a lifetime
-    fingerprint: str  # sha256 over the data and the split they were drawn from
+    fingerprint: str  # sha256 over the data and the split
 
     def check(self, episode: Episode) -> None:
-        """Refuse lifetimes that are not what this spec says.
+        """Check that lifetimes agree with this spec.
 
         Raises:
-            ValueError: as `Episode.check`, or naming what differs.
+            ValueError: as `Episode.check`, or with the property that differs.
         """
         episode.check()
         steps, batch, *inputs = episode.support_x.shape[1:]
         integer = not episode.support_y.is_floating_point()
-        for name, said, found in (
+        for name, declared, found in (
             ("steps", self.steps, steps),
             ("batch", self.batch, batch),
             ("queries", self.queries, episode.query_x.shape[1]),
             ("input_shape", tuple(self.input_shape), tuple(inputs)),
             ("kind", self.kind, "classification" if integer else "regression"),
         ):
-            if said != found:
+            if declared != found:
                 raise ValueError(
-                    f"The spec of stream {self.name!r} says {name} = {said!r}, but its lifetimes "
-                    f"have {found!r}; make them the same."
+                    f"The spec of stream {self.name!r} has {name} = {declared!r}, but its "
+                    f"lifetimes have {found!r}; make them the same."
                 )
         first, last = (int(end) for end in episode.support_subtask.aminmax())
         if first < 0 or last >= self.subtasks:
             raise ValueError(
-                f"support_subtask has values from {first} to {last}, but the stream's spec says "
+                f"support_subtask has values from {first} to {last}, but the stream's spec has "
                 f"{self.subtasks} subtasks. They must be numbered from 0."
             )
 
 
 @runtime_checkable
 class TaskStream(Protocol):
-    """An endless, seeded source of lifetimes. Any object with these two members is one."""
+    """A seeded sampler of lifetimes; any object with these two members is one."""
 
     @property
     def spec(self) -> StreamSpec: ...
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
-        """`tasks` fresh lifetimes, all randomness from `generator` (a CPU generator)."""
+        """`tasks` new lifetimes; `generator` is the only source of randomness (a CPU generator)."""
         ...

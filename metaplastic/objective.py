@@ -1,8 +1,8 @@
-"""What a lifetime is asked to get right: the loss, and the news of it that a rule may hear.
+"""Objectives: the loss of a lifetime, and the teaching signals that a rule may receive.
 
-Three kinds of news, kept apart because rules differ in which of them they are allowed: the
-`label` itself, the `error` (label minus prediction), and the exact `negative_gradient` of the
-loss with respect to the readout's output. All are per example: no 1/batch in them.
+There are three teaching signals, since rules differ in which they use: the `label`, the `error`
+(label minus prediction), and the `negative_gradient` of the loss with respect to the readout's
+output. All are per example, without a factor 1/batch.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from metaplastic.episode import StreamSpec
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a learner asks of an objective; any object with these members is one."""
+    """The interface of an objective; any object with these members is one."""
 
     @property
     def outputs(self) -> int: ...
 
-    # Predictions are `... outputs`, targets what the stream gives: a loss of `...`, and the three
-    # kinds of news as `... outputs`.
+    # Predictions are `... outputs`, targets as the stream gives them; the loss is `...`, the three
+    # teaching signals are `... outputs`.
     def loss(self, prediction: Tensor, target: Tensor) -> Tensor: ...
     def label(self, prediction: Tensor, target: Tensor) -> Tensor: ...
     def error(self, prediction: Tensor, target: Tensor) -> Tensor: ...

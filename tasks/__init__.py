@@ -1,13 +1,13 @@
-"""Task streams: endless, seeded sources of lifetimes, one file each.
+"""Task streams: seeded samplers of lifetimes, one file each.
 
 `build("omniglot", ways=20)` finds the stream in `tasks/omniglot.py`. A stream is whatever satisfies
 `metaplastic.episode.TaskStream`; a new one is a new file holding a class of the file's name,
-`tasks/split_cubes.py` with `SplitCubes`, and nothing else has to know of it. Everything here rests
-on `metaplastic.episode` alone.
+`tasks/split_cubes.py` with `SplitCubes`, without registration. Everything here
+depends on `metaplastic.episode` alone.
 
 The scripts read a stream's options off its fields, so there it is a dataclass, with a field
 `split` that may be "train" or "test". Those with two orders, "iid" and another, have a field
-`order`, a Literal of the two; those without it live in the one order they have.
+`order`, a Literal of the two; those without it have one order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """The streams there are: files with a class of their own name, found without importing them."""
+    """The names of all streams: files with a class of the same name, found without importing."""
     return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if _class_in(file))
 
 
@@ -48,7 +48,7 @@ def stream_class(name: str) -> Any:
 
 
 def _class_in(file: Path) -> str:
-    """The class that bears the file's name, whatever its capitals, or an empty string."""
+    """The class with the file's name, ignoring case, or an empty string."""
     wanted = file.stem.replace("_", "")
     classes = re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     return next((name for name in classes if name.lower() == wanted), "")

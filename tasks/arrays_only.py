@@ -1,8 +1,7 @@
-"""Pickles of data, read without running what they say.
+"""A restricted unpickler for data.
 
-A pickle names functions and has them called, any functions. Some data sets exist only as pickles,
-so these are read by an unpickler that knows numpy's constructors and plain containers and
-refuses every other name before anything is called.
+A pickle can call arbitrary functions. Some data sets exist only as pickles, so they are read by an
+unpickler that allows numpy's constructors and plain containers and refuses every other name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from tasks.data import DataError
 
 
 def load_arrays(path: Path) -> Any:
-    """What the pickle at `path` holds, made of arrays, numbers, strings and containers only."""
+    """The content of the pickle at `path`, of arrays, numbers, strings and containers only."""
     try:
         with path.open("rb") as file:
             return _ArraysOnly(file, encoding="latin1").load()
@@ -26,7 +25,7 @@ def load_arrays(path: Path) -> Any:
             f"{str(path)!r} is refused, because it asks for {error}, and data needs nothing but "
             "arrays and plain containers; get it from a source you trust."
         ) from error
-    except Exception as error:  # damaged bytes can make a pickle fail in any way
+    except Exception as error:  # damaged bytes can raise any exception
         raise DataError(f"{str(path)!r} is damaged ({error}); replace it.") from error
 
 
@@ -38,7 +37,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in _CONSTRUCTORS:
             return _CONSTRUCTORS[name]
-        if (module, name) == ("_codecs", "encode"):  # how protocols 0 to 2 spell bytes
+        if (module, name) == ("_codecs", "encode"):  # the encoding of bytes in protocols 0 to 2
             return _latin1
         raise _Refused(f"{module}.{name}")
 

@@ -1,13 +1,13 @@
 """Caltech-101: photographs of a hundred kinds of things, 30 of each, squeezed to squares.
 
-Fei-Fei, Fergus & Perona (2004). Nothing is downloaded: the pictures are read from
+Fei-Fei, Fergus & Perona (2004). The images are read from
 `<root>/caltech101/`, where `root` is an option or METAPLASTIC_DATA. Either the folder
 `101_ObjectCategories` of the official archive lies there, or `caltech101_84x84_max60.tar.xz`, a
-small copy with up to 60 pictures of each class that are 84x84 already. Whole pictures are resized,
+small copy with up to 60 images of each class that are 84x84 already. Whole images are resized,
 whatever their shape, with Pillow's antialiased Lanczos filter; gray ones get three equal channels.
 
 The clutter of `BACKGROUND_Google` is no class, and `Faces_easy` shows the people of `Faces` again;
-both are left out. The other classes have 31 pictures or more; the first 30 by name are used.
+both are left out. The other classes have 31 images or more; the first 30 by name are used.
 
 55 classes are for training, 20 for validation and 25 for the test: in the order of the sha256 of
 the first word of their names, the first are for validation, the next for the test. The first word,
@@ -33,12 +33,12 @@ from tasks.data import (
     Decoded,
     Pixels,
     cached,
+    check_image_size,
     data_folder,
     fingerprint,
     missing_folder,
     one_of,
-    picture_size,
-    read_picture,
+    read_image,
 )
 from tasks.images import FewShotImages
 
@@ -49,15 +49,15 @@ LEFT_OUT = ("BACKGROUND_Google", "Faces_easy")
 SPLITS = {"validation": 20, "test": 25, "train": 55}
 INSTANCES = 30
 
-Members = dict[str, dict[str, bytes | Path]]  # class, name of a picture: its content or its path
+Members = dict[str, dict[str, bytes | Path]]  # class, name of an image: its content or its path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caltech101(FewShotImages):
     """Lifetimes of photographs, class by class; other options as for `FewShotOptions`.
 
-    By default 20 classes arrive one after another, 15 pictures of each, one a step, and 5 others
-    of each are asked about. No published test fixes which, so all 30 may be either.
+    By default 20 classes arrive one after another, 15 images of each, one a step, and 5 others
+    of each are queries, sampled among all 30, since no published test fixes them.
     """
 
     split: Literal["train", "validation", "test"] = "train"
@@ -72,16 +72,14 @@ class Caltech101(FewShotImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("split", self.split, SPLITS)
-        picture_size(self.image_size)
+        check_image_size(self.image_size)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         folder = (data_folder(self.root) or Path()) / "caltech101"
         if (official := folder / OFFICIAL).is_dir():
             members = _in_folder(official)
-            # Reading every JPEG to tell whether any has changed would take as long as decoding.
-            files = sorted(
-                official / name / picture for name in members for picture in members[name]
-            )
+            # Checking the content of every JPEG would take as long as decoding.
+            files = sorted(official / name / image for name in members for image in members[name])
             state = [(p.parent.name, p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
             every = self._kept(fingerprint(state), official, lambda: members)
         elif (small := folder / SMALL).is_file():
@@ -109,7 +107,7 @@ class Caltech101(FewShotImages):
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Classes in an order of no meaning: the splits are its beginning, its middle and its end."""
+    """Classes in the order of a hash, which the splits divide."""
     return sorted(
         names, key=lambda name: (hashlib.sha256(name.partition("_")[0].encode()).digest(), name)
     )
@@ -130,15 +128,15 @@ def _in_archive(path: Path) -> Members:
             for entry in archive:
                 file = archive.extractfile(entry) if entry.isfile() else None
                 if file is not None and fnmatch.fnmatch(entry.name, "*/*/image_*.jpg"):
-                    _, name, picture = entry.name.rsplit("/", 2)
-                    members.setdefault(name, {})[picture] = file.read()
+                    _, name, image = entry.name.rsplit("/", 2)
+                    members.setdefault(name, {})[image] = file.read()
     except Exception as error:  # tar and xz decoders share no exception for damaged bytes
         raise _damaged(path, error) from error
     return _usable(members, path)
 
 
 def _usable(members: Members, source: Path) -> Members:
-    """The classes that are used and as many pictures of each, by name; all must be there."""
+    """The classes in use with `INSTANCES` images each, by name."""
     used = {
         name: dict(sorted(own.items())[:INSTANCES])
         for name, own in members.items()
@@ -147,7 +145,7 @@ def _usable(members: Members, source: Path) -> Members:
     few = sorted(name for name, own in used.items() if len(own) < INSTANCES)
     if few:
         raise DataError(
-            f"{str(source)!r} has fewer than {INSTANCES} pictures of {', '.join(few)}; put all "
+            f"{str(source)!r} has fewer than {INSTANCES} images of {', '.join(few)}; put all "
             f"official ones there, {SOURCE}."
         )
     if len(used) != sum(SPLITS.values()):
@@ -158,18 +156,18 @@ def _usable(members: Members, source: Path) -> Members:
     return used
 
 
-def _pixels(pictures: dict[str, bytes | Path], source: Path, size: int) -> Pixels:
-    """Pictures of one class: instances height width channels."""
+def _pixels(images: dict[str, bytes | Path], source: Path, size: int) -> Pixels:
+    """Images of one class: instances height width channels."""
 
     def read(content: bytes | Path) -> Pixels:
         try:
-            return read_picture(content, "RGB", size)
+            return read_image(content, "RGB", size)
         except DataError:
             raise
-        except Exception as error:  # picture decoders share no exception for damaged bytes
+        except Exception as error:  # image decoders share no exception for damaged bytes
             raise _damaged(content if isinstance(content, Path) else source, error) from error
 
-    return np.stack([read(content) for content in pictures.values()])
+    return np.stack([read(content) for content in images.values()])
 
 
 def _damaged(path: Path, reason: object) -> DataError:

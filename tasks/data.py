@@ -1,9 +1,9 @@
-"""Where data lies, how it is checked, and how it is decoded once.
+"""Data files: location, checks, and a cache of decoded arrays.
 
-Files of a user's own are found below a `root` or the folder that METAPLASTIC_DATA names. What is
-decoded from them lives in a cache folder (METAPLASTIC_CACHE, or `~/.cache/metaplastic`) as `.npy`
-files that are written under a lock, moved into place whole and memory-mapped from then on, so
-that many processes may start at once and none ever reads half a file.
+Files of the user are found below a `root` or the folder that METAPLASTIC_DATA names. Decoded arrays
+are kept in a cache folder (METAPLASTIC_CACHE, or `~/.cache/metaplastic`) as `.npy`
+files that are written under a lock, renamed when complete, and memory-mapped, so that processes can
+start at the same time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Decoded = tuple[tuple[int, ...], Iterable[Pixels]]  # a shape, and the entries o
 
 
 class DataError(RuntimeError):
-    """Data that is missing or damaged, in one sentence that says what to do."""
+    """Data is missing or damaged."""
 
 
 def data_folder(root: str | Path | None) -> Path | None:
@@ -37,7 +37,7 @@ def data_folder(root: str | Path | None) -> Path | None:
 
 
 def missing_folder(root: str | Path | None) -> str:
-    """Says so, for a sentence on missing data, where the named folder itself does not exist."""
+    """A part of a message on missing data: whether the named folder does not exist."""
     folder = data_folder(root)
     if folder is None or folder.is_dir():
         return ""
@@ -60,7 +60,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside `path`: one process at a time, freed by the system if it dies."""
+    """Hold the lock beside `path`: one process at a time; released by the system if it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -89,7 +89,7 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     """The uint8 array `name` of the cache, memory-mapped; decoded first where it is missing.
 
     `decode` gives the array one class at a time, so that one larger than memory can be written. Its
-    sha256 lies beside it, so that a damaged array is never taken for pictures.
+    sha256 is stored beside it and verified.
     """
     path = cache_folder() / f"{name}.npy"
     seal = path.with_suffix(".sha256")
@@ -115,13 +115,13 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def read_picture(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:
-    """A picture file as size size (channels), antialiased; OSError and others if it is damaged."""
+def read_image(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:
+    """An image file as size size (channels), antialiased; OSError and others if it is damaged."""
     try:
         from PIL import Image
     except ImportError as error:
         raise DataError(
-            "Picture files are decoded by Pillow, which is not installed; "
+            "Image files are decoded by Pillow, which is not installed; "
             "run pip install 'metaplastic[lab]'."
         ) from error
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -129,13 +129,13 @@ def read_picture(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> 
 
 
 def one_of(option: str, given: str, choices: Iterable[str]) -> None:
-    """Refuse a value that is not among the choices of its option."""
+    """Raise ValueError for a value that is not among the choices of its option."""
     if given not in choices:
         raise ValueError(f"{option} is {given!r}; it must be one of {', '.join(choices)}.")
 
 
-def picture_size(given: object) -> None:
-    """Refuse an `image_size` that no picture has."""
+def check_image_size(given: object) -> None:
+    """Raise ValueError for an invalid `image_size`."""
     if type(given) is not int or given < 1:
         raise ValueError(f"image_size is {given!r}; it must be 1 pixel or more.")
 

@@ -1,9 +1,8 @@
-"""Pictures moved and bent a little, each in its own way, as they are drawn for a lifetime.
+"""Random affine and elastic distortions of images (data augmentation).
 
-Both kinds of movement, and their sum, are linear in the numbers that are drawn: where a pixel's
-ink comes from is a sum of fixed fields (its own place, a constant, smooth bumps), each times a
-number of that picture. So one matrix product lays out a whole meta-batch, and one pass of
-bilinear interpolation reads it.
+Both distortions are linear in the sampled numbers: the source coordinates of a pixel are a sum of
+fixed fields (its position, a constant, smooth bumps), each times a number of that image. So one
+matrix product gives the grid of a meta-batch, which is bilinearly interpolated.
 """
 
 from __future__ import annotations
@@ -22,35 +21,34 @@ BEND = 0.06
 KNOTS = 5  # a side; bends are drawn on so many, and smooth in between
 
 
-def movements(number: int, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
-    """A small random map for each of `number` pictures: number 2 fields, for `moved`.
+def distortions(number: int, distort: float, elastic: float, generator: torch.Generator) -> Tensor:
+    """A small random map for each of `number` images: number 2 fields, for `distorted`.
 
-    `distort` scales the affine part, `elastic` the bends; what is 0 draws nothing.
+    `distort` scales the affine part, `elastic` the elastic part; with 0 nothing is sampled.
     """
     sources = affine_maps(number, distort, generator)
     if elastic:
-        sources = torch.cat([sources, bends(number, elastic, generator)], -1)
+        sources = torch.cat([sources, elastic_maps(number, elastic, generator)], -1)
     return sources
 
 
-def turned(sources: Tensor, turns: Tensor) -> Tensor:
-    """The maps of `movements` for square pictures that are turned before they are moved.
+def rotated(sources: Tensor, turns: Tensor) -> Tensor:
+    """The maps of `distortions` for square images first rotated by 90 degrees `turns` times.
 
-    `turns` are as many quarters as `rot90` of height and width takes. Maps are small, pictures are
-    not, so it costs next to nothing.
+    Rotating the maps costs less than rotating the images.
     """
     x, y = sources.unbind(1)
     quarters = torch.stack([sources, torch.stack([-y, x], 1), -sources, torch.stack([y, -x], 1)])
     return quarters[turns, torch.arange(len(turns))]
 
 
-def moved(x: Tensor, sources: Tensor) -> Tensor:
-    """Pictures (n channels height width), each by its own map of `movements`.
+def distorted(x: Tensor, sources: Tensor) -> Tensor:
+    """Images (n channels height width), each by its own map of `distortions`.
 
-    Around a picture there are zeros.
+    Around an image there are zeros.
     """
     number, _, height, width = x.shape
-    # The maps are in half widths either way, so that a turn is one in pictures of any shape.
+    # The maps are in half widths either way, so that a turn is one in images of any shape.
     sources = sources * torch.tensor([[1.0], [width / height]])
     fields = _fields(height, width)[: sources.shape[-1]]
     grid = (sources.flatten(0, 1) @ fields).view(number, 2, height, width)
@@ -71,8 +69,8 @@ def affine_maps(number: int, strength: float, generator: torch.Generator) -> Ten
     return torch.stack([right, below], 1)
 
 
-def bends(number: int, strength: float, generator: torch.Generator) -> Tensor:
-    """Displacements of the knots of every picture, row by row: number 2 knots, in half widths."""
+def elastic_maps(number: int, strength: float, generator: torch.Generator) -> Tensor:
+    """Displacements of the knots of every image, row by row: number 2 knots, in half widths."""
     return strength * BEND * torch.randn(number, 2, KNOTS * KNOTS, generator=generator)
 
 

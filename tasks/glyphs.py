@@ -1,11 +1,10 @@
-"""Glyphs: characters of alphabets that nobody writes, drawn when needed and kept in no file.
+"""Glyphs: synthetic handwritten characters, generated when needed.
 
-A class is a few strokes, lines and curves; an instance is the same strokes by a less than steady
-hand: control points move a little, the whole is turned, stretched, slanted and shifted, and the pen
-is thinner or thicker. The stream stands in for Omniglot on a machine that has neither the
-archives nor a network. Hands are as unsteady as to make the nearest mean of raw pixels right about
-as often as on Omniglot (5-way 5-shot: 71 % here, 70 % there), but numbers on the two are not
-to be compared.
+A class is a few strokes, lines and curves; an instance is the same strokes with noise: control
+points are jittered, the character is rotated, stretched, slanted and shifted, and the pen width
+varies. The stream replaces Omniglot on a machine without the archives or a network. The noise is
+chosen so that the nearest mean of raw pixels is about as accurate as on Omniglot (5-way 5-shot:
+71 % here, 70 % there), but results on the two are not comparable.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ INK_POINTS = 48  # along a stroke, close enough to leave no gap
 
 @dataclass(frozen=True, kw_only=True)
 class Glyphs(FewShotImages):
-    """Few-shot lifetimes of drawn characters; other options as for `FewShotOptions`.
+    """Few-shot lifetimes of synthetic characters; other options as for `FewShotOptions`.
 
-    `seed` fixes the alphabets. The splits are drawn independently and share no class.
+    `seed` determines the alphabets. The splits are sampled independently and share no class.
     """
 
     split: Literal["train", "validation", "test"] = "train"
@@ -44,7 +43,7 @@ class Glyphs(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, CLASSES)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         return draw(self.split, self.seed)
 
 
@@ -57,8 +56,8 @@ def draw(split: str, seed: int) -> Tensor:
     hands = points.shape[:2]
     present = present[:, None].expand(*hands, -1)
     thickness = 0.05 + 0.4 * torch.rand(hands, generator=generator)
-    pictures = render(points.flatten(0, 1), present.flatten(0, 1), thickness.flatten())
-    return pictures.reshape(*hands, SIZE, SIZE)
+    images = render(points.flatten(0, 1), present.flatten(0, 1), thickness.flatten())
+    return images.reshape(*hands, SIZE, SIZE)
 
 
 def invent(classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -108,7 +107,7 @@ def handwrite(strokes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def render(points: Tensor, present: Tensor, thickness: Tensor) -> Tensor:
-    """Strokes (n strokes points 2) as pictures (n 28 28), those strokes that are `present`.
+    """Strokes (n strokes points 2) as images (n 28 28), those strokes that are `present`.
 
     Each point leaves a drop of as much ink as the pen has traveled; four pixels share it, it
     spreads to their neighbors by `thickness` (n), and paper that has had enough takes no more.

@@ -1,4 +1,4 @@
-"""What a few-shot lifetime of pictures may be, and whether a set of pictures can supply it."""
+"""Options of few-shot image lifetimes, and their check against a set of images."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from tasks.data import one_of
 class FewShotOptions:
     """N-way K-shot lifetimes.
 
-    A lifetime draws `ways` classes and shows `shots` pictures of each, `batch` a step: class by
-    class, or shuffled (`order="iid"`); then it asks about `queries_per_class` pictures of each.
+    A lifetime samples `ways` classes and has `shots` support images of each, `batch` a step: class
+    by class, or shuffled (`order="iid"`); the query set has `queries_per_class` images of each.
 
-    Labels are `"permuted"`: fresh in every lifetime, `ways` different ones out of the first
+    Labels are `"permuted"`: new in every lifetime, `ways` different ones out of the first
     `slots` (by default `ways`); or `"global"`: the number of the class in its split, the same in
-    every lifetime, as OML has them. `outputs` widens the readout beyond the labels in use (the
-    published networks have 1000). `remember` adds that many pictures of any classes of the split
-    to the query under their global labels: OML's remember set, drawn independently of the support
+    every lifetime, as in OML. `outputs` widens the readout beyond the labels in use (the
+    published networks have 1000). `remember` adds that many images of any classes of the split
+    to the query under their global labels: OML's remember set, sampled independently of the support
     as published, and marked by subtask `ways`.
 
-    Support and query share no picture. `overlap=True` draws them independently, as the FLP code
-    does in meta-training. `support_instances` and `query_instances`, each `(first, end)`, say which
-    pictures of a class may be learned from and asked about: (0, 15) and (15, 20) are the published
+    Support and query share no image. `overlap=True` samples them independently, as the FLP code
+    does in meta-training. `support_instances` and `query_instances`, each `(first, end)`, are the
+    ranges of images of a class for support and query: (0, 15) and (15, 20) are the published
     test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
     k times has number c + k * (classes of the split).
 
-    `neighbors` draws classes in runs of so many consecutive numbers: characters of one alphabet,
-    where numbers go by alphabets, are harder to tell apart than any others.
+    `neighbors` samples classes in runs of so many consecutive numbers: characters of one alphabet,
+    if classes are ordered by alphabet, are harder to discriminate.
 
-    `distort` moves every picture, learned from or asked about, by a small random affine map of its
-    own, and `elastic` bends it by a smooth random field: 0 leaves it alone, and `tasks.distort`
-    says how far 1 goes. Both are for meta-training, where they stand in for more pictures.
+    `distort` applies a small random affine map to every support and query image, and `elastic` a
+    smooth random deformation: 0 is none, and `tasks.distort` defines strength 1. Both are data
+    augmentation for meta-training.
 
-    `repeats` shows every picture that is learned from so many times: all showings shuffled, or
-    class by class, each class in so many rounds. It makes a long stream of few pictures.
+    `repeats` presents every support image so many times: all presentations shuffled, or class by
+    class, each class in so many rounds.
     """
 
     ways: int = 5
@@ -77,42 +77,42 @@ class FewShotOptions:
             raise ValueError(f"remember is {self.remember!r}; it must be at least 0.")
         if self.labels == "permuted" and self.remember:
             raise ValueError(
-                f"remember is {self.remember!r}, but pictures of other classes have no label when "
+                f"remember is {self.remember!r}, but images of other classes have no label when "
                 "labels are permuted; set labels='global'."
             )
         if self.labels == "global" and self.slots is not None:
             raise ValueError(
-                f"slots is {self.slots!r}, a pool for permuted labels; leave it out where labels "
-                "are global and widen the readout by outputs."
+                f"slots is {self.slots!r}, a pool for permuted labels; omit it with global "
+                "labels and widen the readout by outputs."
             )
         if self.slots is not None and self.slots < self.ways:
             raise ValueError(f"slots is {self.slots!r}; {self.ways} ways need at least as many.")
-        whole = self.shots * self.repeats * (1 if self.order == "by_class" else self.ways)
-        if whole % self.batch:
+        presentations = self.shots * self.repeats * (1 if self.order == "by_class" else self.ways)
+        if presentations % self.batch:
             raise ValueError(
-                f"batch is {self.batch!r}; it must divide the {whole} pictures of a "
+                f"batch is {self.batch!r}; it must divide the {presentations} images of a "
                 f"{'class' if self.order == 'by_class' else 'lifetime'}."
             )
 
 
 def check(options: FewShotOptions, images: Tensor) -> None:
-    """Refuse, in one sentence, lifetimes that these pictures cannot supply."""
+    """Raise ValueError for lifetimes that these images cannot supply."""
     if images.dtype != torch.uint8 or images.ndim not in (4, 5):
         raise ValueError(
-            f"Pictures are {images.dtype} with shape {tuple(images.shape)}; they must be uint8 "
+            f"Images are {images.dtype} with shape {tuple(images.shape)}; they must be uint8 "
             "with axes classes, instances, height, width and, for color, channels."
         )
     classes, instances, height, width = images.shape[:4]
     if options.rotations and height != width:
-        raise ValueError(f"rotations needs square pictures; these are {height} by {width}.")
-    turned = 4 * classes
+        raise ValueError(f"rotations needs square images; these are {height} by {width}.")
+    rotated = 4 * classes
     if options.rotations:
-        classes = turned
+        classes = rotated
     if options.ways > classes:
-        more = f", or turn them into {turned} by rotations=True"
+        more = f", or make them {rotated} by rotations=True"
         raise ValueError(
-            f"ways is {options.ways!r}; this split has {classes} classes. Ask for at most that "
-            f"many{more if options.ways <= turned and height == width else ''}."
+            f"ways is {options.ways!r}; this split has {classes} classes. Use at most that "
+            f"many{more if options.ways <= rotated and height == width else ''}."
         )
     runs, needed_runs = classes // options.neighbors, -(-options.ways // options.neighbors)
     if needed_runs > runs:
@@ -123,22 +123,22 @@ def check(options: FewShotOptions, images: Tensor) -> None:
     needed = classes if options.labels == "global" else options.slots or options.ways
     if options.outputs is not None and options.outputs < needed:
         raise ValueError(f"outputs is {options.outputs!r}; the labels in use need {needed}.")
-    learn = _pictures("support_instances", options.support_instances, instances)
-    ask = _pictures("query_instances", options.query_instances, instances)
-    shared = 0 if options.overlap else len(set(learn) & set(ask))
-    left = len(ask) - min(shared, options.shots)
-    if options.shots > len(learn) or options.queries_per_class > left:
+    support = _instances("support_instances", options.support_instances, instances)
+    query = _instances("query_instances", options.query_instances, instances)
+    shared = 0 if options.overlap else len(set(support) & set(query))
+    left = len(query) - min(shared, options.shots)
+    if options.shots > len(support) or options.queries_per_class > left:
         raise ValueError(
             f"{options.shots} shots and {options.queries_per_class} queries do not fit into a "
-            f"class: it has {len(learn)} pictures to learn from and then {left} to be asked about."
+            f"class: it has {len(support)} images for support and then {left} for queries."
         )
 
 
-def _pictures(name: str, chosen: tuple[int, int] | None, instances: int) -> range:
+def _instances(name: str, chosen: tuple[int, int] | None, instances: int) -> range:
     first, end = chosen or (0, instances)
     if not 0 <= first < end <= instances:
         raise ValueError(
-            f"{name} is {chosen!r}; it must be (first, end) within the {instances} pictures "
+            f"{name} is {chosen!r}; it must be (first, end) within the {instances} images "
             "of a class."
         )
     return range(first, end)

@@ -1,13 +1,14 @@
-"""Few-shot image lifetimes: a handful of classes never met before, a few pictures of each.
+"""Few-shot image lifetimes: a few new classes, a few images of each.
 
-One sampler serves every set of pictures. A set is a uint8 array with axes classes, instances,
-height, width and, for color, channels; everything a lifetime needs is drawn as indices, so a
-meta-batch costs two gathers and no loop.
+One sampler is used for every set of images. A set is a uint8 array with axes classes, instances,
+height, width and, for color, channels; a lifetime is sampled as indices, so a meta-batch takes two
+gathers and no loop.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,50 +19,58 @@ from torch import Tensor
 
 from metaplastic.episode import Episode, StreamSpec
 from tasks.data import fingerprint
-from tasks.distort import moved, movements, turned
+from tasks.distort import distorted, distortions, rotated
 from tasks.image_options import FewShotOptions, check
 
-# Pixels that are prepared together: what lies between the set and a lifetime stays in the cache.
+# Pixels that are processed together, so that intermediate results fit into the cache.
 AT_ONCE = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotImages(FewShotOptions, ABC):
-    """Lifetimes from the pictures that a subclass supplies; `FewShotOptions` says of what kind."""
+    """Lifetimes from the images that a subclass supplies; see `FewShotOptions`."""
 
     name: ClassVar[str] = "images"
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "pictures" in vars(cls) and "load_images" not in vars(cls):
+            warnings.warn(
+                f"{cls.__name__}.pictures is now called load_images; the old name is removed in "
+                "the next release.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            cls.load_images = cls.pictures  # type: ignore[attr-defined,method-assign]
+
     @abstractmethod
-    def pictures(self) -> Tensor:
-        """The uint8 pictures of this split: classes instances height width, or ... channels."""
+    def load_images(self) -> Tensor:
+        """The uint8 images of this split: classes instances height width, or ... channels."""
 
     def finish(self, x: Tensor) -> Tensor:
-        """What becomes of pictures in [0, 1] (..., channels height width) before they are seen.
-
-        They are nobody else's, and may be changed in place.
-        """
+        """The preprocessing of images in [0, 1] (..., channels height width); may work in place."""
         return x
 
     @cached_property
     def images(self) -> Tensor:
-        """The pictures, once they are known to suffice for the lifetimes asked for."""
-        images = self.pictures()
+        """The images, after checking that they suffice for the options."""
+        images = self.load_images()
         check(self, images)
         return images.contiguous()
 
     @property
     def classes(self) -> int:
-        """How many classes lifetimes are drawn from, turned ones included."""
+        """The number of classes to sample from, with rotated ones."""
         return self.images.shape[0] * (4 if self.rotations else 1)
 
     @cached_property
     def spec(self) -> StreamSpec:
         _, _, height, width, *channels = self.images.shape
         labels = self.classes if self.labels == "global" else self.slots or self.ways
-        drawn_from = (self.rotations, self._support_range, self._query_range)
-        first_seen = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
-        # Named only where in use: records of streams without them keep their fingerprint.
-        moved = [(self.distort, self.elastic)] if self.distort or self.elastic else []
+        ranges = (self.rotations, self._support_range, self._query_range)
+        first_image = self._look_up(torch.zeros(1, 1).long(), torch.zeros(1, 1).long())
+        # Only if used, so that streams without them keep their fingerprint.
+        distorted = [(self.distort, self.elastic)] if self.distort or self.elastic else []
         runs: list[object] = [self.neighbors] if self.neighbors > 1 else []
         runs += [("repeats", self.repeats)] if self.repeats > 1 else []
         return StreamSpec(
@@ -73,33 +82,35 @@ class FewShotImages(FewShotOptions, ABC):
             batch=self.batch,
             queries=self.ways * self.queries_per_class + self.remember,
             subtasks=self.ways,
-            fingerprint=fingerprint(self.name, drawn_from, self.images, first_seen, *moved, *runs),
+            fingerprint=fingerprint(self.name, ranges, self.images, first_image, *distorted, *runs),
         )
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
-        """`tasks` lifetimes of `ways` different classes each; subtasks number them by arrival."""
-        classes = self._draw_classes(tasks, generator)
+        """`tasks` lifetimes of `ways` different classes each, numbered in order of occurrence."""
+        classes = self._sample_classes(tasks, generator)
         labels = classes
         if self.labels == "permuted":
             slots = self.slots or self.ways
             labels = torch.rand(tasks, slots, generator=generator).topk(self.ways).indices
-        learned, asked = self._draw_instances(tasks, generator)
+        support_instance, query_instance = self._sample_instances(tasks, generator)
 
-        shown = torch.arange(self.ways * self.shots)
-        if self.repeats > 1:  # of a class one after the other: subtasks stay in their order
-            shown = shown.view(self.ways, 1, self.shots).expand(-1, self.repeats, -1).flatten()
-        shown = shown.expand(tasks, -1)  # tasks examples
+        presented = torch.arange(self.ways * self.shots)
+        if self.repeats > 1:  # within a class: subtasks stay in order
+            presented = (
+                presented.view(self.ways, 1, self.shots).expand(-1, self.repeats, -1).flatten()
+            )
+        presented = presented.expand(tasks, -1)  # tasks examples
         if self.order == "iid":
-            order = torch.rand(shown.shape, generator=generator).argsort(-1)
-            shown = shown.gather(1, order)
-        subtask = shown // self.shots
+            order = torch.rand(presented.shape, generator=generator).argsort(-1)
+            presented = presented.gather(1, order)
+        subtask = presented // self.shots
         support_class, support_y = classes.gather(1, subtask), labels.gather(1, subtask)
-        learned = learned.flatten(1).gather(1, shown)
+        support_instance = support_instance.flatten(1).gather(1, presented)
 
-        about = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
-        about = about.expand(tasks, -1)  # tasks queries
-        query_class, query_y = classes.gather(1, about), labels.gather(1, about)
-        instance = asked.flatten(1)
+        query_subtask = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
+        query_subtask = query_subtask.expand(tasks, -1)  # tasks queries
+        query_class, query_y = classes.gather(1, query_subtask), labels.gather(1, query_subtask)
+        instance = query_instance.flatten(1)
         if self.remember:
             remembered = (tasks, self.remember)
             any_class = torch.randint(self.classes, remembered, generator=generator)
@@ -107,11 +118,11 @@ class FewShotImages(FewShotOptions, ABC):
             query_class = torch.cat([query_class, any_class], 1)
             query_y = torch.cat([query_y, any_class], 1)
             instance = torch.cat([instance, any_instance], 1)
-            about = torch.cat([about, torch.full_like(any_class, self.ways)], 1)
+            query_subtask = torch.cat([query_subtask, torch.full_like(any_class, self.ways)], 1)
         seed = torch.randint(2**62, (tasks,), generator=generator)
 
-        # Pictures come last, so that the lifetimes are the same whether or not they are distorted.
-        support_x = self._look_up(support_class, learned, generator)
+        # Images come last, so that lifetimes with and without distortion have the same indices.
+        support_x = self._look_up(support_class, support_instance, generator)
         steps = (tasks, -1, self.batch)
         return Episode(
             support_x=support_x.reshape(*steps, *support_x.shape[2:]),
@@ -119,7 +130,7 @@ class FewShotImages(FewShotOptions, ABC):
             support_subtask=subtask.reshape(steps),
             query_x=self._look_up(query_class, instance, generator),
             query_y=query_y,
-            query_subtask=about,
+            query_subtask=query_subtask,
             seed=seed,
         )
 
@@ -131,71 +142,71 @@ class FewShotImages(FewShotOptions, ABC):
     def _query_range(self) -> tuple[int, int]:
         return self.query_instances or (0, self.images.shape[1])
 
-    def _draw_classes(self, tasks: int, generator: torch.Generator) -> Tensor:
+    def _sample_classes(self, tasks: int, generator: torch.Generator) -> Tensor:
         """`tasks ways` different classes: each for itself, or in runs of consecutive numbers."""
         if self.neighbors == 1:
             return torch.rand(tasks, self.classes, generator=generator).topk(self.ways).indices
-        # Runs tile the classes from a place that is drawn too, so that none overlap.
+        # Runs tile the classes from a random offset, so that none overlap.
         runs = self.classes // self.neighbors
-        drawn = torch.rand(tasks, runs, generator=generator).topk(-(-self.ways // self.neighbors))
+        ranked = torch.rand(tasks, runs, generator=generator).topk(-(-self.ways // self.neighbors))
         first = torch.randint(self.classes, (tasks, 1, 1), generator=generator)
-        run = drawn.indices[..., None] * self.neighbors + torch.arange(self.neighbors)
+        run = ranked.indices[..., None] * self.neighbors + torch.arange(self.neighbors)
         return ((run + first) % self.classes).flatten(1)[:, : self.ways]
 
-    def _draw_instances(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which instances to learn from (tasks ways shots) and to be asked about (... queries)."""
+    def _sample_instances(self, tasks: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Support instances (tasks ways shots) and query instances (... queries)."""
         every = (tasks, self.ways, self.images.shape[1])
         first, end = self._support_range
         keys = torch.rand(every, generator=generator)[..., first:end]
-        learned = keys.topk(self.shots).indices + first
+        support_instance = keys.topk(self.shots).indices + first
         first, end = self._query_range
         keys = torch.rand(every, generator=generator)
         if not self.overlap:
-            keys.scatter_(2, learned, -1.0)  # behind all others
-        return learned, keys[..., first:end].topk(self.queries_per_class).indices + first
+            keys.scatter_(2, support_instance, -1.0)  # behind all others
+        return support_instance, keys[..., first:end].topk(self.queries_per_class).indices + first
 
     def _look_up(
         self, class_: Tensor, instance: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Pictures in [0, 1] for indices (tasks examples): ... channels height width.
+        """Images in [0, 1] for indices (tasks examples): ... channels height width.
 
         They are distorted by `generator`, and without one as they are in the set.
         """
         classes, instances, *shape = self.images.shape
         row = ((class_ % classes) * instances + instance).flatten()
         turn = (class_ // classes).flatten()
-        move = None
+        maps = None
         if generator is not None and (self.distort or self.elastic):
-            move = movements(len(row), self.distort, self.elastic, generator)
+            maps = distortions(len(row), self.distort, self.elastic, generator)
         few = max(1, AT_ONCE // math.prod(shape))
         x = torch.cat(
             [
-                self._prepared(row[some], turn[some], None if move is None else move[some])
+                self._preprocessed(row[some], turn[some], None if maps is None else maps[some])
                 for some in (slice(i, i + few) for i in range(0, len(row), few))
             ]
         )
         return x.reshape(*class_.shape, *x.shape[1:])
 
-    def _prepared(self, row: Tensor, turn: Tensor, move: Tensor | None) -> Tensor:
-        """The pictures of some rows of the set, each with its quarter turns and its movement."""
+    def _preprocessed(self, row: Tensor, turn: Tensor, maps: Tensor | None) -> Tensor:
+        """The images of some rows of the set, each with its quarter turns and its movement."""
         pixels = self.images.flatten(0, 1).index_select(0, row)
-        if self.rotations and move is not None:
-            move = turned(move, turn)
+        if self.rotations and maps is not None:
+            maps = rotated(maps, turn)
         elif self.rotations:
             for turns in (1, 2, 3):
                 (which,) = (turn == turns).nonzero(as_tuple=True)
                 pixels[which] = pixels[which].rot90(turns, (1, 2))
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.movedim(-1, 1)
         x = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-        # Before `finish`: around a picture there is paper, whatever number paper becomes.
-        return self.finish(x if move is None else moved(x, move))
+        # Before `finish`: the border is background, which `finish` may map to another value.
+        return self.finish(x if maps is None else distorted(x, maps))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayImages(FewShotImages):
-    """Lifetimes from pictures in memory: uint8, classes instances height width (channels)."""
+    """Lifetimes from images in memory: uint8, classes instances height width (channels)."""
 
     array: Tensor = field(repr=False, compare=False)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         return self.array

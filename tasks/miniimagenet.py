@@ -1,7 +1,7 @@
-"""mini-ImageNet: 100 kinds of photographed things, 600 pictures of each, 84x84 in color.
+"""mini-ImageNet: 100 kinds of photographed things, 600 images of each, 84x84 in color.
 
-Vinyals et al. (2016), split 64 / 16 / 20 by Ravi & Larochelle (2017). The pictures may not be
-passed on, so this stream reads a user's own copy in `<root>/miniimagenet/`, where `root` is an
+Vinyals et al. (2016), split 64 / 16 / 20 by Ravi & Larochelle (2017). The images may not be
+redistributed, so this stream reads the user's copy in `<root>/miniimagenet/`, where `root` is an
 option or METAPLASTIC_DATA: either one of the pickles in common use, or `train.csv`, `val.csv` and
 `test.csv` with the JPEGs they list in `images/`. What was read is kept in the cache as an array.
 
@@ -32,7 +32,7 @@ from tasks.data import (
     fingerprint,
     missing_folder,
     one_of,
-    read_picture,
+    read_image,
 )
 from tasks.images import FewShotImages
 
@@ -66,7 +66,7 @@ class MiniImageNet(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, LISTS)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         folder = (data_folder(self.root) or Path()) / "miniimagenet"
         for name in PICKLES[self.split]:
             if (path := folder / name).is_file():
@@ -74,7 +74,7 @@ class MiniImageNet(FewShotImages):
         listed = folder / f"{LISTS[self.split]}.csv"
         if listed.is_file() and (folder / "images").is_dir():
             classes = _listed(listed, folder / "images")
-            # Reading every JPEG to tell whether any has changed would take as long as decoding.
+            # Checking the content of every JPEG would take as long as decoding.
             state = [
                 (p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in chain(*classes.values())
             ]
@@ -97,7 +97,7 @@ def _kept(key: str, decode: Callable[[], Decoded]) -> Tensor:
 
 
 def _listed(path: Path, folder: Path) -> dict[str, list[Path]]:
-    """The JPEGs of every class in the order of the list; all must be there, as many of each."""
+    """The JPEGs of every class in the order of the list."""
     classes: dict[str, list[Path]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -107,7 +107,7 @@ def _listed(path: Path, folder: Path) -> dict[str, list[Path]]:
     missing = [one for members in classes.values() for one in members if not one.is_file()]
     if missing:
         raise DataError(
-            f"{len(missing)} of the pictures that {str(path)!r} lists are missing, first "
+            f"{len(missing)} of the images that {str(path)!r} lists are missing, first "
             f"{missing[0].name!r}; put them into {str(folder)!r}."
         )
     _same_number(path, [len(members) for members in classes.values()])
@@ -117,10 +117,10 @@ def _listed(path: Path, folder: Path) -> dict[str, list[Path]]:
 def _from_jpegs(classes: dict[str, list[Path]]) -> Decoded:
     def read(path: Path) -> Pixels:
         try:
-            return read_picture(path, "RGB", SIZE)
+            return read_image(path, "RGB", SIZE)
         except DataError:
             raise
-        except Exception as error:  # picture decoders share no exception for damaged bytes
+        except Exception as error:  # image decoders share no exception for damaged bytes
             raise DataError(f"{str(path)!r} is damaged ({error}); replace it.") from error
 
     shape = (len(classes), len(next(iter(classes.values()))), SIZE, SIZE, 3)
@@ -139,7 +139,7 @@ def _from_pickle(path: Path) -> Decoded:
         or not {"class_dict", "labels"} & content.keys()
     ):
         raise DataError(
-            f"{str(path)!r} holds no uint8 pictures of 84x84x3 under image_data and class_dict or "
+            f"{str(path)!r} holds no uint8 images of 84x84x3 under image_data and class_dict or "
             "data and labels; use one of the pickles in common use."
         )
     if "class_dict" in content:
@@ -155,5 +155,5 @@ def _same_number(path: Path, numbers: list[int]) -> None:
     if not numbers or min(numbers) != max(numbers):
         raise DataError(
             f"{str(path)!r} has classes of {min(numbers, default=0)} to {max(numbers, default=0)} "
-            "pictures; all classes must have the same number."
+            "images; all classes must have the same number."
         )

@@ -1,9 +1,9 @@
 """MNIST: ten handwritten digits (LeCun et al. 1998), as few-shot lifetimes.
 
 The four official files are read from `<root>/mnist/`, where `root` is an option or
-METAPLASTIC_DATA. All splits have the same ten classes, as a lifetime draws and numbers them; no
-picture is in two: the first 50,000 training pictures are for training, the last 10,000 for
-validation, the official test pictures for tests.
+METAPLASTIC_DATA. All splits have the same ten classes, in an order sampled per lifetime; no
+image is in two: the first 50,000 training images are for training, the last 10,000 for
+validation, the official test images for tests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLASSES, SIDE = 10, 28
 class Mnist(FewShotImages):
     """Few-shot lifetimes of digits; other options as for `FewShotOptions`.
 
-    Every class has as many pictures as the rarest one, the first in the file.
+    Every class has as many images as the rarest one, the first in the file.
     """
 
     split: Literal["train", "validation", "test"] = "train"
@@ -41,12 +41,12 @@ class Mnist(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, SPLITS)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         folder = (data_folder(self.root) or Path()) / self.name
         if not folder.is_dir():
             raise DataError(
-                f"The pictures of {self.name} are looked for in a folder of that name, which is "
-                f"not there{missing_folder(self.root)}; set root or METAPLASTIC_DATA to the "
+                f"The images of {self.name} are expected in a folder of that name, which does "
+                f"not exist{missing_folder(self.root)}; set root or METAPLASTIC_DATA to the "
                 "folder that holds it."
             )
         part, first, end = SPLITS[self.split]

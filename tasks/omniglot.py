@@ -2,7 +2,7 @@
 
 Lake, Salakhutdinov & Tenenbaum (2015). The two official archives are read from
 `<root>/omniglot/`, where `root` is an option or METAPLASTIC_DATA, else downloaded once and
-verified. All pictures are decoded with Pillow into one memory-mapped array: resized with its
+verified. All images are decoded with Pillow into one memory-mapped array: resized with its
 antialiased Lanczos filter, ink 255 on 0.
 
 Evaluation classes are only ever tested on. The 964 background classes are divided by whole
@@ -32,13 +32,13 @@ from tasks.data import (
     Pixels,
     cache_folder,
     cached,
+    check_image_size,
     data_folder,
     fingerprint,
     locked,
     missing_folder,
     one_of,
-    picture_size,
-    read_picture,
+    read_image,
     whole,
 )
 from tasks.images import FewShotImages
@@ -74,9 +74,9 @@ class Omniglot(FewShotImages):
         super().__post_init__()
         one_of("split", self.split, SPLITS)
         one_of("ink", self.ink, ("white", "black"))
-        picture_size(self.image_size)
+        check_image_size(self.image_size)
 
-    def pictures(self) -> Tensor:
+    def load_images(self) -> Tensor:
         archives = {part: _archive(part, self.root) for part in CLASSES}
         members = {part: _members(part, path) for part, path in archives.items()}
         background, evaluation = (sorted(members[part]) for part in CLASSES)
@@ -156,7 +156,7 @@ def _download(url: str, md5: str) -> bytes:
 
 
 def _members(part: str, path: Path) -> dict[str, list[str]]:
-    """The pictures of every class, `part/alphabet/character`, in the order of their names."""
+    """The images of every class, `part/alphabet/character`, in the order of their names."""
     try:
         with zipfile.ZipFile(path) as archive:
             listed = fnmatch.filter(archive.namelist(), f"{part}/*/*/*.png")
@@ -166,7 +166,7 @@ def _members(part: str, path: Path) -> dict[str, list[str]]:
     for name in sorted(listed):
         members.setdefault(name.rpartition("/")[0], []).append(name)
     if len(members) != CLASSES[part] or any(len(own) != INSTANCES for own in members.values()):
-        raise _damaged(path, f"it lacks {CLASSES[part]} classes of {INSTANCES} pictures")
+        raise _damaged(path, f"it lacks {CLASSES[part]} classes of {INSTANCES} images")
     return members
 
 
@@ -174,11 +174,11 @@ def _decode(path: Path, members: dict[str, list[str]], size: int) -> Iterator[Pi
     try:
         with zipfile.ZipFile(path) as archive:
             for _, names in sorted(members.items()):
-                pictures = [read_picture(archive.read(name), "L", size) for name in names]
-                yield 255 - np.stack(pictures)
+                images = [read_image(archive.read(name), "L", size) for name in names]
+                yield 255 - np.stack(images)
     except DataError:
         raise
-    except Exception as error:  # zip and picture decoders share no exception for damaged bytes
+    except Exception as error:  # zip and image decoders share no exception for damaged bytes
         raise _damaged(path, error) from error
 
 

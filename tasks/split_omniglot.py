@@ -1,10 +1,10 @@
-"""Split-Omniglot: hundreds of characters, one after another, one pass, one picture a step.
+"""Split-Omniglot: hundreds of characters, one after another, one pass, one image a step.
 
 The continual stream of Javed & White (2019, OML) and Beaulieu et al. (2020, ANML). The learner
 sees the first 15 drawings of a character, then those of the next, and never goes back; in the end
 it is asked about the 5 drawings of every character that it did not see.
 
-What was published differs in little besides the pictures, and `protocol` names it:
+What was published differs in little besides the images, and `protocol` names it:
 
 - `oml`: 84x84, ink 0 on 1; meta-trained on the first 963 background characters, tested on 10 to
   200 of the first 650 of evaluation.
@@ -39,7 +39,7 @@ class SplitOmniglot(Omniglot):
     from all drawings: `ways=80, shots=5, support_instances=None, query_instances=None`.
 
     `protocol` sets `image_size` and `ink`, and makes `train` and `test` mean `paper` and
-    `paper_test`; the fields say so once the stream is made. Without one the pictures are Omniglot's
+    `paper_test`; the fields say so once the stream is made. Without one the images are Omniglot's
     own, 28x28 and ink 1 on 0.
     """
 

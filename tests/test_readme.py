@@ -56,7 +56,7 @@ def run(block: str, rule: str) -> dict[str, Any]:
 def test_the_python_of_the_readme_runs(rule: str) -> None:
     learned, credited = blocks("python")
     known = run(learned, rule)
-    assert known["answers"].shape == known["life"].query_y.shape
+    assert known["prediction"].shape == known["episode"].query_y.shape
     torch.set_grad_enabled(True)
     again: dict[str, Any] = {}
     exec(credited, again)
@@ -70,7 +70,7 @@ def test_the_python_of_the_guide_to_interference_runs(
     assert len(own.splitlines()) <= 12
     known = run(own + saved, rule)
     assert known["halfway"].change.shape == (8, 50, 50)
-    assert known["halfway"].own() < 0  # it learns
+    assert known["halfway"].same_example() < 0  # it learns
     assert capsys.readouterr().out
 
 
@@ -88,14 +88,14 @@ def test_the_python_of_the_guide_to_rules_runs(capsys: pytest.CaptureFixture[str
     known: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", RULES, re.DOTALL):
         exec(block, known)
-    assert known["net"].transplant.report["0"] == "rates copied, feedback redrawn"
+    assert known["net"].transplant.report["0"] == "rates copied, feedback sampled"
     assert "SiteAngles" in capsys.readouterr().out
 
 
 def test_the_readme_loads_a_rule_that_the_demo_leaves() -> None:
     rules = [
         str(run.runs / run.run_name / "rule")
-        for runs in compare.planned(demo.comparison(demo.Demo(), "sines")).values()
+        for runs in compare.plan_runs(demo.comparison(demo.Demo(), "sines")).values()
         for run in runs
     ]
     assert re.findall(r'from_pretrained\("([^"]+)"\)', README)[0] in rules

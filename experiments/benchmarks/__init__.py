@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-# With how many threads a row's number means what the table says.
+# The number of threads of each row.
 ROWS = {
     "plastic_head": 1,
     "inner_sgd": 1,
     "encoder_once": 1,
     "deep_sines": 2,
-    "long_life": 1,
+    "long_lifetime": 1,
     "sampling": 1,
     "many_classes": 2,
     "matrix": 1,
@@ -28,7 +28,7 @@ def of_threads(number: int) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: what was measured, what came out, what was hoped for."""
+    """One line of the table: the measurement, its result and its goal."""
 
     what: str
     result: str

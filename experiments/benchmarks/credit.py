@@ -1,4 +1,4 @@
-"""What a rule costs against plain backpropagation: a residual network of 22 sites, 128 pictures."""
+"""The cost of a rule against plain backpropagation: a residual network of 22 sites, 128 images."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 
         return once
 
-    rivals: dict[str, Callable[[], Any]] = {"backprop": backprop}
-    rivals |= {name: by_rule(name) for name in RULES}
+    candidates: dict[str, Callable[[], Any]] = {"backprop": backprop}
+    candidates |= {name: by_rule(name) for name in RULES}
     if (peer := biotorch()) is not None:
-        rivals["biotorch"] = lambda: backprop(peer)
-    times = interleaved(rivals, repeat)
+        candidates["biotorch"] = lambda: backprop(peer)
+    times = interleaved(candidates, repeat)
     plain = times.pop("backprop")
     found = []
     for name, spent in times.items():

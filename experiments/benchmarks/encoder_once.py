@@ -67,8 +67,8 @@ def at_every_step(episode: Episode, made: OnlineLearner) -> Tensor:
     assert isinstance(last, nn.Linear)
     hidden_rate, readout_rate = made.rule.plasticity.parameters()
     weights, losses = (first.weight, last.weight), []
-    queries, answers = episode.query_x[0], episode.query_y[0]
-    taught = F.one_hot(episode.support_y[0, :, 0], OUTPUTS).float()
+    queries, query_labels = episode.query_x[0], episode.query_y[0]
+    targets = F.one_hot(episode.support_y[0, :, 0], OUTPUTS).float()
 
     def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = nn.Sequential(*frozen)(x)
@@ -77,15 +77,15 @@ def at_every_step(episode: Episode, made: OnlineLearner) -> Tensor:
 
     for step in range(STEPS):
         features, hidden, _ = forward(episode.support_x[0, step])
-        post = taught[step : step + 1]
+        post = targets[step : step + 1]
         drive = pathway(post)
-        grown = drive.T @ features - drive.square().sum(0)[:, None] * weights[0]
+        update = drive.T @ features - drive.square().sum(0)[:, None] * weights[0]
         read = post.T @ hidden - post.square().sum(0)[:, None] * weights[1]
         weights = (
-            weights[0] + HIDDEN_MULTIPLIER * hidden_rate * grown,
+            weights[0] + HIDDEN_MULTIPLIER * hidden_rate * update,
             weights[1] + readout_rate * read,
         )
-        losses.append(F.cross_entropy(forward(queries)[2], answers))
+        losses.append(F.cross_entropy(forward(queries)[2], query_labels))
     return losses[-1]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved, versus
-from experiments.lab.peers import PeerMissingError, peer
+from experiments.lab.reference_libraries import PeerMissingError, peer
 from metaplastic import Backprop, CrossEntropy, Delta, Episode, LearningRule, OnlineLearner, Unroll
 
 TASKS, STEPS, BATCH, QUERIES, RATE = 16, 5, 8, 16, 0.1
@@ -80,19 +80,19 @@ def measure(repeat: int, seed: int) -> list[Finding]:
         network = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
         episodes = lifetimes(inputs, classes)
         what = f"16 tasks x 5 SGD steps, {'-'.join(map(str, sizes))}"
-        rivals: dict[str, Gradient] = {}
+        candidates: dict[str, Gradient] = {}
         for name, made in PEERS.items():
             try:
-                rivals[name] = made(network, episodes)
+                candidates[name] = made(network, episodes)
             except PeerMissingError as reason:
                 findings.append(Finding(f"{what}: {name} / ours", f"not measured: {reason}"))
-        here = list(rivals)
-        rivals["ours"] = by_us(network, episodes, classes, Unroll())
-        rivals["ours, compiled"] = by_us(network, episodes, classes, Unroll(compile=True))
-        reference, *others = (work() for work in rivals.values())
+        here = list(candidates)
+        candidates["ours"] = by_us(network, episodes, classes, Unroll())
+        candidates["ours, compiled"] = by_us(network, episodes, classes, Unroll(compile=True))
+        reference, *others = (work() for work in candidates.values())
         for other in others:
             torch.testing.assert_close(other, reference, rtol=1e-4, atol=1e-6)
-        times = interleaved(rivals, repeat)
+        times = interleaved(candidates, repeat)
         for us in ("ours", "ours, compiled"):
             findings += [versus(what, times, name, us, goals[name]) for name in here]
     return findings

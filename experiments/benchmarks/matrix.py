@@ -33,12 +33,12 @@ def measure(repeat: int, seed: int) -> list[Finding]:
     for batch in BATCHES:
         codes = torch.rand(1, EXAMPLES, batch, UNITS)
         labels = (torch.arange(EXAMPLES) % CLASSES)[None, :, None].expand(1, EXAMPLES, batch)
-        asked = (codes[:, :, 0], labels[..., 0], labels[..., 0])
-        lives = Episode(codes, labels, labels, *asked, torch.tensor([seed]))
+        queries = (codes[:, :, 0], labels[..., 0], labels[..., 0])
+        episodes = Episode(codes, labels, labels, *queries, torch.tensor([seed]))
         times = interleaved(
             {
-                every: partial(interference, learner, lives),
-                few: partial(interference, learner, lives, exact=TRIED),
+                every: partial(interference, learner, episodes),
+                few: partial(interference, learner, episodes, exact=TRIED),
             },
             repeat,
             calls=1,

@@ -24,18 +24,18 @@ def seconds(work: Work, calls: int = 1) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def interleaved(rivals: dict[str, Work], repeat: int, calls: int = 5) -> dict[str, list[float]]:
-    """Seconds of every rival in each of `repeat` rounds, one after another within a round.
+def interleaved(candidates: dict[str, Work], repeat: int, calls: int = 5) -> dict[str, list[float]]:
+    """Seconds of every candidate in each of `repeat` rounds, one after another within a round.
 
-    A round calls each rival once unmeasured, because the one before has left its own memory
+    A round calls each candidate once unmeasured, because the one before has left its own memory
     in the caches, and then takes the fastest of `calls`: other users of a machine only ever add.
-    What they add to a round they add to all rivals, so ratios can be trusted where times cannot.
+    What they add to a round they add to all, so ratios can be trusted where times cannot.
     """
-    found: dict[str, list[float]] = {name: [] for name in rivals}
-    for work in rivals.values():
+    found: dict[str, list[float]] = {name: [] for name in candidates}
+    for work in candidates.values():
         work()  # compiles, allocates
     for _ in range(repeat):
-        for name, work in rivals.items():
+        for name, work in candidates.items():
             work()
             found[name].append(min(seconds(work) for _ in range(calls)))
     return found
@@ -44,7 +44,7 @@ def interleaved(rivals: dict[str, Work], repeat: int, calls: int = 5) -> dict[st
 def versus(
     what: str, times: dict[str, list[float]], baseline: str, ours: str, goal: float
 ) -> Finding:
-    """The ratio of two rivals, round by round."""
+    """The ratio of two candidates, round by round."""
     ratios = [b / o for b, o in zip(times[baseline], times[ours], strict=True)]
     middle, slow, fast = median(ratios), median(times[baseline]), median(times[ours])
     return Finding(

@@ -34,12 +34,12 @@ def plain(episodes: Episode, learner: OnlineLearner, driven: bool) -> Callable[[
     copies = [learner.get_parameter(name).detach().clone().requires_grad_() for name in names]
     given = dict(zip(names, copies, strict=True))
     rate = given["rule.plasticity.rates.0"]
-    taught = F.one_hot(episodes.support_y, UNITS).to(rate.dtype)
+    targets = F.one_hot(episodes.support_y, UNITS).to(rate.dtype)
 
     def meta_gradient() -> list[Tensor]:
         weight = given["network.0.weight"].expand(TASKS, UNITS, UNITS)
         for step in range(STEPS):
-            x, post = episodes.support_x[:, step], taught[:, step]
+            x, post = episodes.support_x[:, step], targets[:, step]
             if driven:
                 drive = F.linear(
                     post,
@@ -75,14 +75,14 @@ def measure(repeat: int, seed: int) -> list[Finding]:
         learner = OnlineLearner(
             network, LearningRule(feedback, Oja(rate=RATE)), CrossEntropy(UNITS)
         )
-        rivals = {
+        candidates = {
             "plain autograd": plain(episodes, learner, driven),
             "ours, compiled": ours(episodes, learner, Unroll(compile=True)),
         }
-        first, second = (work() for work in rivals.values())
+        first, second = (work() for work in candidates.values())
         for one, other in zip(first, second, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
-        times = interleaved(rivals, repeat)
+        times = interleaved(candidates, repeat)
         what = f"plastic head 256x256, {name}"
         findings.append(versus(what, times, "plain autograd", "ours, compiled", GOAL))
     return findings

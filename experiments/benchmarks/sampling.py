@@ -1,4 +1,4 @@
-"""What drawing lifetimes costs beside learning from them: its share of a meta-step.
+"""The cost of sampling lifetimes: its share of a meta-step.
 
 A meta-step of FLP at laptop size: lifetimes sampled, their meta-gradient, one step of Adam.
 """
@@ -52,20 +52,21 @@ def measure(repeat: int, seed: int) -> list[Finding]:
             findings.append(Finding(what=f"sampling {task}", result=f"not measured: {reason}"))
             continue
         learner = build_learner(config, stream)
-        rivals = {
+        candidates = {
             "sampling": sampling(stream, tasks, generator), "learning": learning(learner, episodes)
         }  # fmt: skip
-        times = interleaved(rivals, repeat)
-        draw, learn = (min(times[name]) for name in rivals)
-        share = 100 * draw / (draw + learn)
+        times = interleaved(candidates, repeat)
+        sample_time, learn_time = (min(times[name]) for name in candidates)
+        share = 100 * sample_time / (sample_time + learn_time)
         findings.append(
             Finding(
                 what=f"sampling {task}, share of a meta-step of {tasks} lifetimes",
-                result=f"{share:.1f} %; {1e3 * draw:.2f} ms of {1e3 * (draw + learn):.0f} ms",
+                result=f"{share:.1f} %; {1e3 * sample_time:.2f} ms of "
+                f"{1e3 * (sample_time + learn_time):.0f} ms",
                 goal=f"at most {most:g} %",
                 met=share <= most,
                 peak_mb=peak_mb(),
-                detail={"percent": share, "sampling_s": draw, "learning_s": learn},
+                detail={"percent": share, "sampling_s": sample_time, "learning_s": learn_time},
             )
         )
     return findings

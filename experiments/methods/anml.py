@@ -1,9 +1,9 @@
-"""ANML: a second network looks at the picture and gates what the readout sees, and so its learning.
+"""ANML: a neuromodulatory network gates the features of the readout, and so its plasticity.
 
 Beaulieu et al. (2020). The gate multiplies each feature by a number between 0 and 1, which scales
-the activity and, with it, the gradient of every synapse that starts there. Here the readout alone
-is plastic in meta-training too, as it is at their test; in theirs all layers of the gated network
-are. Meta-gradients are exact, where the released code's are first order.
+the activity and, with it, the gradient of every synapse that starts there. Here only the readout is
+plastic in meta-training too, as at their test; in theirs all layers of the gated network are. Meta-
+gradients are exact, where the released code's are first order.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ class Gated(nn.Module):
 
 
 def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> OnlineLearner:
-    """`rate` is the published inner rate, here the first of a learned one."""
+    """`rate` is the published inner rate, here the initial value of a learned one."""
     *features, readout = problem.network()
-    *seen, _ = problem.network()
+    *gate_layers, _ = problem.network()
     assert isinstance(readout, nn.Linear)
-    gate = seen[:-1]  # without the rectification: a gate may close
+    gate = gate_layers[:-1]  # without the rectifier, so that a gate can close
+    classes = problem.classification
     return OnlineLearner(
         nn.Sequential(readout),
         LearningRule(
@@ -46,7 +47,7 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
         ),
         objective_for(problem.spec),
         encoder=Gated(nn.Sequential(*features), nn.Sequential(*gate)),
-        initialization=Initialization(readout="rows") if problem.classification else None,
+        initialization=Initialization(readout="rows") if classes else None,
         initialization_at_test=Initialization(readout="redrawn")
         if problem.classification
         else None,
@@ -54,7 +55,7 @@ def build(problem: Problem, *, second_order: bool = True, rate: float = 0.1) -> 
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """One class arrives; the questions are about it and 64 pictures of any others.
+    """One class per lifetime; queries are of it and of 64 images of other classes.
 
     At laptop size as `oml`, for the same reason.
     """

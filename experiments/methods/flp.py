@@ -1,8 +1,8 @@
 """FLP exactly as published: rectified, ungated feedback and Oja's rule with a raw rate per synapse.
 
 Lindsey & Litwin-Kumar (2020), in the settings of their example scripts. Regression: the error is
-fed back, also to the readout itself, with a learned strength. Classification: the label is fed
-back with strength 1, the readout is clamped to it, and hidden rates count a hundredfold.
+fed back, also to the readout, with a learned strength. Classification: the label is fed
+back with strength 1, the readout is clamped to it, and hidden rates are multiplied by 100.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def build(problem: Problem, *, rate: float = 0.0) -> OnlineLearner:
 def rates(problem: Problem) -> dict[str, float]:
     """Adam's, as published; at laptop size larger, for far fewer meta-steps.
 
-    Not so the classifier's plasticity: a hundredfold in the hidden layer, larger steps kill its
-    units within a few meta-steps, for good.
+    The classifier's plasticity has the published rate: with the factor 100 in the hidden layer,
+    larger steps make its units inactive within a few meta-steps.
     """
     if problem.size == "paper":
         plasticity = 1e-5 if problem.classification else 1e-8

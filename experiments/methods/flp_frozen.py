@@ -1,4 +1,4 @@
-"""FLP's stable form with all plasticity off: what a lifetime leaves untouched cannot be learned."""
+"""FLP's stable form without plasticity: an ablation in which nothing is learned in a lifetime."""
 
 from __future__ import annotations
 

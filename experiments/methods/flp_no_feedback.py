@@ -1,4 +1,4 @@
-"""FLP's stable form with hidden layers that hear nothing: Hebb on a unit's own activity."""
+"""FLP's stable form without feedback to hidden layers: Hebbian learning of their activity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLP's stable form with feedback weights that stay as drawn: what learning them is worth."""
+"""FLP's stable form with fixed random feedback: an ablation of learned feedback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLP's stable form with the readout as the only plastic layer: what hidden plasticity is worth."""
+"""FLP's stable form with readout-only plasticity: an ablation of hidden plasticity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from experiments.lab.settings.registry import ConfigError
 from experiments.methods import flp_stable
 from experiments.methods.flp_stable import rates
 from metaplastic import OnlineLearner
-from metaplastic.evaluate.glances import glancing
+from metaplastic.evaluate.shift_averaging import with_shift_averaging
 
 __all__ = ["build", "rates", "stream"]
 
@@ -20,16 +20,16 @@ def build(
     *,
     rate: float | None = None,
     channels: tuple[int, ...] | None = None,
-    glances: int = 0,
+    max_shift: int = 0,
 ) -> OnlineLearner:
-    """As in `flp_stable`. `glances`: at test, codes are means over moves by so many pixels."""
-    if glances and len(problem.spec.input_shape) != 3:
-        raise ConfigError(f"glances={glances} is for pictures, not {problem.spec.name}.")
+    """As `flp_stable`. `max_shift`: at test, average features over shifts of so many pixels."""
+    if max_shift and len(problem.spec.input_shape) != 3:
+        raise ConfigError(f"max_shift={max_shift} is for images, not {problem.spec.name}.")
     learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
-    return glancing(learner, glances) if glances else learner
+    return with_shift_averaging(learner, max_shift) if max_shift else learner
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Twice the classes of `flp_stable`, because a lesson costs no more than one row."""
+    """Twice the classes of `flp_stable`, since an example updates a single row."""
     few = flp_stable.stream(task, size)
     return {**few, "ways": 64, "slots": 64} if few else {}

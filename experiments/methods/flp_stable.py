@@ -1,23 +1,20 @@
-"""FLP in a form that meta-trains stably: log rates, and a normalized rule where errors teach.
+"""FLP in a form with stable meta-training: log rates, and a normalized rule for regression.
 
-Regression. What differs from the published form, each an option of its own: feedback is not
-rectified, so a unit can hear that it should do less; it reaches only active units, the ones that
-had a part in the error; the readout hears the error itself; growth is divided by the power of the
-input, which bounds the stable rates once and for all.
+Regression. Differences from the published form, each an option: feedback is not rectified, so that
+its sign is kept; it is gated by the derivative of the unit's activation; the readout receives the
+error itself; the update is divided by the power of the input, which bounds the stable rates.
 
-Images. The published pathway, averaged over a step's examples instead of summed, and a small
-hidden rate to start from.
+Images. The published pathway, averaged over a step's examples instead of summed, with a small
+initial hidden rate.
 
 Hundreds of classes. Rows of the readout start at zero and are compared by the cosine, so that a
-small rate makes a row the mean of its examples; rates are per feature, which fits any number of
-classes. Hidden rates start a hundred times smaller still: what is small in a lifetime of 64 lessons
-adds up in one of 9,000, where meta-training in short ones does not see it.
+small rate makes a row the mean of its examples; rates are per feature, for any number of classes.
+Hidden rates start a hundred times smaller still: changes that are small in a lifetime of 64
+examples add up in one of 9,000.
 
-In all, hidden rates start small instead of a hundredfold: a hidden layer that learns in large
-steps takes its readout's ground away before the outer loop can tell it not to.
-
-And rates are log-scaled: a meta-step changes them by a fraction and never turns a stable rule into
-a diverging one.
+In all cases hidden rates start small, not multiplied by 100: large updates of a hidden layer change
+the readout's features before the outer loop has adapted to them. Rates are log-scaled: a meta-step
+changes them by a fraction.
 """
 
 from __future__ import annotations
@@ -71,13 +68,13 @@ def build(
     channels: tuple[int, ...] | None = None,
     both_ways: bool | None = None,
 ) -> OnlineLearner:
-    """None is the better choice for the task at hand.
+    """None is the default for the task.
 
-    `feedback="gradient"` teaches the same rule by the exact gradient instead: a control.
+    `feedback="gradient"` uses the exact gradient as the signal of the same rule: a control.
     `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
     `plastic` the number of plastic layers at the end. `head` compares by the product, or by the
     cosine with features of unit length. `channels` are those of the convolutions.
-    `both_ways`: meta-training also lives each lifetime from its questions (`Unroll`).
+    `both_ways`: meta-training also runs each lifetime with support and query exchanged (`Unroll`).
     """
     problem = replace(problem, channels=channels)
     images, many = problem.classification, problem.many_classes
@@ -118,7 +115,7 @@ def build(
 
 
 def _small(images: bool, many: bool) -> float:
-    """What hidden rates start at, beside the readout's; in the case of many, by validation."""
+    """The initial factor of hidden rates; for many classes chosen on validation."""
     return 1e-5 if many else 1e-3 if images else 0.1
 
 
@@ -130,9 +127,9 @@ def rates(problem: Problem) -> dict[str, float]:
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Two pictures of a class to learn from and two to be asked about: few steps, many lifetimes.
+    """Two support and two query images per class: short lifetimes, many of them.
 
-    Eight classes at a time are from one alphabet, because strangers are easily told apart.
+    Eight classes at a time are from one alphabet, since classes of one alphabet are similar.
     """
     if task not in MANY_CLASSES or size == "tiny":
         return {}

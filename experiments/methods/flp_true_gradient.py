@@ -1,4 +1,4 @@
-"""FLP's stable form taught by the exact gradient: what local feedback costs, all else equal."""
+"""FLP's stable form with the exact gradient as signal: a control for feedback pathways."""
 
 from __future__ import annotations
 

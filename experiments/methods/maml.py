@@ -1,7 +1,7 @@
 """MAML: a few gradient steps on all examples of a lifetime at once, every layer plastic.
 
-Finn, Abbeel & Levine (2017). It does not learn online: the support set is one batch, gone through
-`passes` times. An upper reference for what the same network can do without a stream.
+Finn, Abbeel & Levine (2017). It does not learn online: the support set is one batch, used for
+`passes` steps. A reference for the same network without a stream.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MAML-Rep: OML's network and lifetimes, but a few steps on all examples at once in meta-training.
 
-The baseline of Javed & White (2019) that never meets interference while its representation is
-learned: what OML gains is gained by learning online. At test it learns online as OML does.
+The baseline of Javed & White (2019) without interference while its representation is learned; a
+control for online learning in OML's meta-training. At test it learns online as OML does.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ redrawn before each lifetime, and the whole readout at test, as in the released 
 inner rates are learned per parameter (Meta-SGD), as FLP's are; at paper size they are the published
 constants, and the sine net's last three layers learn. Where there are hundreds of classes, rates
 are per feature. Meta-training at paper size is then OML's: labels are those of all classes, three
-of them arrive, and the questions are about these and about any others that are remembered. At
-laptop size the lifetimes are those of `flp_stable`, which after three minutes served it better on
-validation classes than its own, or than ten or twenty classes of more pictures each.
+of them are in the support, and queries are of these and of others in the remember set. At laptop
+size the lifetimes are those of `flp_stable`, which after three minutes gave it better validation
+accuracy than its own, or than ten or twenty classes of more images each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build(
     plastic: int | None = None,
     redraw: bool = True,
 ) -> OnlineLearner:
-    """`rate` is the inner rate at the first meta-step; None is the better choice for the task.
+    """`rate` is the inner rate at the first meta-step; None is the default for the task.
 
     `redraw` is OML's treatment of the readout: its rows in training, all of it at test.
     """
@@ -70,7 +70,7 @@ def rates(problem: Problem) -> dict[str, float]:
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Lifetimes of the released code, with as many remembered pictures as ANML's."""
+    """Lifetimes of the released code, with as many remembered images as ANML's."""
     if task not in MANY_CLASSES or size == "laptop":
         return flp_stable.stream(task, size)
     few = {"labels": "global", "slots": None, "ways": 3, "shots": 5, "queries_per_class": 5}

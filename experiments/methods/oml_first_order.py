@@ -1,7 +1,6 @@
 """OML with first-order meta-gradients, as OML's code before July 2020, FLP's baseline and ANML ran.
 
-Each inner gradient is a constant for the outer loop, so the representation is never told how it
-shapes later updates. Not an improvement but the published handicap, to see what it costs.
+Each inner gradient is a constant for the outer loop. An ablation of the second-order terms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OML with nothing plastic but the readout, as its later code has it, after ANML."""
+"""OML with readout-only plasticity, as in its later code, after ANML."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A rule of a few shared numbers: fresh weights and random feedback in every lifetime.
+"""A plasticity rule with few shared coefficients: new weights and feedback in every lifetime.
 
-Shervani-Tabar & Rosenbaum (2023). Neither the weights nor the feedback outlive a lifetime, so
-nothing but the coefficients of the rule can be learned. The network is theirs in kind: fully
+Shervani-Tabar & Rosenbaum (2023). Weights and feedback are resampled in every lifetime, so only
+the coefficients of the rule are learned. The network is similar to theirs: fully
 connected, softplus(10 z) / 10, no biases, weights of the paper's widths at paper size; it has as
 many outputs as the stream where theirs has 47, and weights are drawn Kaiming-normal, not Xavier.
 """
@@ -45,9 +45,9 @@ def build(
     """`terms` are those of `metaplastic.plasticity.polynomial`; `rate` is the first value of
     `signal_pre`, or of the first term where that is not among them. `l1` is the price on
     coefficients. `feedback`: random weights that are redrawn in each lifetime, drawn once, or
-    learned; `gradient` carries errors back exactly, `direct` sends them straight to every site by
-    matrices that are redrawn. `normalized` makes steps relative: activity is seen in units of a
-    site's inputs, and random feedback brings every signal to the length of the error. `widths` are
+    learned; `gradient` backpropagates errors exactly, `direct` delivers them to every site by
+    resampled matrices. `normalized` makes steps relative: activity is in units of a site's inputs,
+    and random feedback scales every signal to the length of the error. `widths` are
     those of the hidden layers, in place of the preset's.
     """
     started = "signal_pre" if "signal_pre" in terms else terms[0]
@@ -78,13 +78,13 @@ def network(problem: Problem, widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def rates(problem: Problem) -> dict[str, float]:
-    """Smaller than the published 1e-3, at which rules explode before they are any good here.
+    """Smaller than the published 1e-3, at which rules diverge here.
 
-    Weights have none: every lifetime has its own.
+    Weights have rate 0, since every lifetime resamples them.
     """
     return {"weights": 0.0, "feedback": 1e-3, "plasticity": 2e-4}
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Five classes, as there will be at test: more would need another rule than these do."""
+    """Five classes, as at test."""
     return {"ways": 5, "slots": 5} if size != "tiny" and task != "sines" else {}

@@ -1,7 +1,7 @@
 """Ordinary pretraining, then online SGD of the readout: no meta-learning at all.
 
-An encoder and a readout of all classes that may be trained on learn to classify; at test the
-readout is drawn anew and learns by the gradient. The baseline of OML, ANML and GeMCL.
+An encoder and a readout of all training classes are trained to classify; at test the readout is
+resampled and learns by the gradient. The baseline of OML, ANML and GeMCL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from experiments.lab.networks.problem import Problem
 from experiments.lab.settings.config import Preset
 from metaplastic import Backprop, Delta, Initialization, LearningRule, OnlineLearner, objective_for
 
-HEAD = 0.1  # of Kaiming's size: louder answers of thousands of classes kill the units before them
+HEAD = 0.1  # of Kaiming's scale: larger logits of thousands of classes make hidden units inactive
 
 
 def build(problem: Problem, *, rate: float = 0.03) -> OnlineLearner:
@@ -42,7 +42,7 @@ def rates(problem: Problem) -> dict[str, float]:
 
 
 def stream(task: str, size: Preset) -> dict[str, Any]:
-    """Minibatches of all classes; the one example that a lifetime must show is not learned."""
+    """Minibatches of all classes; the single support example of a lifetime is not learned."""
     if task == "sines":
         return {}
     batch = 256 if size != "tiny" else 8

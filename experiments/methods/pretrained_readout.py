@@ -1,7 +1,7 @@
-"""Ordinary pretraining by the cosine, then the local readout: what meta-learning the encoder adds.
+"""Ordinary pretraining with a cosine head, then a local readout: a control for meta-learning.
 
-The head of `flp_readout` is a classifier of all classes that may be trained on while the rule
-rests; at test its rows start from zero and learn by Oja's rule, at one rate.
+The head of `flp_readout` is trained as a classifier of all training classes, without the rule; at
+test its rows start from zero and learn by Oja's rule, at one rate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Nearest class mean: an encoder meta-learned so that the mean of a class tells it from others.
+"""Prototypical networks: nearest class mean on a meta-learned encoder.
 
-Snell, Swersky & Zemel (2017), on features of unit length. As a rule it is Hebb at rate 1 from
-nothing, which sums up and counts what each class is taught (`NearestMean`).
+Snell, Swersky & Zemel (2017), on features of unit length. As a rule it is Hebbian learning at
+rate 1 from zero, which sums and counts the examples of each class (`NearestMean`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nearest class mean by the cosine: prototypes as directions, all examples of a class alike."""
+"""Nearest class mean by the cosine: prototypes as directions."""
 
 from __future__ import annotations
 

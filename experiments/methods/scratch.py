@@ -1,7 +1,7 @@
-"""From scratch: a fresh network in every lifetime, plain online SGD in all layers.
+"""From scratch: a newly initialized network in every lifetime, online SGD in all layers.
 
-Only the learning rate of each layer is meta-learned, so this is what online gradient descent can
-do on the stream at its best step size, without any meta-learned weight.
+Only the learning rate of each layer is meta-learned: online gradient descent at its best step size,
+without meta-learned weights.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def build(problem: Problem, *, rate: float = 0.01) -> OnlineLearner:
 
 
 def rates(problem: Problem) -> dict[str, float]:
-    """Weights get no useful meta-gradient: every lifetime redraws them."""
+    """Weights have rate 0, since every lifetime resamples them."""
     return {"weights": 0.0, "plasticity": 3e-2}

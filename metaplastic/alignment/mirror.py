@@ -38,7 +38,7 @@ class MirrorAlignment(Alignment):
             if not callable(value):
                 check_number(name, value)
         if examples is not None:
-            check_number("examples", examples, least=1, whole=True)
+            check_number("examples", examples, least=1, integer=True)
         super().__init__(
             rate=rate, decay=decay, deviation=deviation, examples=examples, noise=noise,
             learn=learn, per=per,

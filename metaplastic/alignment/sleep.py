@@ -38,10 +38,10 @@ class Sleep(Alignment):
         every: int | None = None,
         steps: int | None = None,
     ) -> None:
-        check_number("at_start", at_start, whole=True)
+        check_number("at_start", at_start, integer=True)
         for name, value in (("every", every), ("steps", steps)):
             if value is not None:
-                check_number(name, value, least=1, whole=True)
+                check_number(name, value, least=1, integer=True)
         super().__init__()
         self.awake = awake or KolenPollackAlignment(decay=0.0)
         self.asleep = asleep or MirrorAlignment(rate=0.05, decay=0.05, examples=16)

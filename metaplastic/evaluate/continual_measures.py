@@ -1,10 +1,10 @@
-"""What is read off the matrix of a lifetime: averages, forgetting, and transfer both ways.
+"""Continual-learning measures of a performance matrix: averages, forgetting, transfer.
 
-Pure numpy, one number (or row) a lifetime. `values` are `lifetimes snapshots subtasks` and the
-higher the better: an error comes with a minus sign. What is NaN was not asked and is left out.
-`seen`, of the same shape, says which subtasks the stream had brought by then; once seen is seen.
-A measure is NaN where it has nothing to be a mean of. A difference of which one side has diverged
-counts as the worst there can be: one lifetime that lost everything is not left out, unseen.
+Pure numpy, one number (or row) per lifetime. `values` are `lifetimes snapshots subtasks`, the
+higher the better: errors are passed with a minus sign. NaN marks what was not evaluated and is left
+out. `seen`, of the same shape, says which subtasks had occurred in the stream by each snapshot.
+A measure is NaN where it averages over nothing. A difference with a diverged (infinite) side counts
+as the worst possible value, so that a diverged lifetime is never dropped from a mean.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 
 def mean_where(values: Array, mask: Mask) -> Array:
-    """Mean over the last axis of what is masked and not NaN; NaN where there is nothing."""
-    counted = mask & ~np.isnan(values)
+    """Mean over the last axis of the masked values that are not NaN; NaN if there are none."""
+    valid = mask & ~np.isnan(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = np.where(counted, values, 0.0).sum(-1) / counted.sum(-1)
+        mean: Array = np.where(valid, values, 0.0).sum(-1) / valid.sum(-1)
     return mean
 
 
 def average_over_time(values: Array, seen: Mask) -> Array:
-    """Mean over snapshots of the mean over what was seen by then: `lifetimes`.
+    """Mean over snapshots of the mean over the subtasks seen by then: `lifetimes`.
 
     Of accuracies, the average incremental accuracy of Rebuffi et al. (2017, iCaRL).
     """
@@ -37,59 +37,59 @@ def average_over_time(values: Array, seen: Mask) -> Array:
 
 
 def forgetting_since_first(values: Array, seen: Mask) -> Array:
-    """Value at the first snapshot that saw a subtask minus that at the last: `lifetimes`.
+    """Value at the first snapshot after a subtask was seen minus that at the last: `lifetimes`.
 
-    Mean over the subtasks met before the last snapshot.
+    Mean over the subtasks seen before the last snapshot.
     """
-    lost = _difference(_when_learned(values, seen), values[:, -1], np.inf)
-    return mean_where(lost, _met_before(seen))
+    loss = _difference(_when_first_seen(values, seen), values[:, -1], np.inf)
+    return mean_where(loss, _seen_before(seen))
 
 
 def forgetting_since_best(values: Array, seen: Mask) -> Array:
     """Value at a subtask's best snapshot, before the last one, minus that at the last: `lifetimes`.
 
     Chaudhry et al. (2018, Riemannian Walk, ECCV), but for one thing: only snapshots that saw the
-    subtask can be its best. Mean over the subtasks met before the last snapshot.
+    subtask can be its best. Mean over the subtasks seen before the last snapshot.
     """
-    known = (seen & ~np.isnan(values))[:, :-1]
-    best = np.where(known, values[:, :-1], -np.inf).max(1, initial=-np.inf)
-    best = np.where(known.any(1), best, np.nan)
-    return mean_where(_difference(best, values[:, -1], np.inf), _met_before(seen))
+    valid = (seen & ~np.isnan(values))[:, :-1]
+    best = np.where(valid, values[:, :-1], -np.inf).max(1, initial=-np.inf)
+    best = np.where(valid.any(1), best, np.nan)
+    return mean_where(_difference(best, values[:, -1], np.inf), _seen_before(seen))
 
 
 def backward_transfer(values: Array, seen: Mask) -> Array:
     """Value at the last snapshot minus that at the first that saw the subtask: `lifetimes`.
 
-    Lopez-Paz & Ranzato (2017, GEM). Mean over the subtasks met before the last snapshot.
+    Lopez-Paz & Ranzato (2017, GEM). Mean over the subtasks seen before the last snapshot.
     """
-    gained = _difference(values[:, -1], _when_learned(values, seen), -np.inf)
-    return mean_where(gained, _met_before(seen))
+    gain = _difference(values[:, -1], _when_first_seen(values, seen), -np.inf)
+    return mean_where(gain, _seen_before(seen))
 
 
-def forward_transfer(values: Array, at_birth: Array, seen: Mask) -> Array:
-    """Value at the snapshot before the first that saw a subtask minus that at birth: `lifetimes`.
+def forward_transfer(values: Array, initial: Array, seen: Mask) -> Array:
+    """Value at the snapshot before a subtask is first seen minus the initial value: `lifetimes`.
 
-    Lopez-Paz & Ranzato (2017, GEM). Mean over the subtasks met after the first snapshot; one that
-    is never met has no moment before it.
+    Lopez-Paz & Ranzato (2017, GEM). Mean over the subtasks seen after the first snapshot; one that
+    is never seen has no snapshot before it.
 
     Args:
-        at_birth: `lifetimes subtasks`.
+        initial: `lifetimes subtasks`.
     """
     before = np.maximum(seen.argmax(1) - 1, 0)[:, None]
     then = np.take_along_axis(values, before, 1)[:, 0]
-    gained = _difference(then, at_birth, -np.inf)
-    return mean_where(gained, seen[:, -1] & ~seen[:, 0])
+    gain = _difference(then, initial, -np.inf)
+    return mean_where(gain, seen[:, -1] & ~seen[:, 0])
 
 
-def _when_learned(values: Array, seen: Mask) -> Array:
+def _when_first_seen(values: Array, seen: Mask) -> Array:
     return np.take_along_axis(values, seen.argmax(1)[:, None], 1)[:, 0]  # lifetimes subtasks
 
 
-def _met_before(seen: Mask) -> Mask:
-    """Met before the last snapshot: of a single snapshot, nothing."""
+def _seen_before(seen: Mask) -> Mask:
+    """Seen before the last snapshot: nothing, if there is a single snapshot."""
     return np.asarray(seen[:, :-1].any(1))
 
 
 def _difference(this: Array, that: Array, worst: float) -> Array:
-    with np.errstate(invalid="ignore"):  # infinite both times
+    with np.errstate(invalid="ignore"):  # infinite on both sides
         return np.where(np.isinf(this) | np.isinf(that), worst, this - that)

@@ -1,4 +1,4 @@
-"""The record of many episodes: how well each was answered in the end."""
+"""The few-shot report: query loss and accuracy of many episodes after adaptation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaplastic.evaluate.intervals import Array, Interval, interval, jsonable
 
 @dataclass(frozen=True)
 class FewShotReport:
-    """Loss and, for classification, accuracy of each episode, in the order they were drawn."""
+    """Loss and, for classification, accuracy of each episode, in the order they were sampled."""
 
     losses: Array  # episodes
     accuracies: Array | None  # episodes
@@ -20,7 +20,7 @@ class FewShotReport:
 
     @property
     def diverged(self) -> int:
-        """Episodes whose loss is not finite: it counts as infinite, and its answers as wrong."""
+        """The number of episodes whose loss is not finite: it counts as infinite."""
         return int((~np.isfinite(self.losses)).sum())
 
     @property

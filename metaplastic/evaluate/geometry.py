@@ -1,6 +1,6 @@
-"""The geometry of weight updates: do two of them help, ignore or undo each other?
+"""Geometry of weight updates: cosines, angles, overlap and effective rank.
 
-A stack of updates is `tasks updates numbers`: one row for what one example would change at a site.
+A stack of updates is `tasks updates numbers`: one row per example, its update of one site.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TOUCHED = 1e-3  # of an update's largest change: smaller ones are not counted as touching
+CHANGED = 1e-3  # of an update's largest entry: smaller entries do not count as changed
 
 
 def cosines(updates: Tensor) -> Tensor:
@@ -30,29 +30,29 @@ def angles(one: Tensor, other: Tensor) -> Tensor:
 
 
 def overlaps(updates: Tensor) -> Tensor:
-    """What two updates both touch, over what either touches (Jaccard): `tasks updates updates`.
+    """Jaccard overlap of the entries that two updates change: `tasks updates updates`.
 
-    A number is touched if it changes by more than `TOUCHED` of the update's largest change. NaN
-    where neither changes anything.
+    An entry counts as changed if it exceeds `CHANGED` of the update's largest entry. NaN where
+    neither update changes anything.
     """
     size = updates.abs()
     largest = size.amax(-1, keepdim=True)
-    touched = ((size > TOUCHED * largest) & (largest > 0)).to(updates.dtype)
-    both = touched @ touched.mT
-    count = touched.sum(-1)
+    changed = ((size > CHANGED * largest) & (largest > 0)).to(updates.dtype)
+    both = changed @ changed.mT
+    count = changed.sum(-1)
     return both / (count[:, :, None] + count[:, None] - both)
 
 
 def effective_rank(matrices: Tensor) -> Tensor:
-    """How many directions share the work: `(sum s^2)^2 / sum s^4` over singular values s.
+    """The participation ratio `(sum s^2)^2 / sum s^4` of the singular values s.
 
-    The participation ratio: r for r equal singular values, 1 for a single outer product.
+    It is r for r equal singular values, 1 for a single outer product.
     `... post pre` -> `...`; NaN for a zero matrix, or one that is not finite.
     """
     finite = matrices.isfinite().all(-1).all(-1)
     matrices = matrices.where(finite[..., None, None], 0.0)
     values = torch.linalg.svdvals(matrices)
-    # Relative to the largest: fourth powers of small or large numbers would leave the floats.
+    # Relative to the largest: fourth powers of small or large numbers would under- or overflow.
     power: Tensor = (values / values[..., :1]).square()
     total: Tensor = power.sum(-1)
     return total.square() / power.square().sum(-1)

@@ -1,10 +1,10 @@
-"""Interference: what learning one example does to what is known of every other.
+"""Interference: the change of the loss on each example by an update for another example.
 
-At a chosen moment of a lifetime every example is learned on its own, from the weights of that
-moment, and the loss on every example is asked again. So each number is exact: nothing is
-linearized, and all of it is in float64, where a small change is no rounding error. The
-first-order estimate, an inner product of update and gradient, is there to compare, and stands
-in where a large network cannot be asked so often.
+At a chosen step of a lifetime each example is learned by itself, from the weights at that step,
+and the loss on every example is evaluated again. The changes are exact: nothing is linearized, and
+all is computed in float64, so that rounding is negligible. The first-order estimate, the inner
+product of update and gradient, is given for comparison, and replaces the exact changes where
+evaluating all of them would take too long.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from metaplastic.episode import Episode
+from metaplastic.evaluate.example_updates import (
+    at_sites,
+    gradient_steps_of_norm,
+    gradients_of,
+    losses_after,
+    rule_updates,
+)
 from metaplastic.evaluate.interference_matrix import Interference
+from metaplastic.evaluate.lifetime_evaluation import nan_to_inf
 from metaplastic.evaluate.lifetimes import evaluating
-from metaplastic.evaluate.snapshots import counted
-from metaplastic.evaluate.trials import as_long, gradients_of, losses_after, only, rule_updates
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.choices import check_choice
 
@@ -40,51 +46,51 @@ def interference(
     exact: int | None = None,
     chunk: int = 16,
 ) -> Interference:
-    """Try every update of these lifetimes on its own and ask every loss again.
+    """The change of every example's loss by every single-example update of these lifetimes.
 
     Args:
-        after: how many steps of the stream are lived before; None for all of it.
-        examples: how many steps of the stream, evenly spread, to learn from and ask about; None
-            for all. The time to try all updates grows with its square.
-        update: `rule`, what the learner does; or `gradient`, what backpropagation through the same
-            weights would do with updates that are as long at every site.
-        sites: apply only the changes of these sites, to see which of them interferes.
-        exact: how many of the updates, evenly spread, are tried; None for all. With fewer, `change`
-            is the first-order estimate, which costs one gradient an example, and its error is
-            measured on those that were tried.
-        chunk: updates whose consequences are held in memory at a time.
+        after: inner steps taken before the measurement; None for all of the stream.
+        examples: number of steps of the stream, evenly spaced, to learn from and evaluate on; None
+            for all. The time grows with its square.
+        update: `rule`, the learner's update; or `gradient`, a step of gradient descent with the
+            same norm at every site.
+        sites: apply the updates of these sites alone, to attribute interference to them.
+        exact: number of updates, evenly spaced, whose changes are computed exactly; None for all.
+            With fewer, `change` is the first-order estimate, which costs one gradient per example,
+            and its error is measured on the exact ones.
+        chunk: updates evaluated at a time.
 
     Raises:
-        ValueError: for a learner that is not online, a moment or site that does not exist, or
-            minibatches of several subtasks, which are of no one class or function.
+        ValueError: for a learner that is not online, a step or site that does not exist, or
+            minibatches that mix subtasks.
     """
     check_choice("update", update, Update)
     episodes.check()
     steps = episodes.support_x.shape[1]
     after = steps if after is None else after
     if not 0 <= after <= steps:
-        raise ValueError(f"after is {after}; these lifetimes have 0 to {steps} steps to live.")
+        raise ValueError(f"after is {after}; choose from 0 to the lifetimes' {steps} steps.")
     if not learner.online:
         raise ValueError(
-            "This learner goes through its stream more than once or all at once, so no update is "
-            "that of one example. Use an online learner."
+            "This learner passes through its stream more than once or all at once, so no update "
+            "belongs to a single example. Use an online learner."
         )
     count = steps if examples is None else examples
     if not 2 <= count <= steps:
         raise ValueError(f"examples is {count}; choose from 2 to the stream's {steps} steps.")
-    tries = count if exact is None else exact
-    if not 1 <= tries <= count:
-        raise ValueError(f"exact is {exact}; choose from 1 to {count}, or None to try all updates.")
+    exact_count = count if exact is None else exact
+    if not 1 <= exact_count <= count:
+        raise ValueError(f"exact is {exact}; choose from 1 to {count}, or None for all updates.")
     if chunk < 1:
-        raise ValueError(f"chunk is {chunk}; at least 1 update is tried at a time.")
+        raise ValueError(f"chunk is {chunk}; it must be at least 1.")
     if sites is not None and not sites:
-        raise ValueError("sites is empty; name at least one, or None for all of them.")
+        raise ValueError("sites is empty; name at least one, or give None for all of them.")
     if (episodes.support_subtask != episodes.support_subtask[:, :, :1]).any():
         raise ValueError(
-            "Some minibatches of these lifetimes mix subtasks, so an update is not that of one "
-            "class or function. Use a stream with batch=1, or one that brings subtasks in order."
+            "Some minibatches of these lifetimes mix subtasks, so an update does not belong to one "
+            "class or function. Use a stream with batch=1, or one with subtasks in order."
         )
-    chosen, tried = _spread(count, steps), _spread(tries, count)
+    chosen, measured = _spread(count, steps), _spread(exact_count, count)
     learner, episodes = _in_double(learner, episodes)
     with evaluating(learner, 0):
         support = learner.encode(episodes.support_x.flatten(0, 2))
@@ -96,23 +102,23 @@ def interference(
         updates = rule_updates(learner, fast, x, y)
         loss, gradients = gradients_of(learner, fast, x, y)
         if update == "gradient":
-            updates = as_long(gradients, updates)
+            updates = gradient_steps_of_norm(gradients, updates)
         if sites is not None:
-            updates = only(updates, sites)
+            updates = at_sites(updates, sites)
         later = [
-            losses_after(learner, fast, _picked(updates, tried[first : first + chunk]), x, y)
-            for first in range(0, tries, chunk)
+            losses_after(learner, fast, _selected(updates, measured[first : first + chunk]), x, y)
+            for first in range(0, exact_count, chunk)
         ]
     subtask = episodes.support_subtask[:, chosen, 0]
-    # By how much a loss that was lost before gets worse is not known: it counts as lost.
-    change = counted(torch.cat(later, 1) - loss[:, None])
+    # The change of a loss that was infinite before is undefined: it counts as infinite.
+    change = nan_to_inf(torch.cat(later, 1) - loss[:, None])
     return Interference(
-        after, tuple(chosen), subtask, loss, tuple(tried), change, updates, gradients
+        after, tuple(chosen), subtask, loss, tuple(measured), change, updates, gradients
     )
 
 
 def _in_double(learner: OnlineLearner, episodes: Episode) -> tuple[OnlineLearner, Episode]:
-    """A copy of both in float64, where the device has it."""
+    """A float64 copy of both, if the device supports float64."""
     device = episodes.support_x.device
     if device.type == "mps":
         return learner, episodes
@@ -120,9 +126,9 @@ def _in_double(learner: OnlineLearner, episodes: Episode) -> tuple[OnlineLearner
 
 
 def _spread(count: int, over: int) -> list[int]:
-    """So many of the first `over` numbers, evenly; the middle one if it is to be one."""
+    """`count` of the first `over` numbers, evenly spaced; the middle one if `count` is 1."""
     return [round(i * (over - 1) / (count - 1)) for i in range(count)] if count > 1 else [over // 2]
 
 
-def _picked(updates: FastWeights, tried: Sequence[int]) -> FastWeights:
-    return {name: update[:, list(tried)] for name, update in updates.items()}
+def _selected(updates: FastWeights, measured: Sequence[int]) -> FastWeights:
+    return {name: update[:, list(measured)] for name, update in updates.items()}

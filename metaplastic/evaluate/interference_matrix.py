@@ -1,7 +1,6 @@
-"""The interference matrix: what each of many updates does to each of many losses.
+"""The interference matrix: the change of each example's loss by each example's update.
 
-Everything a table or figure of interference shows is derived from it, and from the updates and the
-gradients that belong to it.
+Tables and figures of interference are derived from it and from its updates and gradients.
 """
 
 from __future__ import annotations
@@ -14,32 +13,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaplastic.evaluate.example_updates import sites_of
 from metaplastic.evaluate.geometry import angles, cosines, effective_rank, overlaps
-from metaplastic.evaluate.snapshots import counted
-from metaplastic.evaluate.trials import sites_of
+from metaplastic.evaluate.lifetime_evaluation import nan_to_inf
+from metaplastic.support.renamed import warn_renamed
 
 
 @dataclass(frozen=True)
 class Interference:
-    """What each update would do to each example, at one moment of several lifetimes (`tasks`).
+    """Changes of losses by single-example updates, at one step of several lifetimes (`tasks`).
 
-    An example is what one inner step is given: a single picture, or a minibatch.
+    An example is the input of one inner step: a single image, or a minibatch.
     """
 
-    after: int  # inner steps that were lived before
-    examples: tuple[int, ...]  # which steps of the stream the updates and examples are
+    after: int  # inner steps taken before
+    examples: tuple[int, ...]  # the steps of the stream that are measured
     subtask: Tensor  # tasks examples: class or function
     loss: Tensor  # tasks examples: before any update
-    tried: tuple[int, ...]  # which of the updates were made and every loss asked again
-    exact: Tensor  # tasks tried examples: loss after the update minus `loss`; harm is positive
+    measured: tuple[int, ...]  # the updates whose changes are exact
+    exact: Tensor  # tasks measured examples: loss after the update minus `loss`
     updates: Mapping[str, Tensor]  # parameter -> tasks updates *weight
     gradients: Mapping[str, Tensor]  # parameter -> tasks examples *weight, of the example's loss
 
     @property
     def change(self) -> Tensor:
-        """`tasks updates examples`: `exact` if every update was tried, else `first_order`."""
-        whole = len(self.tried) == len(self.examples)
-        return self.exact if whole else counted(self.first_order)
+        """`tasks updates examples`: `exact` if it has every update, else `first_order`."""
+        is_exact = len(self.measured) == len(self.examples)
+        return self.exact if is_exact else nan_to_inf(self.first_order)
 
     @cached_property
     def first_order(self) -> Tensor:
@@ -52,16 +52,16 @@ class Interference:
 
     @property
     def first_order_error(self) -> float:
-        """Length of (estimate - exact) over length of exact, of the updates that were tried."""
-        estimate = self.first_order[:, list(self.tried)]
+        """Norm of (estimate - exact) over norm of exact, of the updates in `exact`."""
+        estimate = self.first_order[:, list(self.measured)]
         return float((estimate - self.exact).norm() / self.exact.norm())
 
     @property
     def diverged(self) -> int:
-        """Lifetimes in which a loss is no number, before or after an update: it is infinite."""
+        """The number of lifetimes with an infinite loss before or after an update."""
         return int(self.change.isinf().flatten(1).any(1).sum())
 
-    def own(self) -> float:
+    def same_example(self) -> float:
         """Mean change of the loss on the example that was learned: negative if learning works."""
         return self._mean(self._itself)
 
@@ -72,28 +72,28 @@ class Interference:
     def across(self, seen: bool | None = None) -> float:
         """Mean change of the loss on examples of other classes or functions.
 
-        `seen=True`: on those alone that were lived before this moment, which can be forgotten;
-        False: on those to come. NaN where there are none.
+        `seen=True`: only on examples seen before this step, which can be forgotten; False: only on
+        later ones. NaN where there are none.
         """
         if seen is None:
             return self._mean(~self._same)
-        lived = torch.tensor(self.examples, device=self.subtask.device) < self.after
-        return self._mean(~self._same & (lived == seen))
+        past = torch.tensor(self.examples, device=self.subtask.device) < self.after
+        return self._mean(~self._same & (past == seen))
 
     def harmed(self) -> float:
-        """Share of pairs from different classes whose loss the update raises.
+        """Share of pairs from different classes for which the update raises the loss.
 
-        A loss that is no number, before or after, is infinite and counts as harm.
+        An infinite loss, before or after, counts as raised.
         """
         return _mean_known((self.change > 0).to(self.change.dtype)[~self._same])
 
     def by_distance(self) -> tuple[list[int], list[float]]:
-        """Mean change against how much later in the stream the example came than the update's.
+        """Mean change by distance in steps, from the learned example to the evaluated one.
 
-        Negative distances are the past, which can be forgotten; 0 is the example itself.
+        Negative distances are past examples, which can be forgotten; 0 is the example itself.
         """
-        when = torch.tensor(self.examples)
-        distance = when[None] - when[:, None]  # updates examples
+        step = torch.tensor(self.examples)
+        distance = step[None] - step[:, None]  # updates examples
         every = sorted({int(d) for d in distance.flatten()})
         mean = self.change.mean(0).cpu()
         return every, [float(mean[distance == d].mean()) for d in every]
@@ -102,17 +102,17 @@ class Interference:
         """The geometry of the updates at every site, means over pairs and lifetimes.
 
         `cosine_within` and `cosine_across`: of updates for examples of one class, of two;
-        `dot_within` and `dot_across`: their dot products, which weigh long updates more;
-        `synapses_across`, `units_across`: what updates of two classes both touch, of what either
-        touches; `angle`: degrees between the update and the negative gradient of the same
-        example; `size`: length of an update; `rank`: effective rank of the sum of all updates.
+        `dot_within` and `dot_across`: their dot products, which weigh large updates more;
+        `synapses_across`, `units_across`: Jaccard overlap of the synapses and units that updates
+        of two classes change; `angle`: degrees between the update and the negative gradient of
+        the same example; `size`: norm of an update; `rank`: effective rank of their sum.
         """
         same = self._same & ~self._itself
         found = {}
         for site in sites_of(self.updates):
-            moved = [name for name in self.updates if name.rpartition(".")[0] == site]
-            rows, against = (
-                torch.cat([values[name].flatten(2) for name in moved], -1)
+            names = [name for name in self.updates if name.rpartition(".")[0] == site]
+            rows, gradients = (
+                torch.cat([values[name].flatten(2) for name in names], -1)
                 for values in (self.updates, self.gradients)
             )
             matrices = self.updates[site + ".weight"].flatten(3)  # tasks updates post pre
@@ -124,22 +124,33 @@ class Interference:
                 "dot_across": _mean_known(dot[across]),
                 "synapses_across": _mean_known(overlaps(matrices.flatten(2))[across]),
                 "units_across": _mean_known(overlaps(matrices.norm(dim=-1))[across]),
-                "angle": _mean_known(angles(rows, -against)),
+                "angle": _mean_known(angles(rows, -gradients)),
                 "size": _mean_known(rows.norm(dim=-1)),
                 "rank": _mean_known(effective_rank(matrices.sum(1))),
             }
         return found
 
     def summary(self) -> dict[str, Any]:
-        """What a table shows, as plain numbers."""
+        """The numbers of a table, JSON-able."""
         return {
-            "after": self.after, "loss": float(self.loss.mean()), "own": self.own(),
-            "within": self.within(), "across": self.across(), "across_seen": self.across(seen=True),
-            "harmed": self.harmed(),
+            "after": self.after, "loss": float(self.loss.mean()),
+            "same_example": self.same_example(), "within": self.within(), "across": self.across(),
+            "across_seen": self.across(seen=True), "harmed": self.harmed(),
             "first_order_error": self.first_order_error, "sites": self.sites(),
-            "tried": len(self.tried), "examples": len(self.examples),
+            "measured": len(self.measured), "examples": len(self.examples),
             "diverged": self.diverged,
         }  # fmt: skip
+
+    def own(self) -> float:
+        """The former name of `same_example`."""
+        warn_renamed("own", "same_example")
+        return self.same_example()
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """The former name of `measured`."""
+        warn_renamed("tried", "measured")
+        return self.measured
 
     @property
     def _itself(self) -> Tensor:
@@ -154,5 +165,5 @@ class Interference:
 
 
 def _mean_known(values: Tensor) -> float:
-    """The mean of what is not NaN; NaN if there is none."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     return float(values.nanmean())

@@ -44,10 +44,10 @@ class Interval:
 def interval(values: Array, kind: Kind = "normal", seed: int = 0) -> Interval:
     """The mean over the first axis (independent lifetimes), with its 95% interval.
 
-    Values that are NaN are left out of their column; a column of nothing else has no say in
+    Values that are NaN are left out of their column; a column of nothing else is ignored in
     `count`. The normal interval is the mean plus and minus 1.96 standard errors (n - 1 in the
-    variance): too narrow by an eighth at 10 values. The bootstrap resamples lifetimes whole and
-    takes percentiles. One value has no interval, nor has an infinite mean: the ends are NaN.
+    variance): too narrow by an eighth at 10 values. The bootstrap resamples entire lifetimes
+    and takes percentiles. The ends are NaN for a single value and for an infinite mean.
 
     Raises:
         ValueError: for no values at all.
@@ -74,23 +74,23 @@ def _normal(values: Array, mean: Array) -> tuple[Array, Array]:
 
 def _bootstrap(values: Array, seed: int) -> tuple[Array, Array]:
     source = np.random.default_rng(seed)
-    picks = source.integers(len(values), size=(RESAMPLES, len(values)))
-    drawn = np.stack([np.bincount(pick, minlength=len(values)) for pick in picks]).astype(float)
+    indices = source.integers(len(values), size=(RESAMPLES, len(values)))
+    weights = np.stack([np.bincount(i, minlength=len(values)) for i in indices]).astype(float)
     columns = values.reshape(len(values), -1)
     found = np.empty((2, columns.shape[1]))
     # A long lifetime's matrix has many columns: a few at a time, or all resamples are held at once.
     for first in range(0, columns.shape[1], COLUMNS):
         part = columns[:, first : first + COLUMNS]
-        # What is infinite has no interval, and would make nothing of the times it is not drawn.
-        total = drawn @ np.where(np.isfinite(part), part, 0.0)
-        means = total / _or_nan(drawn @ ~np.isnan(part))
+        # An infinite mean has no interval; as 0 it leaves the other columns finite.
+        total = weights @ np.where(np.isfinite(part), part, 0.0)
+        means = total / _or_nan(weights @ ~np.isnan(part))
         found[:, first : first + COLUMNS] = _percentiles(means)
     low, high = found.reshape(2, *values.shape[1:])
     return low, high
 
 
 def _percentiles(means: Array) -> Array:
-    """The 2.5th and the 97.5th of each column, of the resamples that drew something known."""
+    """The 2.5th and the 97.5th of each column, of the resamples with a value that is not NaN."""
     ends = np.array([0.025, 0.975])
     known = (~np.isnan(means)).sum(0)  # the others are sorted last
     places = np.rint(ends[:, None] * np.maximum(known - 1, 0)).astype(int)
@@ -106,7 +106,7 @@ def _or_nan(count: NDArray[np.int64] | Array) -> Array:
 
 
 def jsonable(value: Any) -> Any:
-    """Nested dicts and lists with what JSON has no word for: NaN as None, infinity as "inf"."""
+    """Nested dicts and lists with the floats that JSON lacks: NaN as None, infinity as "inf"."""
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Lifetimes to evaluate on: each fixed by (seed, its number), whoever asks for how many."""
+"""Lifetimes for evaluation: each is fixed by (seed, its number) alone."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 def lifetimes_of(
     learner: OnlineLearner, stream: TaskStream, count: int, seed: int, at_a_time: int
 ) -> Iterator[Episode]:
-    """Lifetimes 0 to `count` - 1 of this seed, `at_a_time` of them at once."""
+    """Lifetimes 0 to `count` - 1 of this seed, in meta-batches of `at_a_time`."""
     device = next(learner.parameters()).device
     for first in range(0, count, at_a_time):
-        drawn = [
+        sampled = [
             stream.sample(1, seeded(seed, "lifetime", i))
             for i in range(first, min(first + at_a_time, count))
         ]
-        lives = Episode(*(torch.cat(field) for field in zip(*drawn, strict=True)))
-        stream.spec.check(lives)
-        yield lives.to(device)
+        episodes = Episode(*(torch.cat(field) for field in zip(*sampled, strict=True)))
+        stream.spec.check(episodes)
+        yield episodes.to(device)
 
 
 @contextmanager
 def evaluating(learner: OnlineLearner, seed: int) -> Iterator[None]:
-    """Within: eval mode, no gradient, a seed of its own. Afterwards: as it was before."""
+    """A context with the learner in eval mode, no gradients and a seed of its own."""
     training, device = learner.training, next(learner.parameters()).device
     learner.eval()
     try:
@@ -43,12 +43,12 @@ def evaluating(learner: OnlineLearner, seed: int) -> Iterator[None]:
         learner.train(training)
 
 
-def when_met(subtask: Tensor, subtasks: int) -> Tensor:
-    """The number of the first example of each subtask; those never met have that of the end.
+def first_occurrence(subtask: Tensor, subtasks: int) -> Tensor:
+    """The index of the first example of each subtask; the stream's length for one that is absent.
 
     `tasks steps batch` -> `tasks subtasks`.
     """
     flat = subtask.flatten(1)
-    when = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
-    never = torch.full((len(flat), subtasks), flat.shape[1], device=flat.device)
-    return never.scatter_reduce(1, flat, when, "amin")
+    index = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
+    absent = torch.full((len(flat), subtasks), flat.shape[1], device=flat.device)
+    return absent.scatter_reduce(1, flat, index, "amin")

@@ -1,7 +1,7 @@
-"""The record of many lifetimes: what was known of every subtask at every moment.
+"""The continual-learning report: error and accuracy on every subtask at every snapshot.
 
 Everything a continual-learning table shows is derived from one array, the error (and accuracy) of
-each lifetime, after each part of it, on each subtask.
+each lifetime, at each snapshot, on each subtask.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from metaplastic.evaluate.intervals import Array, Interval, Kind, interval, json
 from metaplastic.evaluate.matrices import check_matrices
 from metaplastic.support.choices import check_choice
 from metaplastic.support.disk import write_atomically
+from metaplastic.support.renamed import renamed_arguments, warn_renamed
 
 Measure: TypeAlias = Literal["error", "accuracy"]
 Against: TypeAlias = Literal["first", "best"]
@@ -29,31 +30,31 @@ Against: TypeAlias = Literal["first", "best"]
 
 @dataclass(frozen=True)
 class ContinualReport:
-    """Errors (the objective's loss) and accuracies; subtasks are in the order they were met.
+    """Errors (the objective's loss) and accuracies; subtasks are in the order they occurred.
 
-    All intervals are 95%, over lifetimes, of the kind `intervals`. `report_of` makes one of a
-    matrix that was measured elsewhere.
+    All intervals are 95%, over lifetimes, of the kind `intervals`. `report_from_matrix` makes one
+    of a matrix that was measured elsewhere.
 
     Raises:
-        ValueError: if arrays do not fit together, or what was seen is not seen any more.
+        ValueError: if the shapes of arrays differ, or `seen` goes from True back to False.
     """
 
-    error: Array  # lifetimes snapshots subtasks; NaN where no query asks for the subtask
-    error_at_birth: Array  # lifetimes subtasks
+    error: Array  # lifetimes snapshots subtasks; NaN where the subtask has no query
+    initial_error: Array  # lifetimes subtasks: before the first example
     accuracy: Array | None  # as error, for classification
-    accuracy_at_birth: Array | None
-    seen: Mask  # lifetimes snapshots subtasks: met in the stream by then
+    initial_accuracy: Array | None
+    seen: Mask  # lifetimes snapshots subtasks: occurred in the stream by then
     examples: NDArray[np.int64]  # snapshots: examples seen by then
     seed: int
     intervals: Kind = "normal"
-    # The same on the very examples that the lifetime was taught, in place of others of their
-    # kind: the training trajectory of Javed & White (2019). It measures forgetting alone.
+    # The same on the training examples of the lifetime instead of held-out ones: the training
+    # trajectory of Javed & White (2019). It measures forgetting without generalization.
     trajectory: ContinualReport | None = None
 
     def __post_init__(self) -> None:
         check_choice("intervals", self.intervals, Kind)
         check_matrices(
-            self.error, self.error_at_birth, self.accuracy, self.accuracy_at_birth, self.seen,
+            self.error, self.initial_error, self.accuracy, self.initial_accuracy, self.seen,
             self.examples,
         )  # fmt: skip
         if self.trajectory is not None and self.trajectory.error.shape != self.error.shape:
@@ -66,13 +67,13 @@ class ContinualReport:
     def diverged(self) -> int:
         """Lifetimes with an error that is not finite; it counts as infinite in every mean.
 
-        Forgetting of what was ever infinite is infinite too, and its transfer minus infinity.
+        Forgetting of a subtask with an infinite error is infinite, its transfer minus infinity.
         """
         return int(np.isinf(self.error).any((1, 2)).sum())
 
     @property
     def subtasks_seen(self) -> Array:
-        """How many subtasks were met by each snapshot: mean over lifetimes.
+        """The number of subtasks seen by each snapshot: mean over lifetimes.
 
         With `on_seen("accuracy")`, the curve of accuracy against number of classes learned.
         """
@@ -84,17 +85,17 @@ class ContinualReport:
         return self._interval(self._values(of))
 
     def on_seen(self, of: Measure = "error") -> Interval:
-        """Mean over the subtasks met so far, at each snapshot."""
+        """Mean over the subtasks seen so far, at each snapshot."""
         return self._interval(mean_where(self._values(of), self.seen))
 
     def on_all(self, of: Measure = "error") -> Interval:
-        """Mean over all subtasks, met or not, at each snapshot: the curve over `examples`."""
+        """Mean over all subtasks, seen or not, at each snapshot: the curve over `examples`."""
         return self._interval(mean_where(self._values(of), np.ones_like(self.seen)))
 
-    def at_birth(self, of: Measure = "error") -> Interval:
+    def initial(self, of: Measure = "error") -> Interval:
         """Mean over all subtasks before the first example."""
-        born = self._values(of, at_birth=True)
-        return self._interval(mean_where(born, np.ones_like(born, dtype=bool)))
+        values = self._values(of, initial=True)
+        return self._interval(mean_where(values, np.ones_like(values, dtype=bool)))
 
     def at_end(self, of: Measure = "error") -> Interval:
         """Of each subtask, at the end of the lifetime."""
@@ -108,36 +109,37 @@ class ContinualReport:
         return self._interval(measures.average_over_time(self._values(of), self.seen))
 
     def forgetting(self, of: Measure = "error", against: Against = "first") -> Interval:
-        """By how much a subtask is known worse at the end than it was: positive is forgotten.
+        """Performance on a subtask at an earlier snapshot minus that at the end.
 
         Against `first`: the first snapshot that saw it. Against `best`: the best one from there
-        on, but for the last (Chaudhry et al. 2018). Mean over the subtasks met before the last
+        on, except the last (Chaudhry et al. 2018). Mean over the subtasks seen before the last
         snapshot; NaN where there is none.
         """
         check_choice("against", against, Against)
         since = {"first": measures.forgetting_since_first, "best": measures.forgetting_since_best}
-        return self._interval(since[against](self._good(of), self.seen))
+        return self._interval(since[against](self._performance(of), self.seen))
 
     def backward_transfer(self, of: Measure = "error") -> Interval:
-        """By how much a subtask is known better at the end than at the first snapshot that saw it.
+        """Performance on a subtask at the end minus that at the first snapshot that saw it.
 
-        Lopez-Paz & Ranzato (2017, GEM). Positive is good, of errors as well: the error fell. Mean
-        over the subtasks met before the last snapshot; the opposite of `forgetting`.
+        Lopez-Paz & Ranzato (2017, GEM). Positive is an improvement, also for errors. Mean over
+        the subtasks seen before the last snapshot; the negative of `forgetting`.
         """
-        return self._interval(measures.backward_transfer(self._good(of), self.seen))
+        return self._interval(measures.backward_transfer(self._performance(of), self.seen))
 
     def forward_transfer(self, of: Measure = "error") -> Interval:
-        """By how much a subtask is known better than at birth just before it is first met.
+        """Performance on a subtask just before it is first seen minus the initial performance.
 
-        Lopez-Paz & Ranzato (2017, GEM). Positive is good, of errors as well: the error fell. "Just
-        before" is the snapshot before the first one that saw it. Mean over the subtasks met after
-        the first snapshot; NaN where there is none.
+        Lopez-Paz & Ranzato (2017, GEM). Positive is an improvement, also for errors. "Just
+        before" is the snapshot before the first one that saw it. Mean over the subtasks seen
+        after the first snapshot; NaN where there is none.
         """
-        born = self._good(of, at_birth=True)
-        return self._interval(measures.forward_transfer(self._good(of), born, self.seen))
+        initial = self._performance(of, initial=True)
+        values = self._performance(of)
+        return self._interval(measures.forward_transfer(values, initial, self.seen))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able summary, with the whole matrix of means; NaN becomes None, infinity 'inf'."""
+        """JSON-able summary with the full matrix of means; NaN becomes None, infinity 'inf'."""
         summary: dict[str, Any] = {
             "lifetimes": len(self.error),
             "diverged": self.diverged,
@@ -148,8 +150,10 @@ class ContinualReport:
             **self._derived(),
         }
         if self.trajectory is not None:
-            told = self.trajectory
-            summary["trajectory"] = {"diverged": told.diverged, **told._derived()}
+            trajectory = self.trajectory
+            summary["trajectory"] = {
+                "diverged": trajectory.diverged, **trajectory._derived()
+            }  # fmt: skip
         plain: dict[str, Any] = jsonable(summary)
         return plain
 
@@ -161,7 +165,7 @@ class ContinualReport:
         return text
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """One line for each snapshot and subtask: means with their intervals."""
+        """CSV text with a line per snapshot and subtask: means with their intervals."""
         columns: dict[str, Array] = {}
         for prefix, report in (("", self), ("trajectory_", self.trajectory)):
             if report is not None:
@@ -189,7 +193,7 @@ class ContinualReport:
         summary: dict[str, Any] = {}
         for of in self._measures:
             derived = {
-                "at_birth": self.at_birth(of), "on_seen": self.on_seen(of),
+                "initial": self.initial(of), "on_seen": self.on_seen(of),
                 "on_all": self.on_all(of), "at_end": self.at_end(of),
                 "average_over_time": self.average_over_time(of),
                 "forgetting": self.forgetting(of),
@@ -200,19 +204,41 @@ class ContinualReport:
             summary[of] = {name: value.to_dict() for name, value in derived.items()}
         return summary
 
-    def _values(self, of: Measure, at_birth: bool = False) -> Array:
+    def _values(self, of: Measure, initial: bool = False) -> Array:
         check_choice("of", of, Measure)
         values = {
-            "error": self.error_at_birth if at_birth else self.error,
-            "accuracy": self.accuracy_at_birth if at_birth else self.accuracy,
+            "error": self.initial_error if initial else self.error,
+            "accuracy": self.initial_accuracy if initial else self.accuracy,
         }[of]
         if values is None:
-            raise ValueError("A regression stream has no accuracy. Ask for the error.")
+            raise ValueError("A regression stream has no accuracy; use of='error'.")
         return values
 
-    def _good(self, of: Measure, at_birth: bool = False) -> Array:
-        """The values, the higher the better."""
-        return self._values(of, at_birth) * (1 if of == "accuracy" else -1)
+    def _performance(self, of: Measure, initial: bool = False) -> Array:
+        """The values with a sign such that higher is better."""
+        return self._values(of, initial) * (1 if of == "accuracy" else -1)
 
     def _interval(self, values: Array) -> Interval:
         return interval(values, self.intervals, self.seed)
+
+    @property
+    def error_at_birth(self) -> Array:
+        """The former name of `initial_error`."""
+        warn_renamed("error_at_birth", "initial_error")
+        return self.initial_error
+
+    @property
+    def accuracy_at_birth(self) -> Array | None:
+        """The former name of `initial_accuracy`."""
+        warn_renamed("accuracy_at_birth", "initial_accuracy")
+        return self.initial_accuracy
+
+    def at_birth(self, of: Measure = "error") -> Interval:
+        """The former name of `initial`."""
+        warn_renamed("at_birth", "initial")
+        return self.initial(of)
+
+
+ContinualReport.__init__ = renamed_arguments(  # type: ignore[method-assign]
+    error_at_birth="initial_error", accuracy_at_birth="initial_accuracy"
+)(ContinualReport.__init__)

@@ -1,4 +1,4 @@
-"""Rule files: a learner as a folder of JSON and safetensors, cards, and where rules come from.
+"""Rule files: a learner as a folder of JSON and safetensors, with its provenance.
 
-Nothing here runs code of a file that it reads.
+Reading a file never runs code from it.
 """

@@ -1,4 +1,4 @@
-"""Where a rule comes from: what was run, with which versions, on which data, when."""
+"""The provenance of a rule: command, versions, data and date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metaplastic.episode import StreamSpec
 
 
 def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[str, Any]:
-    """This process's own account of itself, for a rule file. Unknown facts are left out."""
+    """The provenance of this process, for a rule file. Unknown facts are omitted."""
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
@@ -37,7 +37,7 @@ def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[
 def _version() -> str:
     try:
         return version("metaplastic")
-    except PackageNotFoundError:  # run from a clone that nobody installed
+    except PackageNotFoundError:  # run from a clone that is not installed
         from metaplastic import __version__  # here, because the package imports this module
 
         return __version__

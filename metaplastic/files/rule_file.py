@@ -1,8 +1,8 @@
-"""Rule files: a learner as a folder that any program may read and none has to trust.
+"""Rule files: a learner as a folder that can be read without running code from it.
 
-`config.json` says what the learner is made of and where it comes from; `model.safetensors` holds
-its tensors. The config carries the sha256 of the tensors and of itself, and neither file can run
-code. A folder is written whole beside its place and renamed.
+`config.json` describes the learner and its provenance; `model.safetensors` holds its tensors. The
+config has the sha256 of the tensors and of itself. A folder is written under a temporary name and
+renamed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from metaplastic.files.provenance import provenance as own_account
+from metaplastic.files.provenance import provenance as current_provenance
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.support.catalog import find, shipped
 from metaplastic.support.choices import did_you_mean
-from metaplastic.support.describe import DescriptionError, build, describe
+from metaplastic.support.describe import DescriptionError, build, current_names, describe
 from metaplastic.support.disk import saying_when_full, sync_file, temporary_beside, write_durably
 from metaplastic.support.seeding import global_seed
 
@@ -34,7 +34,7 @@ TENSORS = "model.safetensors"
 
 
 class RuleFileError(RuntimeError):
-    """A folder is not a rule file that can be used, or a learner cannot become one."""
+    """A folder is not a usable rule file, or a learner cannot be written as one."""
 
 
 def save_pretrained(
@@ -46,14 +46,14 @@ def save_pretrained(
     """Write `learner` to `folder`, replacing a rule file that is there.
 
     Args:
-        half: store float32 numbers as float16, in half the space. They come back as float32, with
-            11 bits of precision; whether that loses anything is to be measured.
-        provenance: further facts beside those known here, such as the seed and the fingerprint of
-            the data (see `metaplastic.files.provenance`); JSON-able.
+        half: store float32 numbers as float16. They are loaded as float32 with 11 bits of
+            precision; measure whether that changes the accuracy.
+        provenance: further facts, such as the seed and the fingerprint of the data (see
+            `metaplastic.files.provenance`); JSON-able.
 
     Raises:
         RuleFileError: if a part of the learner cannot be described, or `folder` holds other files.
-        DiskFullError: if it does not fit; what was there is untouched.
+        DiskFullError: if there is no space; the former folder is unchanged.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and not _is_empty_folder(folder):
@@ -61,7 +61,7 @@ def save_pretrained(
             f"{folder} exists and is not a rule file, so it is not replaced. Choose another name."
         )
     tensors = {
-        # The file format knows one memory layout; a learner may be in another (channels last).
+        # The file format has one memory layout; a learner may have another (channels last).
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in learner.state_dict().items()
     }
@@ -86,7 +86,7 @@ def save_pretrained(
         ],
         "half": half,
         "tensors_sha256": hashlib.sha256(content).hexdigest(),
-        "provenance": own_account() | dict(provenance or {}),
+        "provenance": current_provenance() | dict(provenance or {}),
     }
     config["sha256"] = _digest(config)
     text = json.dumps(config, indent=2, allow_nan=False).encode()
@@ -97,15 +97,16 @@ def save_pretrained(
 def from_pretrained(
     folder: str | Path, classes: Iterable[type] = (), device: torch.device | str = "cpu"
 ) -> OnlineLearner:
-    """The learner in `folder`, in eval mode, as it is used after meta-training.
+    """The learner in `folder`, in eval mode.
 
     Args:
-        folder: of a rule file; or the name of a learner that comes with this package (`shipped`),
-            if there is no such folder.
-        classes: classes of your own that the rule is made of; nothing else is ever imported.
+        folder: a rule file; or the name of a learner in this package (`shipped`), if there is no
+            such folder.
+        classes: classes of your own that the learner consists of; nothing else is imported.
 
     Raises:
-        RuleFileError: if the folder is missing, foreign, damaged, or names a class not handed in.
+        RuleFileError: if the folder is missing, not a rule file or damaged, or names a class that
+            is neither in this package nor in `classes`.
     """
     folder = find(folder)
     config = read_config(folder)
@@ -113,10 +114,10 @@ def from_pretrained(
     if hashlib.sha256(content).hexdigest() != config["tensors_sha256"]:
         raise RuleFileError(
             f"{folder / TENSORS} is damaged: its checksum is not the one in {CONFIG}. "
-            "Fetch or write the rule file again."
+            "Download or write the rule file again."
         )
     try:
-        with global_seed(torch.device("cpu"), "overwritten"):  # spares the caller's generator
+        with global_seed(torch.device("cpu"), "overwritten"):
             learner = build(config["learner"], classes)
         if not isinstance(learner, OnlineLearner):
             raise DescriptionError(f"it describes a {type(learner).__name__}, not a learner.")
@@ -126,25 +127,29 @@ def from_pretrained(
                 name: tensor.float() if tensor.dtype is torch.float16 else tensor
                 for name, tensor in tensors.items()
             }
+        current = current_names(learner)
+        tensors = {current(name): tensor for name, tensor in tensors.items()}
         learner.load_state_dict(tensors, assign=True)
     except (
         DescriptionError, AttributeError, RuntimeError, TypeError, safetensors.SafetensorError
     ) as error:  # fmt: skip
         raise RuleFileError(f"The rule in {folder} cannot be built: {error}") from error
-    frozen = set(config["frozen"])
+    frozen = {current(name) for name in config["frozen"]}
     for name, parameter in learner.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return learner.to(device).eval()
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """The config of a rule file, its provenance included, once it is known to be whole."""
+    """The config of a rule file, with its provenance, after its checksum is verified."""
     folder = find(folder)
     path = folder / CONFIG
     try:
         config = json.loads(_read(folder, CONFIG))
     except ValueError as error:
-        raise RuleFileError(f"{path} is damaged or foreign: it is not JSON ({error}).") from error
+        raise RuleFileError(
+            f"{path} is damaged or not of a rule file: it is not JSON ({error})."
+        ) from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise RuleFileError(
             f"{path} is not the config of a rule file: its format is not {FORMAT!r}."
@@ -152,14 +157,14 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if config.get("version") != VERSION:
         raise RuleFileError(
             f"{path} is a rule file of version {config.get('version')!r}; this metaplastic reads "
-            f"version {VERSION}. Install a metaplastic that fits."
+            f"version {VERSION}. Install a version of metaplastic that reads it."
         )
     if missing := [key for key in KEYS if key not in config]:
-        raise RuleFileError(f"{path} is foreign: it has no {missing[0]!r}.")
+        raise RuleFileError(f"{path} is not the config of a rule file: it has no {missing[0]!r}.")
     if config["sha256"] != _digest(config):
         raise RuleFileError(
             f"{path} is damaged: its checksum does not match its content. "
-            "Fetch or write the rule file again."
+            "Download or write the rule file again."
         )
     return config
 
@@ -180,11 +185,11 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _by_name(folder: Path) -> str:
-    """Of a bare name, which a learner that ships may have been meant by: what they are called."""
+    """For a bare name, the names of the learners in this package; else nothing."""
     names = list(shipped())
     if folder.name != str(folder) or folder.exists() or not names:
         return ""
-    return f" Learners that ship: {', '.join(names)}.{did_you_mean(folder, names)}"
+    return f" Learners in this package: {', '.join(names)}.{did_you_mean(folder, names)}"
 
 
 def _is_empty_folder(folder: Path) -> bool:
@@ -194,17 +199,17 @@ def _is_empty_folder(folder: Path) -> bool:
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Put `files` into `folder`, all or none.
 
-    A kill between the two renames leaves the former folder whole, as `.NAME.former`.
+    A kill between the two renames leaves the former folder as `.NAME.former`.
     """
     fresh, former = temporary_beside(folder), folder.with_name(f".{folder.name}.former")
-    with saying_when_full(folder, "What was there before is untouched."):
-        shutil.rmtree(fresh, ignore_errors=True)  # in a container process numbers repeat
+    with saying_when_full(folder, "The former files are unchanged."):
+        shutil.rmtree(fresh, ignore_errors=True)  # in a container process ids repeat
         try:
             fresh.mkdir(parents=True)
             for name, content in files.items():
                 write_durably(fresh / name, content)
             sync_file(fresh)
-            if folder.exists():  # a folder with files in it cannot be replaced in one call
+            if folder.exists():  # a non-empty folder cannot be replaced in one call
                 shutil.rmtree(former, ignore_errors=True)
                 folder.replace(former)
             os.replace(fresh, folder)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.inner.network import PlasticNetwork
-from metaplastic.plasticity.base import Delta
+from metaplastic.plasticity.delta import Delta
 from metaplastic.plasticity.manhattan import Manhattan
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.products import Product

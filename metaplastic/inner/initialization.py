@@ -15,9 +15,11 @@ from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.choices import check_choice
 from metaplastic.support.noise import fold, normal
+from metaplastic.support.renamed import former_names
 
 Origin = Literal["learned", "redrawn", "zeroed"]
 ReadoutOrigin = Literal["learned", "redrawn", "zeroed", "rows", "blank"]
+__getattr__ = former_names(globals(), Birth="Initialization", born="initialize")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from metaplastic.inner.initialization import Initialization, initialize
 from metaplastic.inner.rows import live_by_row, teaches_rows
 from metaplastic.inner.unroll import Given, Unroll, unroll
 from metaplastic.objective import Objective
-from metaplastic.plasticity.coincidence import grown
+from metaplastic.plasticity.outer_product import add_outer_product
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack
@@ -182,7 +182,7 @@ def step(
             back = heard[site.name] if rule.pathway.second_order else heard[site.name].detach()
             after = matrix + rule.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
         elif rule.plasticity.promises("outer"):
-            after = grown(matrix, pre, signal, rate)
+            after = add_outer_product(matrix, pre, signal, rate)
         else:
             after = matrix + rule.plasticity.delta(matrix, pre, post, signal, rate)
         changed[name] = after.view_as(weight)

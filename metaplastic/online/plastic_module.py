@@ -26,7 +26,8 @@ from metaplastic.online.taught import Loss, taught
 from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.online.watched import Watched
 from metaplastic.pathways.inverse import InversePathway
-from metaplastic.plasticity.base import Delta, PlasticityRule
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.delta import Delta
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.outputs import Output
 from metaplastic.sites.survey import Sites

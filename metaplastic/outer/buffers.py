@@ -1,4 +1,4 @@
-"""A module's buffers before a forward pass, to put back or to compare with."""
+"""A copy of a module's buffers, to restore or to compare with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Buffers:
-    """A copy of every buffer of `module`, as they are now."""
+    """A copy of every buffer of `module`."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -15,12 +15,12 @@ class Buffers:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give the module back the values that were copied."""
+        """Set the module's buffers to the copied values."""
         for name, buffer in self.module.named_buffers():
             buffer.copy_(self.before[name])
 
     def require_unchanged(self) -> None:
-        """Refuse a forward pass that leaves traces: they depend on who computed which task."""
+        """Raise RuntimeError if a buffer differs from its copy."""
         for name, buffer in self.module.named_buffers():
             if not torch.equal(buffer, self.before[name]):
                 raise RuntimeError(

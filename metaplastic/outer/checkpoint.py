@@ -1,8 +1,7 @@
-"""Checkpoints: one file each, whole or refused.
+"""Checkpoint files: a `torch.save` archive with a checksum.
 
-A file is what `torch.save` makes of plain tensors, numbers and strings, then a mark, then the
-sha256 of all before it. The digest sits in the file itself, so that no second file can be lost;
-it is compared before anything is read, and reading is always `weights_only`.
+A file is the `torch.save` of plain tensors, numbers and strings, then a mark, then the sha256 of
+all before it. The digest is compared before the file is read, and reading is always `weights_only`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ NAME = re.compile(r"step-(\d+)\.checkpoint")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be used; the message says why and what to do."""
+    """A checkpoint cannot be used."""
 
 
 class CheckpointWarning(UserWarning):
@@ -49,23 +48,23 @@ def unpack(content: bytes, name: str) -> dict[str, Any]:
     body, digest = content[:-DIGEST], content[-DIGEST:]
     if not body.endswith(MARK) or hashlib.sha256(body).digest() != digest:
         raise CheckpointError(
-            f"{name} is not a whole checkpoint: its checksum does not match its content. "
-            "It was cut short or altered, and cannot be used."
+            f"{name} is not a complete checkpoint: its checksum does not match its content. "
+            "It was truncated or altered and cannot be used."
         )
     state = torch.load(io.BytesIO(body[: -len(MARK)]), map_location="cpu", weights_only=True)
-    assert isinstance(state, dict)  # the digest says that `pack` wrote it
+    assert isinstance(state, dict)  # the digest shows that `pack` wrote it
     return state
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write the checkpoint of `step` and forget all but the last two.
+    """Write the checkpoint of `step` and delete all but the last two.
 
     Raises:
         DiskFullError: if there is no room; earlier checkpoints are untouched.
     """
     path = folder / f"step-{step:09d}.checkpoint"
-    for abandoned in folder.glob(".step-*.checkpoint.*.tmp"):  # what a killed process left
-        abandoned.unlink(missing_ok=True)
+    for leftover in folder.glob(".step-*.checkpoint.*.tmp"):  # of a killed process
+        leftover.unlink(missing_ok=True)
     write_atomically(path, pack(state), stands="The checkpoint before it is intact.")
     for old in found(folder)[:-KEPT]:
         old.unlink()
@@ -79,10 +78,9 @@ def found(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> tuple[Path, bytes] | None:
-    """The newest whole checkpoint and its bytes, or None where there never was one.
+    """The newest intact checkpoint and its bytes, or None if there never was one.
 
-    A damaged file is refused with a `CheckpointWarning`, renamed so that it no longer counts, and
-    the one before it is used.
+    A damaged file is renamed with a `CheckpointWarning`, and the one before it is used.
 
     Raises:
         CheckpointError: if there are checkpoints and all of them are damaged.
@@ -97,9 +95,9 @@ def latest(folder: Path) -> tuple[Path, bytes] | None:
             warnings.warn(f"{error} It is now {aside.name}.", CheckpointWarning, stacklevel=2)
         else:
             return path, content
-    if refused := list(folder.glob("step-*.damaged")):  # now or when this was last asked
+    if refused := list(folder.glob("step-*.damaged")):  # in this or an earlier call
         raise CheckpointError(
-            f"No checkpoint in {folder} is whole: {len(refused)} were refused by their checksums. "
+            f"No checkpoint in {folder} is intact: {len(refused)} do not match their checksums. "
             "Start the run again in a new folder."
         )
     return None

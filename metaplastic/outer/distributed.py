@@ -1,9 +1,9 @@
-"""Several processes, one run: the meta-batch is shared out, the parameters stay bitwise the same.
+"""Data-parallel meta-training with results independent of the number of processes.
 
-The meta-batch is cut into micro-batches of a fixed size, whoever computes them. Each process
-takes every `size`-th one; results are gathered and combined in the order of the micro-batches,
-never in the order of arrival. Sums of floats depend on their order, so an all-reduce would make
-the result depend on the number of processes; a gather costs `size` times its memory and does not.
+The meta-batch is divided into micro-batches of a fixed size. Each process computes every `size`-th
+one; results are gathered and combined in the order of the micro-batches. Floating-point sums depend
+on their order, so an all-reduce would make the result depend on the number of processes; a gather
+takes `size` times its memory and does not.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from metaplastic.support.renamed import former_names
+
 
 @dataclass(frozen=True)
-class World:
-    """The processes of a run and which of them this is; (0, 1) is a run of its own."""
+class ProcessGroup:
+    """This process's rank and the number of processes; (0, 1) is a single-process run."""
 
     rank: int = 0
     size: int = 1
@@ -60,51 +62,51 @@ class World:
                 dist.broadcast(tensor, 0)
 
 
-def current_world() -> World:
-    """The processes that have joined, or a world of one."""
+def current_group() -> ProcessGroup:
+    """The initialized process group, or a group of one process."""
     if dist.is_available() and dist.is_initialized():
-        return World(dist.get_rank(), dist.get_world_size())
-    return World()
+        return ProcessGroup(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup()
 
 
 @contextmanager
-def joined(device: str = "cpu") -> Iterator[tuple[World, torch.device]]:
-    """Join the processes that `torchrun` started, if it did, and leave them at the end.
+def process_group(device: str = "cpu") -> Iterator[tuple[ProcessGroup, torch.device]]:
+    """A context in the process group that `torchrun` started, if it did.
 
-    `device` is the kind of device, "cpu" (gloo) or "cuda" (nccl). Yields the world and this
-    process's own device.
+    `device` is the device type, "cpu" (gloo) or "cuda" (nccl). Yields the group and this process's
+    device.
     """
     kind = torch.device(device).type
-    own = torch.device(device)
+    local_device = torch.device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World(), own
+        yield ProcessGroup(), local_device
         return
     if kind == "cuda":
-        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(own)
+        local_device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(local_device)
     dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
-        yield current_world(), own
+        yield current_group(), local_device
     finally:
         dist.destroy_process_group()
 
 
 def in_order(
-    world: World, count: int, work: Callable[[int], Tensor]
+    group: ProcessGroup, count: int, work: Callable[[int], Tensor]
 ) -> Iterator[tuple[int, Tensor]]:
     """`(k, work(k))` for k from 0 to `count` - 1, in order, on every process.
 
-    Each process calls `work` for its own share only. `count` is a multiple of the world's size.
+    Each process calls `work` for its share only. `count` is a multiple of the group's size.
     """
-    for first in range(0, count, world.size):
-        yield from enumerate(world.gather(work(first + world.rank)), first)
+    for first in range(0, count, group.size):
+        yield from enumerate(group.gather(work(first + group.rank)), first)
 
 
-def micro_batches(world: World, tasks: int, micro_batch: int | None, name: str) -> int:
-    """Into how many micro-batches `tasks` fall, once it is sure that they can be shared out.
+def micro_batches(group: ProcessGroup, tasks: int, micro_batch: int | None, name: str) -> int:
+    """The number of micro-batches in `tasks`, which must divide evenly among the processes.
 
     Raises:
-        ValueError: if they cannot be shared out evenly; `name` is what the message calls them.
+        ValueError: if they do not; `name` is the option that the message names.
     """
     size = tasks if micro_batch is None else micro_batch
     if tasks % size:
@@ -112,14 +114,19 @@ def micro_batches(world: World, tasks: int, micro_batch: int | None, name: str) 
             f"{name} = {tasks} is not divisible by micro_batch = {size}. "
             f"Choose a micro_batch that divides {tasks}."
         )
-    if tasks // size % world.size:
+    if tasks // size % group.size:
         advice = (
-            f"Set micro_batch to {tasks // world.size} or a divisor of it."
-            if tasks % world.size == 0
-            else f"Choose {name} divisible by {world.size}."
+            f"Set micro_batch to {tasks // group.size} or a divisor of it."
+            if tasks % group.size == 0
+            else f"Choose {name} divisible by {group.size}."
         )
         raise ValueError(
             f"{name} = {tasks} in micro-batches of {size} are {tasks // size} micro-batches, "
-            f"which {world.size} processes cannot share evenly. {advice}"
+            f"which {group.size} processes cannot share evenly. {advice}"
         )
     return tasks // size
+
+
+__getattr__ = former_names(
+    globals(), World="ProcessGroup", current_world="current_group", joined="process_group"
+)

@@ -1,8 +1,8 @@
-"""Lifetimes that blow up are named, never hidden.
+"""Detection and diagnosis of divergence in a meta-step.
 
-A rule that is being learned may make a network explode while it lives. The meta-step that saw it
-cannot be used; this module finds out which lifetime it was, at which inner step, and where, by
-living it again one step at a time. The trainer then skips the meta-step or stops, as configured.
+A rule that is being meta-learned may make fast weights diverge within a lifetime. This module finds
+the lifetime, the inner step and the weight by running the lifetime again one step at a time. The
+trainer then skips the meta-step or stops, as configured.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from metaplastic.outer.trainer_config import OnDivergence
 
 EXPLODES = 1e3
-"""A fast weight this many times larger than at birth (or than 1) counts as diverging."""
+"""A fast weight this many times larger than its initial value (or than 1) counts as diverging."""
 
 
 class DivergenceError(RuntimeError):
-    """A lifetime or a meta-gradient is not finite and the run is set to stop at that."""
+    """A lifetime or a meta-gradient is not finite, and the run is configured to stop."""
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -35,7 +35,7 @@ class DivergenceWarning(RuntimeWarning):
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where it went wrong first, counted from 0. What could not be found is None."""
+    """The first divergence of a meta-step, counted from 0; None where it is unknown."""
 
     meta_step: int
     task: int | None  # within the meta-batch
@@ -52,7 +52,7 @@ class Divergence:
         return f"{where}: {self.what}"
 
     def metrics(self) -> dict[str, float | int | str]:
-        """What is recorded of it."""
+        """The divergence as metrics."""
         found: dict[str, float | int | str | None] = {
             "diverged": self.what,
             "diverged_task": self.task,
@@ -71,34 +71,34 @@ def suspects(per_task: Tensor, limit: float | None) -> list[int]:
 
 
 def is_usable(result: MetaGradient, limit: float | None) -> bool:
-    """Whether a meta-step may be taken: every lifetime is sound, and so is what they sum up to."""
+    """Whether a meta-step may be taken: all losses, the meta-gradient and its norm are finite."""
     if result.faulty or suspects(result.per_task, limit):
         return False
-    # Clipping by a norm that overflowed would make zeros of it, Adam would never move again.
+    # Clipping by an infinite norm would zero the gradient and leave Adam with zero steps.
     return bool(result.norm.isfinite())
 
 
 @torch.no_grad()
 def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int) -> Divergence:
-    """Live lifetime `task` again, step by step, up to the first weight that is not finite."""
-    life = episodes.select(slice(task, task + 1))
+    """The first weight that is not finite when lifetime `task` is run again, step by step."""
+    episode = episodes.select(slice(task, task + 1))
 
     def found(inner_step: int | None, site: str | None, what: str) -> Divergence:
         return Divergence(meta_step, task, inner_step, site, what)
 
     for name in ("support_x", "support_y", "query_x", "query_y"):
-        if not _finite(getattr(life, name)):
+        if not _finite(getattr(episode, name)):
             return found(None, name, f"the stream's {name} is not finite.")
-    fast = learner.initialize(life.support_y, life.seed)
+    fast = learner.initialize(episode.support_y, episode.seed)
     for site, weight in fast.items():
         if not _finite(weight):
-            return found(None, site, f"{site} is not finite at birth.")
-    at_birth = {site: max(_largest(weight), 1.0) for site, weight in fast.items()}
+            return found(None, site, f"{site} is not finite at initialization.")
+    initial = {site: max(_largest(weight), 1.0) for site, weight in fast.items()}
     explosion: Divergence | None = None
-    for first, last in _pieces(learner, life.support_x.shape[1]):
+    for first, last in _pieces(learner, episode.support_x.shape[1]):
         where = None if last - first > 1 else first
-        y = life.support_y[:, first:last]
-        x = learner.encode(life.support_x[:, first:last].flatten(0, 2))
+        y = episode.support_y[:, first:last]
+        x = learner.encode(episode.support_x[:, first:last].flatten(0, 2))
         if not _finite(x):
             return found(where, "encoder", "the encoded support is not finite.")
         fast = learner.adapt(x.view(*y.shape[:3], *x.shape[1:]), y, fast)
@@ -106,7 +106,7 @@ def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int)
             if not _finite(weight):
                 since = f", having exploded at {explosion.inner_step}" if explosion else ""
                 return found(where, site, f"{site} is not finite{since}.")
-            if explosion is None and _largest(weight) > EXPLODES * at_birth.get(site, 1.0):
+            if explosion is None and _largest(weight) > EXPLODES * initial.get(site, 1.0):
                 what = f"{site} explodes; its largest entry is {_largest(weight):.3g}."
                 explosion = found(where, site, what)
     nothing = "no fast weight explodes, but the prediction or its loss does."
@@ -114,13 +114,13 @@ def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int)
 
 
 def _pieces(learner: OnlineLearner, steps: int) -> list[tuple[int, int]]:
-    """A lifetime step by step, or whole for a learner that goes through it in another order."""
+    """The ranges of inner steps to run: single steps, or all for a learner that is not online."""
     if learner.passes > 1 or learner.batch_learning:
         return [(0, steps)]
     return [(step, step + 1) for step in range(steps)]
 
 
-def blame(
+def diagnose(
     learner: OnlineLearner,
     episodes: Episode,
     result: MetaGradient,
@@ -128,7 +128,7 @@ def blame(
     limit: float | None,
     meta_step: int,
 ) -> Divergence:
-    """The divergence behind a meta-step whose `result` cannot be used.
+    """The divergence that makes the `result` of a meta-step unusable.
 
     `size` is the number of tasks in a micro-batch; losses above `limit` count as diverged.
     """
@@ -154,12 +154,12 @@ def blame(
 def stop_or_warn(
     cause: Divergence, on_divergence: OnDivergence, in_a_row: int, max_skipped: int, main: bool
 ) -> None:
-    """Do with a meta-step that cannot be used, the last of `in_a_row`, what is configured.
+    """Stop or warn, as configured, after `in_a_row` unusable meta-steps in a row.
 
-    All processes of a run stop together, but only the `main` one warns.
+    All processes of a run stop together; only the `main` one warns.
 
     Raises:
-        DivergenceError: if the run is to stop at once, or `max_skipped` in a row were not usable.
+        DivergenceError: if configured to stop, or if `max_skipped` in a row were unusable.
     """
     advice = "Lower the rate of plasticity or start it smaller, clip the meta-gradient,"
     if on_divergence == "stop":

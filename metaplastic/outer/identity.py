@@ -1,4 +1,4 @@
-"""What makes a run this run: compared before a checkpoint is resumed, field by field."""
+"""The identity of a run: settings that are compared field by field before it is resumed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FREE = (
     "trainer.steps",
     "trainer.log_every",
     "trainer.save_every",
-    "trainer.checkpoint_every",  # its name in checkpoints of before it was called so
+    "trainer.checkpoint_every",  # its former name, in older checkpoints
     "trainer.validate_every",
     "trainer.on_divergence",
     "trainer.max_skipped",
 )
-"""Fields that a resumed run may change: they do not touch what is learned from a given step on.
+"""Fields that a resumed run may change: they do not affect the meta-steps taken.
 
-What to do about a divergence is among them, so that a run that stopped at one can go on past it.
+The handling of divergence is among them, so that a run that stopped at one can continue past it.
 """
 
 
@@ -39,11 +39,11 @@ def identity(
     optimizer: Optimizer,
     schedule: LRScheduler | None,
 ) -> dict[str, Any]:
-    """A run as JSON-able values: what it learns, on what, how, and by which numbers."""
+    """The settings of a run, JSON-able: trainer, learner, streams, optimizer, schedule."""
     stream, validation = streams
     try:
         description = describe(learner)
-    except DescriptionError:  # made of the user's own parts: its tensors must still fit
+    except DescriptionError:  # it has classes of the user; its tensors are still compared
         description = type(learner).__name__
     groups = {
         str(group.get("name", i)): {
@@ -73,14 +73,14 @@ ADDED = {
     "unroll.encoder": "float32", "unroll.both_ways": False, "learner.options.online_at_test": False,
     "learner.options.rule.options.frozen_in_training": False,
 }  # fmt: skip
-"""Fields that older checkpoints lack, and what they were for those runs."""
+"""Fields that older checkpoints lack, with their values for those runs."""
 
 ENDING = ("cosine", "linear")
-"""Schedules whose rates depend on the length of the run; others only note it."""
+"""Schedules whose rates depend on the length of the run; others only record it."""
 
 
 def check_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a checkpoint of another run.
+    """Raise CheckpointError if a checkpoint is of another run.
 
     Raises:
         CheckpointError: naming the first field that differs.
@@ -94,7 +94,7 @@ def check_identity(saved: dict[str, Any], now: dict[str, Any]) -> None:
         if was != is_now and field not in FREE:
             raise CheckpointError(
                 f"The checkpoint is of a different run: {field} was {was!r} and is now "
-                f"{is_now!r}. Set it back to resume, or start anew in another folder."
+                f"{is_now!r}. Set it back to resume, or start a new run in another folder."
             )
 
 

@@ -1,95 +1,95 @@
-"""Where metrics go. A sink is anything with `log` and `close`; JSON lines need no other package.
+"""Loggers of metrics: the protocol, and a logger that writes JSON lines.
 
-A sink that can take lines back (`rewind`) lets an interrupted run leave the record of an
-uninterrupted one: on resuming, what was logged after the checkpoint is dropped and lived again.
+A logger that can remove records (`rewind`) makes the record of an interrupted and resumed run equal
+to that of an uninterrupted one: metrics logged after the checkpoint are removed and logged again.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from metaplastic.support.disk import saying_when_full, sync_file, write_atomically
+from metaplastic.support.json_values import finite
+from metaplastic.support.renamed import former_names
 
 Metrics: TypeAlias = Mapping[str, float | int | str]
 
 TIMINGS = ("seconds", "sampling_share", "episodes_per_second")
-"""The metrics that differ between two runs that are otherwise the same."""
+"""Metrics that may differ between two identical runs."""
 
 
 @runtime_checkable
-class Sink(Protocol):
-    """Receives the metrics of some meta-steps, in order."""
+class Logger(Protocol):
+    """Receives the metrics of meta-steps, in order."""
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """`metrics` of the meta-step after which `step` of them were done."""
+        """Record the `metrics` of meta-step `step`, counted from 1."""
         ...
 
     def close(self) -> None:
-        """No more is coming."""
+        """Release resources; called once, at the end."""
         ...
 
 
 @runtime_checkable
-class DurableSink(Sink, Protocol):
-    """A sink whose record can be cut back to a step, and forced to the disk."""
+class ResumableLogger(Logger, Protocol):
+    """A logger whose record can be cut back to a step and synced to the disk."""
 
     def rewind(self, step: int) -> None:
-        """Forget every line after `step`, and a last line that was never finished."""
+        """Remove the records after `step`, and an incomplete last one."""
         ...
 
     def sync(self) -> None:
-        """Return once all lines are on the disk. Called before each checkpoint."""
+        """Sync all records to the disk. Called before each checkpoint."""
         ...
 
 
-def log_to(sinks: Sequence[Sink], step: int, metrics: Metrics) -> None:
-    """Tell all of them."""
-    for sink in sinks:
-        sink.log(step, metrics)
+def log_to(loggers: Sequence[Logger], step: int, metrics: Metrics) -> None:
+    """Log to every logger."""
+    for logger in loggers:
+        logger.log(step, metrics)
 
 
-def rewind(sinks: Sequence[Sink], step: int) -> None:
-    """Cut back to `step` those that can be."""
-    for sink in sinks:
-        if isinstance(sink, DurableSink):
-            sink.rewind(step)
+def rewind(loggers: Sequence[Logger], step: int) -> None:
+    """Cut the resumable loggers back to `step`."""
+    for logger in loggers:
+        if isinstance(logger, ResumableLogger):
+            logger.rewind(step)
 
 
-def sync(sinks: Sequence[Sink]) -> None:
-    """Have on the disk what those hold that can be."""
-    for sink in sinks:
-        if isinstance(sink, DurableSink):
-            sink.sync()
+def sync(loggers: Sequence[Logger]) -> None:
+    """Sync the resumable loggers to the disk."""
+    for logger in loggers:
+        if isinstance(logger, ResumableLogger):
+            logger.sync()
 
 
 class JsonLines:
-    """One JSON object a line, `{"step": 10, "loss": ...}`, readable while it is written.
+    """A logger that writes one JSON object per line, `{"step": 10, "loss": ...}`.
 
-    The file is opened for each line: there is nothing to lose in a buffer and nothing to close.
-    JSON has no word for what is not finite: such numbers are the strings "nan", "inf", "-inf",
-    which `float` understands.
+    The file is opened for each line, so nothing is buffered. Numbers that are not finite become the
+    strings "nan", "inf", "-inf", which `float` reads.
 
     Raises:
-        FileExistsError: at the first line, if the file has lines that no `rewind` allowed.
+        FileExistsError: at the first line, if the file is not empty and `rewind` was not called.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._continues = False
+        self._resumed = False
 
     def log(self, step: int, metrics: Metrics) -> None:
-        line = json.dumps({"step": step} | {k: _finite(v) for k, v in metrics.items()})
+        line = json.dumps(finite({"step": step, **metrics}))
         with saying_when_full(self.path, "The lines before it are intact."):
             self._begin()
             with self.path.open("ab") as file:
                 file.write(line.encode() + b"\n")
 
     def rewind(self, step: int) -> None:
-        self._continues = True
+        self._resumed = True
         if self.path.exists():
             kept = b"".join(
                 line
@@ -108,13 +108,12 @@ class JsonLines:
 
     def _begin(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._continues and self.path.exists() and self.path.stat().st_size:
+        if not self._resumed and self.path.exists() and self.path.stat().st_size:
             raise FileExistsError(
                 f"{self.path} already holds the metrics of a run. "
                 "Resume that run, or log to another file."
             )
-        self._continues = True
+        self._resumed = True
 
 
-def _finite(value: float | int | str) -> float | int | str:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+__getattr__ = former_names(globals(), Sink="Logger", DurableSink="ResumableLogger")

@@ -1,7 +1,7 @@
-"""Optimizers and schedules over what the outer loop may tune, by the names of its groups.
+"""Optimizers and learning-rate schedules of the outer loop, by parameter group.
 
-A learner's meta-parameters fall into groups that need very different rates: slow weights,
-feedback, plasticity, feedback strength. Both functions return torch's own objects.
+Meta-parameters fall into groups that need very different learning rates: slow weights, feedback,
+plasticity, feedback strength. Both functions return torch objects.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def make_optimizer(
 ) -> Optimizer:
     """An optimizer with one named parameter group for each group of the learner that has a rate.
 
-    A group whose rate is 0 or not given is frozen: it is left out, so that neither momentum nor
-    weight decay moves it. `frozen_groups` says which those are.
+    A group whose rate is 0 or not given is frozen: it is omitted, so that neither momentum nor
+    weight decay changes it. `frozen_groups` lists these.
 
     Args:
         rates: learning rates by group: weights, feedback, plasticity, strength. A rate for a
-            group that this learner does not have is allowed, so that one preset fits many.
+            group that this learner lacks is ignored, so that one preset fits many methods.
         kind: a class of `torch.optim` or its name.
-        options: given to the optimizer as they are (`betas`, `weight_decay`, ...).
+        options: passed to the optimizer (`betas`, `weight_decay`, ...).
 
     Raises:
-        ValueError: for an unknown group or optimizer, a rate below 0, or nothing left to learn.
+        ValueError: for an unknown group or optimizer, a rate below 0, or no group with a rate.
     """
     make = _optimizer_class(kind)
     _check_names(rates, "rates")
@@ -71,16 +71,16 @@ def make_optimizer(
 
 
 def frozen_groups(learner: OnlineLearner, optimizer: Optimizer) -> tuple[str, ...]:
-    """The learner's groups that `optimizer` leaves as they are."""
+    """The learner's groups that are not in `optimizer`."""
     trained = {group.get("name") for group in optimizer.param_groups}
-    has = learner.parameter_groups()
-    return tuple(name for name in has if has[name] and name not in trained)
+    groups = learner.parameter_groups()
+    return tuple(name for name in groups if groups[name] and name not in trained)
 
 
 class Schedule(LambdaLR):
-    """A `LambdaLR` that says what it is: `description` is saved with its state.
+    """A `LambdaLR` with a `description`, which is part of a run's identity.
 
-    A resumed run compares it, so that a schedule cannot change silently midway.
+    A resumed run compares it, so that the schedule of a run cannot change.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ def make_schedule(
     gamma: float = 0.1,
     floor: float = 0.0,
 ) -> Schedule:
-    """Rates as a function of the meta-step: a factor on the rate of each group.
+    """A learning-rate schedule over meta-steps: a factor on the rate of each group.
 
     Args:
         kind: "constant"; "cosine" or "linear" from 1 to `floor` over `steps`; "multistep", times
@@ -115,7 +115,7 @@ def make_schedule(
             milestones=(1500, 2500, 3500), gamma=0.3, groups=("weights",)`.
 
     Raises:
-        ValueError: for an unknown kind or group, or numbers that make no schedule.
+        ValueError: for an unknown kind or group, or missing or inconsistent numbers.
     """
     if kind not in SCHEDULES:
         raise ValueError(f"There is no schedule {kind!r}.{_nearest(kind, SCHEDULES)}")
@@ -125,7 +125,7 @@ def make_schedule(
             f"it was given {steps!r}."
         )
     if kind == "multistep" and list(milestones) != sorted(set(milestones)):
-        raise ValueError(f"milestones must rise from one to the next; they are {milestones!r}.")
+        raise ValueError(f"milestones must be strictly increasing; they are {milestones!r}.")
     names = [group.get("name", str(i)) for i, group in enumerate(optimizer.param_groups)]
     chosen = names if groups is None else list(groups)
     _check_names(chosen, "groups", (*GROUPS, *names))
@@ -190,7 +190,7 @@ def _optimizer_class(kind: str | type[Optimizer]) -> type[Optimizer]:
 def _check_names(given: Iterable[str], what: str, known: Sequence[str] = GROUPS) -> None:
     for name in given:
         if name not in known:
-            raise ValueError(f"{what} names {name!r}, no group of meta-parameters."
+            raise ValueError(f"{what} names {name!r}, which is not a group of meta-parameters."
                              f"{_nearest(name, known)}")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Everything that a run is between two meta-steps; what is not here is derived."""
+"""The state of a run between two meta-steps, as a checkpoint holds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunState:
-    """The learner, what moves it, and two counters."""
+    """The learner, the optimizer, the schedule, and two counters."""
 
     learner: OnlineLearner
     optimizer: Optimizer
@@ -26,9 +26,9 @@ class RunState:
     skipped: int = 0  # meta-steps skipped in a row, up to now
 
     def count(self, used: bool) -> None:
-        """One more meta-step is done, and its gradient was `used` or skipped."""
+        """Count a meta-step, whose gradient was `used` or skipped."""
         with warnings.catch_warnings():
-            # Where the very first meta-step was skipped, torch misses a call of the optimizer.
+            # torch warns if the schedule steps before the optimizer: the first step was skipped.
             warnings.simplefilter("ignore")
             if self.schedule is not None:
                 self.schedule.step()
@@ -36,7 +36,7 @@ class RunState:
         self.skipped = 0 if used else self.skipped + 1
 
     def pack(self, identity: dict[str, Any]) -> dict[str, Any]:
-        """What a checkpoint of the run with this `identity` holds."""
+        """The content of a checkpoint of the run with this `identity`."""
         return {
             "identity": identity,
             "step": self.step,
@@ -47,7 +47,7 @@ class RunState:
         }
 
     def unpack(self, saved: dict[str, Any], identity: dict[str, Any]) -> None:
-        """Become what was saved.
+        """Restore the saved state.
 
         Raises:
             CheckpointError: if it was saved by a run with another identity.

@@ -1,8 +1,8 @@
-"""The outer loop: meta-train a learner on a stream, without losing work or telling lies.
+"""The outer loop: meta-training of a learner on a stream, with checkpoints.
 
-All state is the learner, the optimizer, the schedule and two counters; all randomness comes from
-(seed, meta-step). So a checkpoint is complete, and a run that is killed and resumed ends with the
-parameters, to the bit, and the metrics of one that was not.
+The state of a run is the learner, the optimizer, the schedule and two counters; random numbers
+depend on (seed, meta-step). So a run that is killed and resumed ends with the same parameters,
+bitwise, and the same metrics as one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from metaplastic.episode import Episode, TaskStream
 from metaplastic.outer import checkpoint
 from metaplastic.outer.buffers import Buffers
-from metaplastic.outer.distributed import current_world, micro_batches
-from metaplastic.outer.divergence import DivergenceError, blame, is_usable, stop_or_warn
+from metaplastic.outer.distributed import current_group, micro_batches
+from metaplastic.outer.divergence import DivergenceError, diagnose, is_usable, stop_or_warn
 from metaplastic.outer.identity import identity
-from metaplastic.outer.loggers import Sink, log_to, rewind, sync
+from metaplastic.outer.loggers import Logger, log_to, rewind, sync
 from metaplastic.outer.meta_gradient import MetaGradient, meta_gradient, meta_loss
 from metaplastic.outer.run_state import RunState
+from metaplastic.support.renamed import renamed_arguments
 from metaplastic.support.seeding import derive, global_seed, seeded
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ class MetaTrainer:
     """Meta-trains `learner` on `stream`.
 
     Args:
-        folder: where checkpoints go; None keeps none, and then there is nothing to resume.
-        sinks: where metrics go; only the main process uses them. They are the caller's to close.
-        validation: a stream of held-out lifetimes; the same ones at every validation.
-        device: where to compute; by default where the learner is.
-        observe: further metrics of the learner itself, asked for whenever metrics are logged.
+        folder: folder of checkpoints; with None there are none, and the run cannot be resumed.
+        loggers: loggers of metrics, used by the main process; the caller closes them.
+        validation: a stream of held-out lifetimes; the same lifetimes at every validation.
+        device: device to compute on; by default that of the learner.
+        extra_metrics: further metrics of the learner, computed whenever metrics are logged.
     """
 
+    @renamed_arguments(sinks="loggers", observe="extra_metrics")
     def __init__(
         self,
         learner: OnlineLearner,
@@ -54,24 +56,26 @@ class MetaTrainer:
         config: TrainerConfig,
         schedule: LRScheduler | None = None,
         folder: str | Path | None = None,
-        sinks: Sequence[Sink] = (),
+        loggers: Sequence[Logger] = (),
         validation: TaskStream | None = None,
         device: torch.device | str | None = None,
-        observe: Callable[[OnlineLearner], Mapping[str, float]] | None = None,
+        extra_metrics: Callable[[OnlineLearner], Mapping[str, float]] | None = None,
     ) -> None:
         self.learner, self.stream, self.optimizer = learner, stream, optimizer
         self.config, self.validation = config, validation
         self.folder = None if folder is None else Path(folder)
-        self.sinks, self.observe = tuple(sinks), observe
-        self.world = current_world()
-        self.parts = micro_batches(self.world, config.tasks, config.micro_batch, "tasks")
+        self.loggers, self.extra_metrics = tuple(loggers), extra_metrics
+        self.group = current_group()
+        self.parts = micro_batches(self.group, config.tasks, config.micro_batch, "tasks")
         self.validation_parts = 0
         if validation is not None:
             self.validation_parts = micro_batches(
-                self.world, config.validation_tasks, config.micro_batch, "validation_tasks"
+                self.group, config.validation_tasks, config.micro_batch, "validation_tasks"
             )
         elif config.validate_every is not None:
-            raise ValueError("validate_every needs a stream of held-out lifetimes: validation=.")
+            raise ValueError(
+                "validate_every needs a stream of held-out lifetimes; pass validation=."
+            )
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.device = torch.device(device) if device is not None else self.parameters[0].device
         learner.to(self.device)
@@ -90,47 +94,47 @@ class MetaTrainer:
             CheckpointError: if the folder already holds a run.
             DiskFullError: if a checkpoint or the metrics do not fit; earlier ones are intact.
         """
-        if self.step == 0 and self.folder and self.world.main and checkpoint.found(self.folder):
+        if self.step == 0 and self.folder and self.group.main and checkpoint.found(self.folder):
             raise checkpoint.CheckpointError(
                 f"{self.folder} already holds the checkpoints of a run. "
-                "Call resume() to go on with it, or choose another folder."
+                "Call resume() to continue it, or choose another folder."
             )
         self._run()
 
     def restore(self) -> None:
-        """Become what the newest whole checkpoint says, or stay at the start if there is none.
+        """Restore the newest intact checkpoint, if there is one.
 
         Raises:
-            CheckpointError: if all are damaged, or were written by a run that is not this one;
-                the message names what differs.
+            CheckpointError: if all are damaged, or the checkpoint is of another run; the message
+                names what differs.
         """
         if self.folder is None:
             raise checkpoint.CheckpointError(
-                "There is nothing to resume without a folder; pass folder= to the trainer."
+                "A run without a folder cannot be resumed; pass folder= to the trainer."
             )
-        newest = checkpoint.latest(self.folder) if self.world.main else None
-        content = self.world.broadcast(newest[1] if newest else None, self.device)
+        newest = checkpoint.latest(self.folder) if self.group.main else None
+        content = self.group.broadcast(newest[1] if newest else None, self.device)
         if content is not None:
             saved = checkpoint.unpack(content, str(self.folder))
             self.state.unpack(saved, self._identity())
 
     def resume(self) -> None:
-        """Restore, cut the metrics back to the checkpoint, and go on as `fit` does.
+        """Restore, remove metrics logged after the checkpoint, and continue as `fit` does.
 
         Raises:
-            CheckpointError: as `restore`; nothing is written then.
+            CheckpointError: as `restore`, before anything is written.
         """
         self.restore()
-        if self.world.main:
-            rewind(self.sinks, self.step)
+        if self.group.main:
+            rewind(self.loggers, self.step)
         self._run()
 
     def advance(self) -> Record:
-        """Take one meta-step, log it if that is due, and return its metrics."""
+        """Take one meta-step, log it if it is due, and return its metrics."""
         config, began = self.config, time.perf_counter()
         episodes = self.stream.sample(config.tasks, seeded(config.seed, self.step))
         sampling = time.perf_counter() - began
-        if not self.checked:  # once is enough, and reading the spec may take its time
+        if not self.checked:  # once: reading the spec may be slow
             self.stream.spec.check(episodes)
             self.checked = True
         episodes = episodes.to(self.device)
@@ -139,9 +143,9 @@ class MetaTrainer:
         buffers = Buffers(self.learner)
         seed = (config.seed, self.step)
         result = meta_gradient(
-            self.learner, episodes, self.parameters, self.parts, seed, self.world
+            self.learner, episodes, self.parameters, self.parts, seed, self.group
         )
-        if self.world.size > 1:
+        if self.group.size > 1:
             buffers.require_unchanged()
         record: Record = {**result.metrics()}
 
@@ -149,7 +153,7 @@ class MetaTrainer:
             record["gradient_norm"] = float(result.norm)
             self._update(result)
         else:
-            self._refuse(result, episodes, buffers, record)
+            self._reject(result, episodes, buffers, record)
         self.state.count(used=usable)
 
         seconds = time.perf_counter() - began
@@ -163,20 +167,20 @@ class MetaTrainer:
         return record
 
     def validate(self) -> Record:
-        """Loss and accuracy on `config.validation_tasks` held-out lifetimes, always the same."""
+        """Loss and accuracy on `config.validation_tasks` held-out lifetimes, the same each time."""
         assert self.validation is not None  # checked at construction
         seed = derive(self.config.seed, "validation")
         episodes = self.validation.sample(self.config.validation_tasks, seeded(seed, 0))
         self.learner.eval()
         loss, accuracy = meta_loss(
-            self.learner, episodes.to(self.device), self.validation_parts, (seed, 0), self.world
+            self.learner, episodes.to(self.device), self.validation_parts, (seed, 0), self.group
         )
         self.learner.train()
         found: Record = {"validation_loss": loss}
         return found if accuracy is None else found | {"validation_accuracy": accuracy}
 
     def _run(self) -> None:
-        self.world.align(self.learner)
+        self.group.align(self.learner)
         try:
             while self.step < self.config.steps:
                 self.advance()
@@ -194,17 +198,17 @@ class MetaTrainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _refuse(
+    def _reject(
         self, result: MetaGradient, episodes: Episode, buffers: Buffers, record: Record
     ) -> None:
         config, size = self.config, self.config.tasks // self.parts
         with global_seed(self.device, config.seed, self.step, "blame"):
-            cause = blame(self.learner, episodes, result, size, config.loss_limit, self.step)
+            cause = diagnose(self.learner, episodes, result, size, config.loss_limit, self.step)
         buffers.restore()
         record |= cause.metrics()
         in_a_row = self.state.skipped + 1
         try:
-            stop_or_warn(cause, config.on_divergence, in_a_row, config.max_skipped, self.world.main)
+            stop_or_warn(cause, config.on_divergence, in_a_row, config.max_skipped, self.group.main)
         except DivergenceError:
             self._log(self.step + 1, record)
             raise
@@ -213,15 +217,15 @@ class MetaTrainer:
         return every is not None and (self.step % every == 0 or self.step == self.config.steps)
 
     def _log(self, step: int, record: Record) -> None:
-        if self.world.main and self.sinks:
-            seen = self.observe(self.learner) if self.observe is not None else {}
-            log_to(self.sinks, step, {**record, **seen})
+        if self.group.main and self.loggers:
+            extra = {} if self.extra_metrics is None else self.extra_metrics(self.learner)
+            log_to(self.loggers, step, {**record, **extra})
 
     def _identity(self) -> dict[str, Any]:
         streams = (self.stream, self.validation)
         return identity(self.config, self.learner, streams, self.optimizer, self.state.schedule)
 
     def _save(self) -> None:
-        if self.folder is not None and self.world.main:
-            sync(self.sinks)
+        if self.folder is not None and self.group.main:
+            sync(self.loggers)
             checkpoint.save(self.folder, self.step, self.state.pack(self._identity()))

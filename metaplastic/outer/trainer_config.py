@@ -1,4 +1,4 @@
-"""The numbers of an outer loop, checked where they are given."""
+"""The configuration of the outer loop."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ OnDivergence = Literal["skip", "stop"]
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """How long, how much at a time, and what to do when it goes wrong.
+    """Settings of meta-training: length, batch sizes, divergence handling, logging.
 
     Raises:
-        ValueError: for a number that no run can have.
+        ValueError: for a number out of range.
     """
 
     steps: int = 10_000  # meta-steps
     tasks: int = 8  # lifetimes per meta-step
     micro_batch: int | None = None  # lifetimes per forward pass; None: all of them
     clip: float | None = None  # largest global norm of the meta-gradient
-    on_divergence: OnDivergence = "skip"  # or "stop": what an unusable meta-step leads to
+    on_divergence: OnDivergence = "skip"  # or "stop": at an unusable meta-step
     loss_limit: float | None = None  # a lifetime whose loss is above it counts as diverged
     max_skipped: int = 10  # the run stops when this many meta-steps in a row are unusable
     save_every: int = 500  # meta-steps between checkpoints

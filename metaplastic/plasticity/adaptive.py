@@ -1,4 +1,4 @@
-"""Adaptive plasticity: each synapse divides what it is told by how much it is usually told."""
+"""Adaptive plasticity: each synapse divides its update by the running size of its updates."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.plasticity.base import PlasticityRule, Traces
-from metaplastic.plasticity.coincidence import coincidence
+from metaplastic.plasticity.outer_product import outer_product
 
 
 class Adaptive(PlasticityRule):
     """`rate m / (sqrt(v) + small)`, m and v running means of `signal x pre` and of its square.
 
-    The step of Adam (Kingma & Ba 2015, arXiv:1412.6980), as what a synapse can do by itself: two
-    traces, and nothing from elsewhere. Both means are corrected for their start at 0. A bias is the
-    weight of an input that is always 1.
+    The step of Adam (Kingma & Ba 2015, arXiv:1412.6980) as a local rule: two traces a synapse. Both
+    means are corrected for their start at 0. A bias is the weight of an input that is always 1.
 
     Args:
-        mean, square: what a trace keeps of itself in a step, from 0 to below 1.
-        small: keeps a silent synapse still.
+        mean, square: the share of a trace that is kept in a step, from 0 to below 1.
+        small: added to the root, so that a synapse without a signal does not change.
         decay: the rate falls as `(1 + step / decay) ** -0.5`; None for a rate that stays.
         learn_traces: whether `mean` and `square` are meta-learned, as logits.
         options: of every plasticity rule.
@@ -51,7 +50,9 @@ class Adaptive(PlasticityRule):
         super().__init__(**options)
         for name, value in (("mean", mean), ("square", square)):
             if not 0 <= value < 1:
-                raise ValueError(f"{name} is {value!r}; a trace keeps from 0 to below 1 of itself.")
+                raise ValueError(
+                    f"{name} is {value!r}; the share kept in a step is from 0 to below 1."
+                )
         if decay is not None and not 0 < decay < math.inf:
             raise ValueError(f"decay is {decay!r}; it is a number of steps above 0, or None.")
         self.options |= {
@@ -82,7 +83,7 @@ class Adaptive(PlasticityRule):
         traces: Traces,
         step: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.along(coincidence(signal, pre), rate, traces, step)
+        return self.along(outer_product(signal, pre), rate, traces, step)
 
     def along(
         self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor

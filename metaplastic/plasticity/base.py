@@ -1,9 +1,9 @@
-"""Plasticity rules: how a site turns what it can see into a change of its weights.
+"""The base class of plasticity rules: the change of a site's weights from local quantities.
 
-Locality is the signature. `delta` is given one site's weight and activity and nothing else, so a
+Locality is the signature. `delta` is given one site's weight and activities and nothing else, so a
 rule that type-checks is a rule a synapse could follow. A rule is given its rate, because not
 every rule is linear in it (`StableOja`), and returns the change summed over rows; constant factors
-such as 1/batch are in the rate already (see `rule`).
+such as 1/batch are in the rate already (see `rules.learning_rule`).
 
 A new rule is one class with one method:
 
@@ -21,7 +21,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from metaplastic.plasticity.coincidence import coincidence
 from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
 from metaplastic.support.choices import check_choice
@@ -34,13 +33,13 @@ Traces = Mapping[str, Tensor]
 
 
 class PlasticityRule(Recorded, nn.Module, ABC):
-    """Rates for every plastic site, and the abstract change `delta`.
+    """A plasticity rule: rates for every plastic site, and the abstract change `delta`.
 
     Args:
         rate: initial plasticity coefficient of every synapse.
-        per: what shares one coefficient: `synapse` (nobody), `neuron` (a postsynaptic unit's
-            inputs), `feature` (a presynaptic unit's outputs, so a readout may grow), `layer`,
-            `shared` (all layers).
+        per: which synapses share one coefficient: `synapse` (each has its own), `neuron` (those of
+            a postsynaptic unit), `feature` (those of a presynaptic unit, so that a readout may get
+            more outputs), `layer`, `shared` (all layers).
         scale: `raw`, the coefficient is the parameter (published); `log`, it is
             `rate * exp(parameter)`, always of the sign of `rate` and learned in relative steps;
             `bounded`, it is `limit * tanh(parameter)`, so no meta-step can leave the stable range.
@@ -51,24 +50,24 @@ class PlasticityRule(Recorded, nn.Module, ABC):
         ValueError: for an unknown choice, or a first rate that the scale cannot express.
     """
 
-    moves_bias = False  # does the rule change biases as well? FLP's rules do not
-    # Does it also change what is at no site (norms, embeddings), along their gradient?
+    moves_bias = False  # whether biases change as well; FLP's rules leave them
+    # Whether parameters of no site (norms, embeddings) change as well, along their gradient.
     moves_others = False
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
-    # Does `delta` promise that a row of the change depends on nothing but that row of the weight,
-    # the input and the row's own signal, is zero without a signal, and does not read `post`? Then
-    # one-hot lessons to a readout are learned row by row (`rows`). A new `delta` must say so anew.
+    # Three promises of one `delta`; a subclass with another `delta` has to declare them again.
+    # by_row: a row of the change depends on nothing but that row of the weight, the input and the
+    # row's own signal, is zero without a signal, and does not read `post`. Then a lifetime of
+    # one-hot labels is run row by row (`inner.rows`).
     by_row = False
-    # Does `delta` promise to be `rate * coincidence(signal, pre)`? Then the step may take the short
-    # way of `grown`. This, too, a new `delta` must say anew.
+    # outer: it is `rate * outer_product(signal, pre)`. Then weights are updated in one call.
     outer = False
-    # Does `delta` promise not to read `post`? Then activities need not be followed. Anew, too.
+    # ignores_post: it does not read `post`. Then activities are not recorded.
     ignores_post = False
-    two_sided = False  # does the change depend on what the presynaptic units hear, too?
-    reads_answer = False  # is the readout's `post` its answer (a softmax), not its logits?
-    # Is a step of the same size however large the sums are? Then it is not divided by the batch.
+    two_sided = False  # whether the change depends on the signal at the presynaptic units as well
+    reads_answer = False  # whether `post` of the readout is the softmax in the place of the logits
+    # Whether a step has the same size at any size of the sums: it is not divided by the batch size.
     relative = False
-    traces: ClassVar[tuple[str, ...]] = ()  # names of what every synapse remembers, 0 at first
+    traces: ClassVar[tuple[str, ...]] = ()  # names of values that every synapse keeps, 0 at first
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class PlasticityRule(Recorded, nn.Module, ABC):
         self.rates = nn.ParameterDict()
 
     def attach(self, sites: Sequence[AnySite]) -> None:
-        """Make the rates of these plastic sites."""
+        """Create the rates of these plastic sites."""
         for site in sites:
             post, pre = site.shape
             shape = {
@@ -133,7 +132,7 @@ class PlasticityRule(Recorded, nn.Module, ABC):
         return parameter
 
     def promises(self, name: Literal["by_row", "outer", "ignores_post"]) -> bool:
-        """Whether the class that wrote `delta` says so: a promise is for one `delta`, not heirs."""
+        """Whether the class that defines `delta` declares this promise about it."""
         owner = next(kind for kind in type(self).__mro__ if "delta" in vars(kind))
         return bool(vars(owner).get(name, False))
 
@@ -147,16 +146,16 @@ class PlasticityRule(Recorded, nn.Module, ABC):
             weight: `tasks post pre`, before the step.
             pre: `tasks rows pre`, presynaptic activity.
             post: `tasks rows post`, the site's own activity, after its nonlinearity.
-            signal: `tasks rows post`, what the feedback pathway delivers.
+            signal: `tasks rows post`, delivered by the feedback pathway.
             rate: broadcastable to `post pre`.
         """
 
     def two_sided_delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, back: Tensor, rate: Tensor
     ) -> Tensor:
-        """As `delta`, and asked in its place of a rule that is `two_sided`.
+        """As `delta`, and called in its place for a rule that is `two_sided`.
 
-        `back` is what the presynaptic units hear, `tasks rows pre`.
+        `back` is the signal at the presynaptic units, `tasks rows pre`.
         """
         return self.delta(weight, pre, post, signal, rate)
 
@@ -181,105 +180,18 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     def along(
         self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The change of what is no synapse (a bias, the scale of a norm, an embedding).
+        """The change of a parameter that is no synapse (a bias, the scale of a norm, an embedding).
 
         Args:
-            push: where it should go, the negative gradient that the signals give it.
+            push: the negative gradient that the signals give it.
             traces: by name, each of its shape.
         """
         return rate * push, dict(traces)
 
     def finish(self, gradient: Tensor) -> Tensor:
-        """What an optimizer is given as the gradient of a site's weight, by `Credit.backward`."""
+        """The gradient of a site's weight as `Credit.backward` hands it to an optimizer."""
         return gradient
 
     def penalty(self) -> Tensor | None:
-        """What meta-training adds to the loss: a price on the rule itself. By default nothing."""
+        """The penalty on the rule that meta-training adds to the loss; None for no penalty."""
         return None
-
-
-class Hebb(PlasticityRule):
-    """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
-
-    ignores_post = True
-    by_row = True
-    outer = True
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        return rate * coincidence(signal, pre)
-
-
-class Oja(PlasticityRule):
-    """Hebb with just enough forgetting: `rate * sum over rows of (p x^T - p^2 W)`.
-
-    Oja (1982), with the clamped activity p in place of the neuron's own output, as in Lindsey &
-    Litwin-Kumar (2020); both terms are summed over rows, as in their code. A rate may be negative.
-    """
-
-    ignores_post = True
-    by_row = True
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        growth = coincidence(signal, pre)
-        forgetting = signal.square().sum(1)[:, :, None] * weight
-        return rate * (growth - forgetting)
-
-
-class StableOja(PlasticityRule):
-    """Oja's rule by an implicit step, which cannot overshoot however large the drive.
-
-    Oja's explicit step multiplies a weight by `1 - a s`, s the summed squared activity of its
-    neuron; once `a s > 2` the weights oscillate and grow without bound, which is how error-taught
-    Oja networks die. Taking the forgetting at the *new* weight gives
-    `W' = (W + a growth) / (1 + a s)`: the same rule to first order in a, the same fixed point,
-    and a contraction for every `a > 0`. A negative rate would meet a pole, so its absolute
-    value is used for forgetting.
-    """
-
-    ignores_post = True
-    by_row = True
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        growth = coincidence(signal, pre)
-        power = signal.square().sum(1)[:, :, None]
-        return (rate * growth - rate.abs() * power * weight) / (1 + rate.abs() * power)
-
-
-class NormalizedHebb(PlasticityRule):
-    """Hebb divided by the power of its input: `rate * sum of p x^T / (1e-3 + mean of |x|^2)`.
-
-    Normalized least mean squares (Nagumo & Noda 1967). A readout taught by its error overshoots
-    once `rate * |x|^2` passes 2; here that bound is on the rate alone, the same for every site and
-    every scale of activity, so meta-training may start from large rates. The power is of all
-    inputs of a neuron: the divisive normalization of a layer, not the business of one synapse.
-    """
-
-    ignores_post = True
-    by_row = True
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        power = pre.square().sum(-1).mean(1)[:, None, None]
-        return rate * coincidence(signal, pre) / (1e-3 + power)
-
-
-class Delta(PlasticityRule):
-    """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
-
-    ignores_post = True
-    outer = True
-    moves_bias = True
-    moves_others = True
-    averages_positions = False  # the gradient of a convolution is the sum over its positions
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        return rate * coincidence(signal, pre)

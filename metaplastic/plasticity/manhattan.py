@@ -1,11 +1,11 @@
-"""Batch Manhattan: a synapse is told in which direction to go, and not how far."""
+"""Batch Manhattan: the sign of a gradient without its size."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from metaplastic.plasticity.base import Delta
-from metaplastic.plasticity.coincidence import coincidence
+from metaplastic.plasticity.delta import Delta
+from metaplastic.plasticity.outer_product import outer_product
 
 
 class Manhattan(Delta):
@@ -19,7 +19,7 @@ class Manhattan(Delta):
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        return rate * coincidence(signal, pre).sign()
+        return rate * outer_product(signal, pre).sign()
 
     def finish(self, gradient: Tensor) -> Tensor:
         return gradient.sign()

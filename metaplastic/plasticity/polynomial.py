@@ -1,21 +1,20 @@
-"""A plasticity rule of a few numbers: one sum of local terms, shared by all synapses of all sites.
+"""A polynomial plasticity rule: a sum of local terms with coefficients shared by all synapses.
 
-With x and y the activity before and behind a synapse, b and s what the units there are told (each
-the negative gradient, or what feedback has in its place) and W the weights,
+With x and y the pre- and postsynaptic activity, b and s the signals at these units (each the
+negative gradient, or what feedback has in its place) and W the weights,
 
     dW = sum over terms of coefficient * sum over rows of term
 
 The first ten terms are F0 to F9 of Shervani-Tabar & Rosenbaum (2023, Nature Communications 14:1805,
 eqs. 14 to 23), signs included, so that a coefficient here is the theta there; they write the error
-e = -s, and e of the layer below = -b. The others are ours to choose from: plain Hebb, Oja's rule
-with each unit's own decay, the same with the signal in the unit's place (Lindsey & Litwin-Kumar
-2020), and a product of three factors. At the readout y is the answer (a softmax), as there.
+e = -s, and e of the layer below = -b. The other terms are additions: plain Hebb, Oja's rule with
+each unit's own decay, the same with the signal in the unit's place (Lindsey & Litwin-Kumar 2020),
+and a product of three factors. At the readout y is the softmax of the logits, as in the paper.
 
-What is known and what is not: the formulas, the softmax, the first value 1e-3 of F0 and 0 of all
-others, and the L1 penalty (eq. 6) are the paper's. It has neither biases nor convolutions; what a
-rule does to these is said in `Polynomial`. Four terms (F5 to F8) need a number that is summed over
-a layer, so they are local only if a layer can broadcast one; Oja's subspace form (F9) needs W'y at
-the inputs.
+The formulas, the softmax, the first value 1e-3 of F0 and 0 of all others, and the L1 penalty (eq.
+6) are the paper's. It has neither biases nor convolutions; see `Polynomial` for these. Four terms
+(F5 to F8) need a number that is summed over a layer, so they are local only if a layer can
+broadcast one; Oja's subspace form (F9) needs W'y at the inputs.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.plasticity.base import AnySite, PlasticityRule
-from metaplastic.plasticity.coincidence import coincidence
+from metaplastic.plasticity.outer_product import outer_product
 from metaplastic.support.choices import check_choice, did_you_mean
 from metaplastic.support.level import inverse_length
 
 Positions = Literal["mean", "sum"]
 
 
-class Seen(NamedTuple):
-    """What a site can see in one step: `tasks post pre`, then `tasks rows pre` or `... post`."""
+class LocalQuantities(NamedTuple):
+    """The local quantities of one step: `tasks post pre`, then `tasks rows pre` or `... post`."""
 
     weight: Tensor
     pre: Tensor
@@ -56,15 +55,15 @@ class Seen(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A term as products of a factor behind the synapse and one before it.
+    """A term as products of a postsynaptic and a presynaptic factor.
 
     `factors` gives the former, `tasks rows post`, by the name of the latter: `pre`, `back`,
     `reading` (W'y), or `weight` (the synapse itself). So a sum of terms costs one product for each
-    name, however many terms there are.
+    name, whatever the number of terms.
     """
 
     text: str
-    factors: Callable[[Seen], Mapping[str, Tensor]]
+    factors: Callable[[LocalQuantities], Mapping[str, Tensor]]
 
 
 TERMS: dict[str, Term] = {
@@ -88,27 +87,27 @@ POOL = tuple(TERMS)[:10]
 
 
 class Polynomial(PlasticityRule):
-    """A sum of local terms whose coefficients are all that is learned, shared by all synapses.
+    """A sum of local terms with learned coefficients that all synapses share.
 
-    A bias is the weight of an input that is always 1: the first term, `signal_pre`, moves it by its
-    coefficient, the others leave it alone.
+    A bias is the weight of an input that is always 1: the first term, `signal_pre`, changes it by
+    its coefficient, the others do not.
 
     Args:
         terms: names in `TERMS`, each at most once.
         first: first values of coefficients, by name; those not named start at 0. By default 1e-3
             for `signal_pre`.
-        l1: what meta-training adds to the loss for each unit of the sum of |coefficient|, so that
-            terms which are not worth it go to 0.
+        l1: weight of the penalty, the sum of |coefficient|, that meta-training adds to the loss:
+            coefficients of terms that do not improve it go to 0.
         positions: at a convolution, terms are averaged over positions, or summed as a gradient is.
-        normalized: a site sees x and y divided by the length of x, and b by its own, each a root
-            mean square over rows (`level`). Where signals are leveled too, a coefficient is then a
-            relative step, of the same size in layers of any width and at any scale of input. It is
-            not in the paper.
+        normalized: x and y are divided by the length of x, and b by its own, each a root mean
+            square over rows (`support.level`). Where signals are leveled too, a coefficient is
+            then a relative step, of the same size in layers of any width and at any scale of
+            input. Not in the paper.
         learn: `False` freezes the coefficients.
 
     Raises:
-        ValueError: for a term that is not known, twice the same or none, a first value of a term
-            that is not there, or a price below 0.
+        ValueError: for an unknown or repeated term or none, a first value of a term that is not
+            there, or a negative penalty.
     """
 
     reads_answer = True
@@ -135,13 +134,13 @@ class Polynomial(PlasticityRule):
                     "leave it out, or add the term."
                 )
         if not 0 <= l1 < math.inf:
-            raise ValueError(f"l1 is {l1!r}; a price on coefficients is 0 or more, and finite.")
+            raise ValueError(f"l1 is {l1!r}; the weight of a penalty is 0 or more, and finite.")
         values = [float(first.get(name, 0.0)) for name in terms]
         self.options = {
             "terms": terms, "first": dict(zip(terms, values, strict=True)), "l1": l1,
             "positions": positions, "normalized": normalized, "learn": learn,
         }  # fmt: skip
-        self.terms, self.price, self.normalized = terms, l1, normalized
+        self.terms, self.penalty_weight, self.normalized = terms, l1, normalized
         self.coefficients = nn.Parameter(torch.tensor(values), requires_grad=learn)
         self.two_sided = any("b" in TERMS[name].text for name in terms)
         self.moves_bias = "signal_pre" in terms
@@ -150,7 +149,7 @@ class Polynomial(PlasticityRule):
         self.light = not heavy & set(terms)  # no term needs a number summed over own weights
 
     def attach(self, sites: Sequence[AnySite]) -> None:
-        """Nothing is made for a site: a rule serves any network as it is."""
+        """Creates nothing: the coefficients serve any network."""
 
     def rate(self, site: AnySite) -> Tensor:
         """The coefficients, `terms 1 1`; the same for every site."""
@@ -163,7 +162,7 @@ class Polynomial(PlasticityRule):
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
     ) -> Tensor:
-        """As `two_sided_delta`, where presynaptic units hear nothing; `rate` is `terms 1 1`."""
+        """As `two_sided_delta`, without a presynaptic signal; `rate` is `terms 1 1`."""
         return self.two_sided_delta(weight, pre, post, signal, torch.zeros_like(pre), rate)
 
     def two_sided_delta(
@@ -172,7 +171,7 @@ class Polynomial(PlasticityRule):
         if self.normalized:
             size = inverse_length(pre)
             pre, post, back = pre * size, post * size, back * inverse_length(back)
-        seen, behind = Seen(weight, pre, post, signal, back), dict[str, Tensor]()
+        seen, behind = LocalQuantities(weight, pre, post, signal, back), dict[str, Tensor]()
         for name, coefficient in zip(self.terms, rate.unbind(-3), strict=True):
             for before, factor in TERMS[name].factors(seen).items():
                 part = coefficient * factor
@@ -183,7 +182,7 @@ class Polynomial(PlasticityRule):
                 change = change + factor.sum(1)[:, :, None] * weight
             else:
                 other = torch.bmm(post, weight) if before == "reading" else getattr(seen, before)
-                change = change + coincidence(factor, other)
+                change = change + outer_product(factor, other)
         return change
 
     def values(self) -> dict[str, float]:
@@ -195,7 +194,7 @@ class Polynomial(PlasticityRule):
         return self.coefficients.abs().sum()
 
     def penalty(self) -> Tensor | None:
-        return self.price * self.l1() if self.price else None
+        return self.penalty_weight * self.l1() if self.penalty_weight else None
 
     def pruned(self, threshold: float) -> Polynomial:
         """A new rule of those terms alone whose |coefficient| is at least `threshold`.
@@ -218,8 +217,8 @@ class Polynomial(PlasticityRule):
     def equation(self, threshold: float = 0.0) -> str:
         """The rule in one line, without the terms whose |coefficient| is below `threshold` or 0.
 
-        Largest first. `'` is the transpose; sums over rows are left out, and a normalized rule is
-        said to be one in brackets.
+        Largest first. `'` is the transpose; sums over rows are omitted, and a normalized rule has
+        its units in parentheses.
         """
         found = ""
         for name, value in sorted(self.values().items(), key=lambda item: -abs(item[1])):
@@ -238,8 +237,8 @@ def _checked(terms: Iterable[str]) -> tuple[str, ...]:
     for name in terms:
         if name not in TERMS:
             raise ValueError(
-                f"terms names {name!r}, which is no term.{did_you_mean(name, TERMS)} The terms are "
-                f"{', '.join(TERMS)}."
+                f"terms names {name!r}, which is not a term.{did_you_mean(name, TERMS)} "
+                f"The terms are {', '.join(TERMS)}."
             )
     if not terms or len(set(terms)) < len(terms):
         raise ValueError(f"terms is {terms!r}; give at least one, and each once.")

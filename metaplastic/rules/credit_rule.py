@@ -19,7 +19,8 @@ from torch import Tensor
 from metaplastic.alignment.base import Alignment, AtSite, NoAlignment
 from metaplastic.pathways.base import CarriedBack, FeedbackPathway
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.base import Delta, PlasticityRule
+from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.plasticity.delta import Delta
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.shape import SiteShape
 

@@ -1,4 +1,4 @@
-"""Support: checks of options, seeds, files on disk, objects as JSON, learners that ship.
+"""Support: option checks, seeding, files on disk, objects as JSON, shipped learners.
 
-Nothing here knows what a network or a rule is; everything else may use it.
+Nothing here depends on networks or rules.
 """

@@ -1,4 +1,4 @@
-"""Options that are one of a few words: a misspelled one is refused, not taken for another."""
+"""Checks of options with a fixed set of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 
 def check_choice(option: str, given: object, choices: Any) -> None:
-    """Raise ValueError unless `given` is one of the words of the Literal type `choices`."""
+    """Raise ValueError unless `given` is one of the values of the Literal type `choices`."""
     words = list(_words(choices))
     if given not in words:
         raise ValueError(
@@ -18,16 +18,13 @@ def check_choice(option: str, given: object, choices: Any) -> None:
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """The question with the nearest of the `known` words, after a space; nothing if none is near.
-
-    Raises nothing and decides nothing: it ends the sentence of whoever refuses what was given.
-    """
+    """A suffix for error messages: the closest of the `known` words, or nothing."""
     close = get_close_matches(str(given), list(dict.fromkeys(known)), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _words(choices: Any) -> Iterable[str]:
-    """Those of a Literal, or of a union of several."""
+    """The values of a Literal, or of a union of Literals."""
     if isinstance(choices, str):
         yield choices
     for part in get_args(choices):

@@ -1,11 +1,11 @@
-"""Objects as JSON and back, without pickle: a kind by name, and what it was constructed with.
+"""Descriptions: objects as JSON and back, without pickle, by class name and constructor options.
 
 Only three sorts of class can be built: the layers of `torch.nn` listed here, the modules and
-frozen dataclasses of this package, and classes that the caller hands in. So a description from a
-stranger can construct networks, and do nothing else.
+frozen dataclasses of this package, and classes passed by the caller. So an untrusted description
+can construct networks and nothing else.
 
-A module of ours, or of a user's, is described by its `options`: its constructor's keyword
-arguments. Nothing is registered by hand; a new file in the package is found by itself.
+A module is described by its `options`: its constructor's keyword arguments. Nothing is registered
+by hand; a new file in the package is found automatically.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import importlib
 import inspect
 import math
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -31,25 +31,27 @@ LAYERS = (
     nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout, nn.Dropout2d,
 )  # fmt: skip
 TORCH = "torch.nn."
+PLACEMENT = ("device", "dtype")  # constructor arguments that the tensors file determines
+
+# Former names in rule files of earlier releases: a file that has them loads to the same learner.
+RENAMED_KINDS = {"Birth": "Initialization", "Glances": "ShiftAveraged"}
 RENAMED_OPTIONS = {
     "LearningRule": {"feedback": "pathway", "rests_in_training": "frozen_in_training"},
     "OnlineLearner": {
         "birth": "initialization",
         "birth_at_test": "initialization_at_test",
     },
+    "ShiftAveraged": {"seen": "encoder", "reach": "max_shift"},
 }
-"""Kind -> option as older rule files call it -> its name now."""
-RENAMED_KINDS = {"Birth": "Initialization"}
-"""Kind as older rule files call it -> its name now."""
-PLACEMENT = ("device", "dtype")  # constructor arguments that the tensors file already answers
+RENAMED_SUBMODULES = {"ShiftAveraged": {"seen": "encoder"}}  # parts of the names of tensors
 
 
 class DescriptionError(ValueError):
-    """An object has no description, or a description no object; the message says which."""
+    """An object cannot be described, or a description cannot be built."""
 
 
 def describe(value: Any) -> Any:
-    """`value` as JSON-able values, from which `build` makes its like (without its tensors).
+    """`value` as JSON-able values, from which `build` makes an equal object without its tensors.
 
     Raises:
         DescriptionError: for anything that is not a number, a string, a list, tuple or dict of
@@ -66,8 +68,8 @@ def describe(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {"dict": {str(key): describe(item) for key, item in value.items()}}
     if type(value) is nn.Sequential:
-        # Not `named_children`, which leaves out a layer that is used a second time. Such a layer
-        # comes back as two, with the same weights.
+        # Not `named_children`, which omits a layer that is used a second time. Such a layer is
+        # rebuilt as two, with the same weights.
         used = zip(value._modules, value, strict=True)
         children = {name: describe(child) for name, child in used}
         return {"kind": TORCH + "Sequential", "children": children}
@@ -89,13 +91,13 @@ def describe(value: Any) -> Any:
 
 
 def build(description: Any, classes: Iterable[type] = ()) -> Any:
-    """What `description` describes, freshly constructed.
+    """A new object as described by `description`.
 
     Args:
-        classes: classes of the caller's own that the description may name.
+        classes: further classes that the description may name.
 
     Raises:
-        DescriptionError: for a kind that is not known, or arguments that it does not take.
+        DescriptionError: for an unknown kind, or arguments that it does not accept.
     """
     return _build(description, known(tuple(classes)))
 
@@ -121,9 +123,9 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
             kind = RENAMED_KINDS.get(kind, kind)
             if kind not in kinds:
                 raise DescriptionError(_unknown(kind, kinds))
-            old: Mapping[str, str] = RENAMED_OPTIONS.get(kind, {})
+            renamed: Mapping[str, str] = RENAMED_OPTIONS.get(kind, {})
             arguments: dict[str, Any] = {
-                old.get(key, key): _build(item, kinds) for key, item in options.items()
+                renamed.get(key, key): _build(item, kinds) for key, item in options.items()
             }
             try:
                 return kinds[kind](**arguments)
@@ -132,30 +134,47 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
             except (TypeError, ValueError, RuntimeError) as error:
                 raise DescriptionError(f"{kind} cannot be built as described: {error}") from error
     raise DescriptionError(
-        f"{str(description)[:80]!r} describes nothing; it needs a kind and options."
+        f"{str(description)[:80]!r} is not a description; it needs a kind and options."
     )
 
 
 def known(classes: tuple[type, ...] = ()) -> dict[str, type]:
-    """Every class that can be built, by the name it has in a description."""
+    """Every class that can be built, by its name in a description."""
     kinds = dict(_of_this_package())
     for added in classes:
         if kinds.get(added.__name__, added) is not added:
             raise DescriptionError(
-                f"classes names {added.__name__}, which this package has as well. Rename yours."
+                f"classes has {added.__name__}, and so does this package. Rename your class."
             )
         kinds[added.__name__] = added
     return kinds
 
 
 def own_classes(module: nn.Module) -> set[type]:
-    """The classes of a module's parts that are neither torch's nor this package's."""
+    """The classes of a module's submodules that are neither torch's nor this package's."""
     ours = known().values()
     return {
         type(part)
         for part in module.modules()
         if type(part) not in ours and not type(part).__module__.startswith("torch.")
     }
+
+
+def current_names(module: nn.Module) -> Callable[[str], str]:
+    """A function from a tensor's name in an older rule file of `module` to its present name."""
+    former = {
+        f"{path}.{old}.".lstrip("."): f"{path}.{new}.".lstrip(".")
+        for path, part in module.named_modules()
+        for old, new in RENAMED_SUBMODULES.get(type(part).__name__, {}).items()
+    }
+
+    def current(name: str) -> str:
+        for old, new in former.items():
+            if name.startswith(old):
+                return new + name.removeprefix(old)
+        return name
+
+    return current
 
 
 @cache
@@ -193,6 +212,6 @@ def _arguments(layer: nn.Module) -> dict[str, Any]:
 
 def _unknown(kind: str, kinds: Mapping[str, type]) -> str:
     return (
-        f"The kind {kind!r} is not known here.{did_you_mean(kind, kinds)} "
-        "If it is a class of your own, hand it in: classes=[...]."
+        f"The kind {kind!r} is unknown.{did_you_mean(kind, kinds)} "
+        "If it is a class of your own, pass it: classes=[...]."
     )

@@ -1,7 +1,7 @@
-"""Files that are either whole or absent, whatever happens while they are written.
+"""Atomic file writes.
 
-A file is written beside its final place, forced to the disk, and renamed. A kill leaves the
-former file or the new one; a full disk leaves the former one and a sentence.
+A file is written under a temporary name, synced to the disk, and renamed. A killed process leaves
+the former file or the new one; a full disk leaves the former one and raises `DiskFullError`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFullError(OSError):
-    """The disk, or the quota on it, has no room for what was to be written."""
+    """The disk, or the quota on it, is full."""
 
     def __str__(self) -> str:
-        return str(self.strerror)  # the sentence, without the number that Python puts before it
+        return str(self.strerror)  # without the error number that Python puts before it
 
 
 @contextmanager
 def saying_when_full(path: Path, stands: str) -> Iterator[None]:
-    """Turn 'no space left' into one sentence; `stands` says what is still safe."""
+    """A context that turns errors of a full disk into DiskFullError with the sentence `stands`."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def saying_when_full(path: Path, stands: str) -> Iterator[None]:
 
 
 def sync_file(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk, so that it survives a power cut."""
+    """Sync a file, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -46,7 +46,7 @@ def sync_file(path: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write `content` and return once it is on the disk."""
+    """Write `content` and sync it to the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
@@ -54,7 +54,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def write_atomically(path: Path, content: bytes, stands: str = "Nothing was changed.") -> None:
-    """Make `path` hold exactly `content`, or leave it as it was."""
+    """Write `content` to `path` atomically."""
     temporary = temporary_beside(path)
     with saying_when_full(path, stands):
         path.parent.mkdir(parents=True, exist_ok=True)

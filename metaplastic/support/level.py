@@ -1,15 +1,15 @@
-"""Lengths: what makes a step the same size whatever a layer's width, depth or scale of activity.
+"""Normalization by lengths, which makes steps independent of width, depth and activity scale.
 
-A length is one number of a layer and a step, which a layer can broadcast; synapse by synapse
-nothing is asked that is not there. All lengths are root mean squares over rows, so that neither the
-number of examples nor that of a convolution's positions is in them.
+A length is one number per layer and step, which a layer can broadcast to its synapses. All lengths
+are root mean squares over rows, independent of the number of examples and of positions of a
+convolution.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-SMALLEST = 1e-12  # of a mean square, so that silence is not divided by nothing
+SMALLEST = 1e-12  # of a mean square, which avoids division by zero
 
 
 def inverse_length(rows: Tensor) -> Tensor:
@@ -18,8 +18,8 @@ def inverse_length(rows: Tensor) -> Tensor:
 
 
 def gain(signal: Tensor, error: Tensor) -> Tensor:
-    """What a site's signal is multiplied by to have the length of the output's error.
+    """The factor that scales a site's signal to the length of the output's error.
 
-    Both are `tasks rows units`, in rows of their own number -> `tasks 1 1`.
+    Both are `tasks rows units`, with their own numbers of rows -> `tasks 1 1`.
     """
     return inverse_length(signal) / inverse_length(error)

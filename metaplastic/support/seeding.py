@@ -1,7 +1,7 @@
-"""Randomness from nothing but numbers one can write down.
+"""Seeds derived from numbers and names.
 
-A run draws everything from (seed, meta-step, ...). No generator lives longer than the step it
-serves, so a run can be cut anywhere, spread over any number of processes, and stays the same run.
+Every random number of a run depends on (seed, meta-step, ...) alone. A generator is used for one
+step only, so a run gives the same results when it is interrupted or divided among processes.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import torch
 
 
 def derive(*parts: int | str) -> int:
-    """A seed in [0, 2^63) fixed by `parts` alone: neighboring numbers give unrelated seeds."""
+    """A seed in [0, 2^63) from the hash of `parts`."""
     text = "/".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def seeded(*parts: int | str) -> torch.Generator:
-    """A fresh CPU generator fixed by `parts` alone: `seeded(seed, step)` serves one meta-step."""
+    """A new CPU generator seeded by `parts`, such as `seeded(seed, step)` for one meta-step."""
     return torch.Generator().manual_seed(derive(*parts))
 
 
 @contextmanager
 def global_seed(device: torch.device, *parts: int | str) -> Iterator[None]:
-    """Within: torch's global generators start from `parts`. Afterwards: they are as they were."""
+    """A context in which torch's global generators are seeded by `parts`; restored afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        # torch.manual_seed would seed every kind of device there is, which takes a millisecond.
+        # torch.manual_seed would seed every type of device, which takes a millisecond.
         torch.default_generator.manual_seed(derive(*parts))
         if device.type == "cuda":
             with torch.cuda.device(device):

@@ -17,7 +17,7 @@ from metaplastic.evaluate.report import ContinualReport
 NAN, INF = np.nan, np.inf
 
 
-def report_of(
+def made(
     error: Array, born: Array, seen: Array, *, accuracy: bool = False, kind: Kind = "normal"
 ) -> ContinualReport:
     """Of one lifetime's matrix, or several; as accuracies the same numbers."""
@@ -64,7 +64,7 @@ BROKEN = {
 
 
 def test_three_tasks_one_after_the_other() -> None:
-    report, of = report_of(**PAPERS), "accuracy"
+    report, of = made(**PAPERS), "accuracy"
     np.testing.assert_allclose(report.on_seen(of).mean, [0.9, 1.75 / 2, 2.2 / 3])
     assert report.average_over_time(of).mean == pytest.approx((0.9 + 0.875 + 2.2 / 3) / 3)
     assert report.forgetting(of).mean == pytest.approx(((0.9 - 0.7) + (0.8 - 0.5)) / 2)
@@ -75,7 +75,7 @@ def test_three_tasks_one_after_the_other() -> None:
 
 
 def test_several_subtasks_between_two_snapshots_and_one_that_is_never_met() -> None:
-    report = report_of(**COARSE)
+    report = made(**COARSE)
     np.testing.assert_allclose(report.on_seen().mean, [1.5, 10 / 4, 13 / 5])
     np.testing.assert_allclose(report.on_all().mean, [33 / 6, 21 / 6, 19 / 6])
     assert report.average_over_time().mean == pytest.approx(6.6 / 3)
@@ -88,8 +88,8 @@ def test_several_subtasks_between_two_snapshots_and_one_that_is_never_met() -> N
 
 def test_errors_that_are_infinite_and_subtasks_that_nothing_asks_for() -> None:
     """What was ever infinite is as bad as can be, before or after: it is not left out, unseen."""
-    report = report_of(**BROKEN)
-    good, born, seen = -report.error, -report.error_at_birth, report.seen
+    report = made(**BROKEN)
+    good, born, seen = -report.error, -report.initial_error, report.seen
     np.testing.assert_array_equal(measures.mean_where(report.error, seen)[0], [1, INF, INF])
     np.testing.assert_array_equal(measures.average_over_time(report.error, seen), [INF] * 3)
     np.testing.assert_array_equal(measures.forgetting_since_first(good, seen), [INF] * 3)
@@ -108,9 +108,7 @@ def test_errors_that_are_infinite_and_subtasks_that_nothing_asks_for() -> None:
 
 def test_a_subtask_that_is_asked_for_only_now_and_then() -> None:
     """NaN at the best moment, at the first, at the last: the others are what is known."""
-    report = report_of(
-        [[NAN, 3, 2], [4, 1, 5], [5, NAN, 3], [6, 2, NAN]], [9, 9, 9], np.ones((4, 3))
-    )
+    report = made([[NAN, 3, 2], [4, 1, 5], [5, NAN, 3], [6, 2, NAN]], [9, 9, 9], np.ones((4, 3)))
     assert report.forgetting().mean == pytest.approx(2 - 3)
     assert report.forgetting(against="best").mean == pytest.approx(((6 - 4) + (2 - 1)) / 2)
     np.testing.assert_allclose(report.on_seen().mean, [2.5, 10 / 3, 4, 4])
@@ -118,7 +116,7 @@ def test_a_subtask_that_is_asked_for_only_now_and_then() -> None:
 
 
 def test_one_snapshot_knows_of_no_forgetting_and_no_transfer() -> None:
-    report = report_of([[1, 2]], [3, 3], [[1, 1]])
+    report = made([[1, 2]], [3, 3], [[1, 1]])
     for found in (
         report.forgetting(), report.forgetting(against="best"), report.backward_transfer(),
         report.forward_transfer(),
@@ -149,8 +147,8 @@ def test_the_measures_are_the_formulas_of_the_papers() -> None:
 
 def test_good_is_positive_of_errors_and_of_accuracies() -> None:
     """An error that is one minus the accuracy forgets and transfers as much, with the same sign."""
-    right = report_of(**PAPERS)
-    wrong = replace(right, error=1 - right.error, error_at_birth=1 - right.error_at_birth)
+    right = made(**PAPERS)
+    wrong = replace(right, error=1 - right.error, initial_error=1 - right.initial_error)
     for name in ("forgetting", "backward_transfer", "forward_transfer"):
         of_error, of_accuracy = (getattr(wrong, name)(of).mean for of in ("error", "accuracy"))
         assert of_error == pytest.approx(of_accuracy)
@@ -162,18 +160,18 @@ def test_intervals_are_over_lifetimes_and_of_the_kind_that_was_chosen() -> None:
     source = np.random.default_rng(0)
     error, born = source.random((12, 3, 3)), source.random((12, 3))
     seen = np.tril(np.ones((12, 3, 3)))
-    normal = report_of(error, born, seen).forward_transfer()
+    normal = made(error, born, seen).forward_transfer()
     each = (born[:, 1:] - np.stack([error[:, 0, 1], error[:, 1, 2]], 1)).mean(1)
     assert normal.mean == pytest.approx(each.mean())
     half = 1.959964 * each.std(ddof=1) / np.sqrt(12)
     assert normal.high - normal.low == pytest.approx(2 * half)
-    drawn = report_of(error, born, seen, kind="bootstrap").forward_transfer()
+    drawn = made(error, born, seen, kind="bootstrap").forward_transfer()
     assert (drawn.kind, drawn.count) == ("bootstrap", 12)
     assert drawn.high - drawn.low == pytest.approx(2 * half, rel=0.2)
 
 
 def test_what_was_taught_is_a_report_beside_that_of_the_queries() -> None:
-    test, taught = report_of(**PAPERS), report_of(**PAPERS)
+    test, taught = made(**PAPERS), made(**PAPERS)
     taught = replace(taught, error=taught.error / 2)
     plain, both = test.to_dict(), replace(test, trajectory=taught).to_dict()
     assert "trajectory" not in plain
@@ -188,15 +186,15 @@ def test_what_was_taught_is_a_report_beside_that_of_the_queries() -> None:
     halves = [float(row["error"]) / 2 for row in rows]
     assert [float(row["trajectory_error"]) for row in rows] == halves
     with pytest.raises(ValueError, match=r"errors have shape \(1, 3, 3\), .*\(1, 3, 6\)"):
-        replace(report_of(**COARSE), trajectory=taught)
+        replace(made(**COARSE), trajectory=taught)
 
 
 def test_everything_that_is_measured_is_written() -> None:
-    found = json.loads(report_of(**PAPERS).to_json())
+    found = json.loads(made(**PAPERS).to_json())
     assert found["subtasks_seen"] == [1, 2, 3]
     for of in ("error", "accuracy"):
         assert list(found[of]) == [
-            "at_birth", "on_seen", "on_all", "at_end", "average_over_time", "forgetting",
+            "initial", "on_seen", "on_all", "at_end", "average_over_time", "forgetting",
             "forgetting_from_best", "backward_transfer", "forward_transfer", "matrix",
         ]  # fmt: skip
     assert found["accuracy"]["forgetting"]["mean"] == pytest.approx(0.25)
@@ -205,13 +203,13 @@ def test_everything_that_is_measured_is_written() -> None:
 
 def test_subtasks_seen_is_the_mean_over_lifetimes() -> None:
     seen = np.array([[[1, 0, 0], [1, 1, 1]], [[1, 1, 0], [1, 1, 1]]])
-    report = report_of(np.zeros((2, 2, 3)), np.zeros((2, 3)), seen)
+    report = made(np.zeros((2, 2, 3)), np.zeros((2, 3)), seen)
     assert report.subtasks_seen.tolist() == [1.5, 3]
     assert all(a < b for a, b in pairwise(report.subtasks_seen))
 
 
 def test_a_misspelled_choice_is_refused() -> None:
-    report = report_of(**PAPERS)
+    report = made(**PAPERS)
     with pytest.raises(ValueError, match="Did you mean 'best'"):
         report.forgetting(against="bets")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Did you mean 'accuracy'"):

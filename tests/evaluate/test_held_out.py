@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import interference, meta_test, meta_train
-from experiments.lab.networks.build import HELD_OUT, asked_split, build_stream, trained_on
+from experiments.lab.networks.build import HELD_OUT, build_stream, evaluation_split, trained_on
 from experiments.lab.settings.config import PRESETS, Preset, Stream, Train
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.files.rule_file import read_config, save_pretrained
@@ -36,7 +36,7 @@ def test_options_of_meta_training_do_not_reach_the_test(preset: str) -> None:
 
 @pytest.mark.parametrize("option", ["test.overlap=true", "test.distort=1", "test.split=paper_test"])
 def test_options_of_meta_training_asked_of_the_test_are_refused(option: str) -> None:
-    with pytest.raises(ConfigError, match="would change what every rule is tested on"):
+    with pytest.raises(ConfigError, match="would change the test of every rule"):
         omniglot("test", option)
     assert omniglot("test", "test.overlap=false").overlap is False
 
@@ -51,8 +51,8 @@ def test_validation_is_validation_in_every_preset(preset: str) -> None:
 
 
 @pytest.mark.parametrize("split", ["test", "paper_test"])
-def test_nothing_is_meta_trained_on_what_it_is_judged_on(split: str) -> None:
-    with pytest.raises(ConfigError, match=f"split={split} is what a rule is judged on"):
+def test_meta_training_on_a_split_for_evaluation_is_refused(split: str) -> None:
+    with pytest.raises(ConfigError, match=f"split={split} is for evaluation"):
         omniglot("train", f"split={split}")
 
 
@@ -63,7 +63,7 @@ def test_the_order_has_its_own_flag(split: str) -> None:
 
 
 @pytest.fixture
-def lived_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def sampled_splits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The split of every stream that a script draws lifetimes from."""
     seen: list[str] = []
     sample = Sines.sample
@@ -76,25 +76,25 @@ def lived_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_a_rule_is_tested_on_what_it_never_met(tmp_path: Path, lived_on: list[str]) -> None:
+def test_a_rule_is_tested_on_held_out_classes(tmp_path: Path, sampled_splits: list[str]) -> None:
     words = ["--preset", "tiny", "--runs", str(tmp_path)]
     meta_train.main([*words, "--name", "run"])
     meta_train.main([*words, "--name", "other", "--stream", "split=validation"])
-    assert set(lived_on) == {"train", "validation", "test"}
+    assert set(sampled_splits) == {"train", "validation", "test"}
 
     def splits(name: str, *options: str) -> set[str]:
-        lived_on.clear()
+        sampled_splits.clear()
         stream = ["--stream", *options] if options else []
         meta_test.main([str(tmp_path / name / "rule"), "--episodes", "4", *stream])
         result = json.loads((tmp_path / name / "test" / "result.json").read_text())
-        assert set(lived_on) == {result["split"]}
-        return set(lived_on)
+        assert set(sampled_splits) == {result["split"]}
+        return set(sampled_splits)
 
     assert splits("other") == {"test"}
     assert splits("run", "split=validation", "batch=4") == {"validation"}
     for name, option, sentence in (
-        ("run", "split=train", "split=train may have been meta-trained on"),
-        ("other", "split=validation", "split=validation may have been meta-trained on"),
+        ("run", "split=train", "split=train may overlap with meta-training"),
+        ("other", "split=validation", "split=validation may overlap with meta-training"),
         ("run", "overlap=true", "overlap= is for meta-training alone"),
         ("run", "test.overlap=true", "test.overlap= is for meta-training alone"),
     ):
@@ -111,9 +111,9 @@ def test_a_split_inside_that_of_meta_training_is_no_test(
 ) -> None:
     settings = {"preset": preset, "task": "omniglot", "order": "iid", "stream": options}
     rule = save_pretrained(small_learner(Clusters()), tmp_path / "rule", {"settings": settings})
-    with pytest.raises(ConfigError, match="split=validation may have been meta-trained on"):
+    with pytest.raises(ConfigError, match="split=validation may overlap with meta-training"):
         meta_test.main([str(rule), "--stream", "split=validation"])
-    with pytest.raises(ConfigError, match="split=validation may have been meta-trained on"):
+    with pytest.raises(ConfigError, match="split=validation may overlap with meta-training"):
         interference.main([str(rule), "--stream", "split=validation"])
 
 
@@ -142,11 +142,13 @@ def test_no_class_is_both_meta_trained_on_and_tested_on(
     for split in HELD_OUT:
         asked = Stream(task="omniglot", preset=preset, stream=(f"split={split}",))
         try:
-            accepted.append(asked_split(asked, {**source, **known}))
+            accepted.append(evaluation_split(asked, {**source, **known}))
         except ConfigError:
             continue
-        lived_on = omniglot(accepted[-1], preset=preset).split
-        seen, tested = (set(_split(name, ALPHABETS, CHARACTERS)) for name in (trained, lived_on))
+        sampled_splits = omniglot(accepted[-1], preset=preset).split
+        seen, tested = (
+            set(_split(name, ALPHABETS, CHARACTERS)) for name in (trained, sampled_splits)
+        )
         assert not seen & tested
     assert {"test", "paper_test"} <= set(accepted)
     assert ("validation" in accepted) == (trained == "train")
@@ -169,26 +171,26 @@ def test_options_of_a_test_go_on_top_of_those_of_meta_training(tmp_path: Path) -
     assert {len(record["matrix"]) for record in records} == {4 * 2}
 
 
-def test_a_rule_file_is_judged_by_glances_as_the_learner_that_was_made_with_them(
+def test_max_shift_at_test_equals_a_learner_built_with_it(
     tmp_path: Path,
 ) -> None:
     words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path)]
-    for name, *options in (("plain",), ("wide", "--options", "glances=1")):
+    for name, *options in (("plain",), ("wide", "--options", "max_shift=1")):
         meta_train.main([*words, "--method", "flp_readout", "--name", name, *options])
-    meta_test.main([str(tmp_path / "plain" / "rule"), "--episodes", "4", "--glances", "1"])
+    meta_test.main([str(tmp_path / "plain" / "rule"), "--episodes", "4", "--max-shift", "1"])
     tested, made = (
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain/test", "wide")
     )
     assert tested["score"] == pytest.approx(made["score"])
 
 
-def test_glances_are_refused_where_there_are_no_pictures(tmp_path: Path) -> None:
+def test_max_shift_is_refused_for_a_stream_without_images(tmp_path: Path) -> None:
     meta_train.main(["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"])
-    with pytest.raises(ConfigError, match="is for pictures, not sines"):
-        meta_test.main([str(tmp_path / "run" / "rule"), "--glances", "1"])
-    with pytest.raises(ConfigError, match="glances=1 is for pictures, not sines"):
+    with pytest.raises(ConfigError, match="is for images, not sines"):
+        meta_test.main([str(tmp_path / "run" / "rule"), "--max-shift", "1"])
+    with pytest.raises(ConfigError, match="max_shift=1 is for images, not sines"):
         meta_train.main(
-            ["--preset", "tiny", "--method", "flp_readout", "--options", "glances=1",
+            ["--preset", "tiny", "--method", "flp_readout", "--options", "max_shift=1",
              "--runs", str(tmp_path), "--name", "other"]
         )  # fmt: skip
 
@@ -203,14 +205,14 @@ def test_a_readout_with_more_outputs_than_a_test_has_labels_is_no_misfit(tmp_pat
     assert tested["score"] == recorded["score"]
 
 
-def test_a_rule_is_grown_for_more_classes_than_it_was_meta_trained_for(tmp_path: Path) -> None:
+def test_a_rule_is_extended_to_more_classes_than_in_meta_training(tmp_path: Path) -> None:
     words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path), "--name", "run"]
     meta_train.main([*words, "--method", "flp_stable"])
     more = ["--stream", "ways=7"]
     meta_test.main([str(tmp_path / "run" / "rule"), "--episodes", "4", *more])
     result = json.loads((tmp_path / "run" / "test" / "result.json").read_text())
     assert len(result["final"]) == 7
-    out = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / "out")]
+    out = ["--lifetimes", "1", "--fractions", "0", "--out", str(tmp_path / "out")]
     interference.main([str(tmp_path / "run" / "rule"), *out, *more])
     (records,) = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"].values()
     assert len(records[0]["matrix"]) == 7 * 2

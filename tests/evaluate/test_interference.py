@@ -20,7 +20,7 @@ from metaplastic import (
 )
 from metaplastic.episode import Episode
 from metaplastic.evaluate.interference import interference
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 AFTER = 3
 PAIRS = "within", "across"
@@ -84,9 +84,9 @@ def test_the_first_order_estimate_is_exact_in_the_limit_of_small_updates() -> No
 def test_where_few_updates_are_tried_the_estimate_stands_and_its_error_is_theirs() -> None:
     made, lived = flp(), life()
     whole = interference(made, lived, after=AFTER)
-    assert whole.tried == tuple(range(5))
+    assert whole.measured == tuple(range(5))
     few = interference(made, lived, after=AFTER, exact=2)
-    assert few.tried == (0, 4)
+    assert few.measured == (0, 4)
     torch.testing.assert_close(few.exact, whole.change[:, [0, 4]])
     torch.testing.assert_close(few.change, whole.first_order)
     wrong = (whole.first_order - whole.change)[:, [0, 4]].norm()
@@ -94,7 +94,7 @@ def test_where_few_updates_are_tried_the_estimate_stands_and_its_error_is_theirs
     assert few.across() == pytest.approx(
         float(whole.first_order[few.subtask[:, :, None] != few.subtask[:, None]].mean())
     )
-    assert interference(made, lived, after=AFTER, exact=1).tried == (2,)
+    assert interference(made, lived, after=AFTER, exact=1).measured == (2,)
 
 
 def test_plain_sgd_is_the_gradient_and_its_own_update_is_no_degree_from_it() -> None:
@@ -102,7 +102,7 @@ def test_plain_sgd_is_the_gradient_and_its_own_update_is_no_degree_from_it() -> 
     for name, update in found.updates.items():
         torch.testing.assert_close(update, -0.1 * found.gradients[name])
     assert all(site["angle"] == pytest.approx(0, abs=1e-5) for site in found.sites().values())
-    assert found.own() < 0
+    assert found.same_example() < 0
 
 
 def test_gradient_updates_are_as_long_as_the_rules_and_point_down_the_gradient() -> None:
@@ -162,14 +162,14 @@ def test_means_are_over_the_pairs_they_name() -> None:
                 same = bool(subtask[task, i] == subtask[task, j])
                 pile = own if i == j else within if same else across
                 pile.append(float(change[task, i, j]))
-    assert found.own() == pytest.approx(sum(own) / len(own))
+    assert found.same_example() == pytest.approx(sum(own) / len(own))
     assert found.across() == pytest.approx(sum(across) / len(across))
     assert found.within() == pytest.approx(sum(within) / len(within))
     distance, mean = found.by_distance()
     assert distance == list(range(-4, 5))
-    assert mean[4] == pytest.approx(found.own())
+    assert mean[4] == pytest.approx(found.same_example())
     assert mean[0] == pytest.approx(float(change[:, 4, 0].mean()))
-    assert set(found.summary()) >= {"own", "across", "sites", "first_order_error"}
+    assert set(found.summary()) >= {"same_example", "across", "sites", "first_order_error"}
 
 
 def test_what_was_lived_is_told_from_what_is_to_come() -> None:
@@ -185,7 +185,7 @@ def test_what_was_lived_is_told_from_what_is_to_come() -> None:
 def test_refusals_say_what_to_choose() -> None:
     made, lived = flp(), life()
     for words, given in (
-        ("have 0 to 5 steps", {"after": 6}),
+        ("choose from 0 to the lifetimes' 5 steps", {"after": 6}),
         ("choose from 2 to the stream's 5", {"examples": 9}),
         ("'9' is not a plastic site", {"sites": ["9"]}),
         ("exact is 6; choose from 1 to 5", {"exact": 6}),

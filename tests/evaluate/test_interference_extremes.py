@@ -11,7 +11,7 @@ from metaplastic import Backprop, Delta, LearningRule, RandomDirect, RandomFeedb
 from metaplastic.episode import Episode
 from metaplastic.evaluate.interference import interference
 from tests.evaluate.test_interference import AFTER, flp, life, sgd
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def test_a_rate_of_nothing_changes_nothing() -> None:
@@ -38,7 +38,7 @@ def test_what_explodes_is_the_worst_harm() -> None:
     subtask = torch.arange(5).expand(2, 5)[..., None]
     found = interference(made, lived._replace(support_subtask=subtask), after=0)
     assert found.harmed() == 1
-    assert found.own() == found.across() == math.inf
+    assert found.same_example() == found.across() == math.inf
 
 
 @pytest.mark.parametrize("feedback", [RandomFeedback, RandomDirect])

@@ -11,14 +11,21 @@ import numpy as np
 import pytest
 
 from experiments import continual, meta_train
-from experiments.compare import planned
+from experiments.compare import plan_runs
 from experiments.lab.networks.build import build_stream
-from experiments.lab.runs.sweep import COUNTS, chosen, held_out, moments, paces, told
-from experiments.lab.runs.testing import MANY as MOST_OF_FEW
+from experiments.lab.runs.evaluation import MANY as MOST_OF_FEW
+from experiments.lab.runs.sweep import (
+    COUNTS,
+    chosen,
+    count_steps,
+    describe_scales,
+    held_out,
+    rate_scales,
+)
 from experiments.lab.settings.config import Compare, Train
 from experiments.lab.settings.registry import ConfigError
 from metaplastic import OnlineLearner, StreamSpec
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.evaluation import over_lifetime
 from tasks.glyphs import Glyphs
 from tests.helpers.real_data import needs
 
@@ -34,17 +41,17 @@ def test_two_methods_become_two_figures_and_one_table(
     continual.main([*TINY, *words, *sweep])
     said = capsys.readouterr().out
     root = tmp_path / "continual"
-    for column in ("test %, 10", "test %, 60", "taught %, 60", "forgetting %", "i.i.d. %"):
+    for column in ("test %, 10", "test %, 60", "trajectory %, 60", "forgetting %", "i.i.d. %"):
         assert f"| {column} " in said
     assert {path.stem for path in (root / "plots").glob("classes_*.png")} == {
-        "classes_test", "classes_taught",
+        "classes_test", "classes_trajectory",
     }  # fmt: skip
     for method, counts in (("flp_readout", set()), ("oml", {"10", "50", "60"})):
         found = json.loads((root / f"{method}-seed0" / "result.json").read_text())
-        assert found["seen"]["x"] == found["taught"]["x"] == [10, 50, 60]
+        assert found["seen"]["x"] == found["trajectory"]["x"] == [10, 50, 60]
         assert found["seen"]["y"][-1] == pytest.approx(found["score"])
-        assert found["paces"].keys() == counts
-        assert all(0.003 < pace < 32 for pace in found["paces"].values())
+        assert found["rate_scales"].keys() == counts
+        assert all(0.003 < scale < 32 for scale in found["rate_scales"].values())
 
 
 def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
@@ -60,30 +67,33 @@ def test_a_method_may_have_lifetimes_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_comma_within_a_value_does_not_end_it() -> None:
-    label = "flp_readout,channels=16,32,glances=1,train.ways=3"
-    (run,) = planned(Compare(methods=(label,), seeds=1, name="c"))[label]
-    assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "glances=1"))
+    label = "flp_readout,channels=16,32,max_shift=1,train.ways=3"
+    (run,) = plan_runs(Compare(methods=(label,), seeds=1, name="c"))[label]
+    assert (run.method, run.options) == ("flp_readout", ("channels=16,32", "max_shift=1"))
     assert run.stream[-1] == "train.ways=3"
-    assert run.name == "c/flp_readout-channels_16-32-glances_1-train.ways_3-seed0"
+    assert run.name == "c/flp_readout-channels_16-32-max_shift_1-train.ways_3-seed0"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--methods", "flp_readout,glances"], "write each option as name=value"),
+        (["--methods", "flp_readout,max_shift"], "write each option as name=value"),
         (["--classes", "ten"], "write numbers of classes, as in 10,100,600"),
-        (["--classes", "7", "--methods", "flp_readout"], "flp_readout is asked after 10,50,60 cla"),
+        (
+            ["--classes", "7", "--methods", "flp_readout"],
+            "flp_readout is evaluated after 10,50,60 cla",
+        ),
         (
             ["--stream", "test.ways=9", "--methods", "oml"],
-            "--classes 10: oml is asked after 1 to 9",
+            "--classes 10: oml is evaluated after 1 to 9",
         ),
         (
             ["--methods", "flp_readout", "maml", "--classes", "10"],
-            "maml is not asked .* for learners that live online",
+            "maml is not evaluated .* needs online learners",
         ),
-        (["--order", "iid"], "--order iid mixes the classes.*give --order incremental"),
-        (["--task", "sines", "--stream", "batch=1"], "task 'sines' has no classes to count"),
-        (["--methods"], "--methods names none: give one method or more"),
+        (["--order", "iid"], "--order iid shuffles the classes.*use --order incremental"),
+        (["--task", "sines", "--stream", "batch=1"], "task 'sines' has no classes: choose"),
+        (["--methods"], "--methods is empty: give one method or more"),
     ],
 )
 def test_what_cannot_be_shown_is_said_before_the_first_run(
@@ -98,7 +108,9 @@ def test_what_cannot_be_shown_is_said_before_the_first_run(
 def test_what_a_finished_run_was_not_asked_is_said(tmp_path: Path) -> None:
     words = ["--methods", "flp_readout", "--seeds", "1", "--episodes", "1", "--runs", str(tmp_path)]
     continual.main([*TINY, *words, "--classes", "10"])
-    with pytest.raises(ConfigError, match="--classes 7: flp_readout is asked after 10,50,60 class"):
+    with pytest.raises(
+        ConfigError, match="--classes 7: flp_readout is evaluated after 10,50,60 class"
+    ):
         continual.main([*TINY, *words, "--classes", "7"])
 
 
@@ -111,8 +123,8 @@ def test_the_help_of_classes_lists_what_is_asked() -> None:
 def test_moments_are_those_at_which_others_published() -> None:
     spec = StreamSpec("", "classification", (1,), 600, 9000, 1, 3000, 600, "")
     counts = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)
-    assert moments(spec) == [15 * count for count in counts]
-    assert moments(replace(spec, subtasks=80, steps=160)) == [20, 100, 150, 160]
+    assert count_steps(spec) == [15 * count for count in counts]
+    assert count_steps(replace(spec, subtasks=80, steps=160)) == [20, 100, 150, 160]
 
 
 def stream(split: str) -> Glyphs:
@@ -154,7 +166,7 @@ def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
     from metaplastic.inner.grow import grow
 
     grown = grow(learner, 60)
-    found = paces(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
+    found = rate_scales(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
     assert list(found) == [1, 10, 11, 50, 60, 70]
     assert (found[1], found[11], found[70]) == (found[10], found[50], found[60])
     assert asked[:2] == [0.1, 1.0]
@@ -169,13 +181,13 @@ def test_few_classes_have_their_rates_chosen_too(
     run = ["--sweep", "1e-6", "1", "--runs", str(tmp_path), "--name", "run", "--episodes", "2"]
     meta_train.main([*words, *run, "--stream", *few])
     found = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert found["seen"]["x"] == [int(count) for count in found["paces"]] == [*range(1, 13)]
-    assert found["paces"]["1"] == found["paces"]["10"]
-    assert found["paces"]["11"] == found["paces"]["12"]
+    assert found["seen"]["x"] == [int(count) for count in found["rate_scales"]] == [*range(1, 13)]
+    assert found["rate_scales"]["1"] == found["rate_scales"]["10"]
+    assert found["rate_scales"]["11"] == found["rate_scales"]["12"]
     said = capsys.readouterr().out
     assert "chosen on classes that meta-training saw" not in said
     assert "Rates at test, chosen on validation lifetimes: x" in said
-    assert told({1: 0.3, 10: 0.3, 25: 0.1}) == "x0.3 up to 10, x0.1 up to 25 classes"
+    assert describe_scales({1: 0.3, 10: 0.3, 25: 0.1}) == "x0.3 up to 10, x0.1 up to 25 classes"
 
 
 def test_rates_chosen_on_classes_of_meta_training_are_said_to_be(
@@ -184,7 +196,7 @@ def test_rates_chosen_on_classes_of_meta_training_are_said_to_be(
     words = ["--preset", "tiny", "--threads", "1", "--task", "glyphs", "--method", "oml"]
     run = ["--sweep", "1", "--runs", str(tmp_path), "--name", "run", "--episodes", "2"]
     meta_train.main([*words, *run, "--stream", "split=validation"])
-    assert "chosen on classes that meta-training saw, too" in capsys.readouterr().out
+    assert "classes were also used for meta-training" in capsys.readouterr().out
 
 
 def test_a_stream_without_classes_to_choose_on_says_so(

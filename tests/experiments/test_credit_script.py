@@ -15,13 +15,13 @@ import torch
 from experiments import credit
 from experiments.lab.credit_checks import claims as claim_module
 from experiments.lab.credit_checks import config, tuning
+from experiments.lab.credit_checks.checks import CHECKS, NAMES
 from experiments.lab.credit_checks.claim import at
 from experiments.lab.credit_checks.claim_gait import CLAIM as GAIT
 from experiments.lab.credit_checks.claim_signs import PartlyCopied, PartlySigned
-from experiments.lab.credit_checks.data import pictures
+from experiments.lab.credit_checks.data import load_images
 from experiments.lab.credit_checks.figures import draw
 from experiments.lab.credit_checks.linear import LinearTeacher
-from experiments.lab.credit_checks.rows import CHECKS, NAMES
 from experiments.lab.credit_checks.runs import RUNS
 from experiments.lab.credit_checks.targets import Targets
 from experiments.lab.credit_checks.training import Training
@@ -33,7 +33,7 @@ from tests.helpers.real_data import needs
 
 
 def write_set(folder: Path, examples: int = 200) -> Path:
-    """Files as MNIST's: the top half of a picture of class k is as bright as k says."""
+    """Files as MNIST's: the top half of an image of class k is as bright as k says."""
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
     for part in ("train", "t10k"):
@@ -99,17 +99,17 @@ def test_a_tiny_training_learns_and_is_the_same_again(rule: str, tmp_path: Path)
     assert len(first["ratio"]) == (0 if rule.startswith("direct") else 2)
 
 
-def test_pictures_are_standardized_by_the_training_pictures_alone(tmp_path: Path) -> None:
+def test_images_are_standardized_by_the_training_images_alone(tmp_path: Path) -> None:
     root = str(write_set(tmp_path / "mnist"))
-    data = pictures("mnist", 100, root, held_out=20)
+    data = load_images("mnist", 100, root, held_out=20)
     assert data.x.shape == (80, 1, 28, 28)
     assert len(data.test_x) == 20
     assert float(data.x.mean()) == pytest.approx(0, abs=1e-5)
     assert float(data.x.std()) == pytest.approx(1, abs=1e-5)
-    unit = pictures("mnist", 100, root, scale="unit", pool=2)
+    unit = load_images("mnist", 100, root, scale="unit", pool=2)
     assert unit.x.shape == (100, 1, 14, 14)
     assert 0 <= float(unit.x.min()) <= float(unit.x.max()) <= 1
-    torch.testing.assert_close(pictures("mnist", 100, root).test_y, unit.test_y)
+    torch.testing.assert_close(load_images("mnist", 100, root).test_y, unit.test_y)
 
 
 def test_targets_learn_beside_backprop_and_their_last_gradient_is_its_own(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_claim_is_drawn_and_told(tmp_path: Path, capsys: pytest.CaptureFixture
     }  # fmt: skip
 
 
-def test_each_rule_is_tested_at_common_weights_and_at_those_that_held_out_pictures_prefer(
+def test_each_rule_is_tested_at_common_weights_and_at_those_that_held_out_images_prefer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "RULES", ("bp", "fa"))
@@ -199,12 +199,12 @@ def test_a_figure_has_a_panel_for_each_view_and_a_line_for_each_curve(tmp_path: 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "nothing was asked: give --check all, --claims all or --tune."),
+        ([], "nothing to do: give --check all, --claims all or --tune."),
         (["--check", "pk"], "'pk' is not a check: did you mean 'kp'?"),
         (["--claims", "dept"], "'dept' is not a claim: did you mean 'depth'?"),
         (["--check", "bp", "--seeds", "0"], "--seeds is 0: it must be at least 1."),
         (["--check", "bp", "--jobs", "0"], "--jobs is 0: it must be at least 1."),
-        (["--check", "cifar", "--reduced"], "a reduced run cannot tell any of these checks"),
+        (["--check", "cifar", "--reduced"], "none of these checks has a bound for a reduced run"),
     ],
 )
 def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
@@ -212,23 +212,25 @@ def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
         credit.main(words)
 
 
-def test_missing_and_damaged_pictures_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fashion_mnist are looked for .* set METAPLASTIC_DATA"):
-        pictures("fashion_mnist", root=str(tmp_path))
+def test_missing_and_damaged_images_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fashion_mnist are expected .* set METAPLASTIC_DATA"):
+        load_images("fashion_mnist", root=str(tmp_path))
     root = write_set(tmp_path / "mnist", 20)
-    with pytest.raises(DataError, match=r"^21 training pictures were asked of mnist, which has 20"):
-        pictures("mnist", 21, str(root))
+    with pytest.raises(
+        DataError, match=r"^21 training images were requested of mnist, which has 20"
+    ):
+        load_images("mnist", 21, str(root))
     (root / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"not a gzip file")
     with pytest.raises(DataError, match="cannot be read"):
-        pictures("mnist", 19, str(root))
+        load_images("mnist", 19, str(root))
     (tmp_path / "cifar10").mkdir()
     with pytest.raises(DataError, match=r"cifar10_exact_subset\.npz' cannot be read"):
-        pictures("cifar10", root=str(tmp_path))
+        load_images("cifar10", root=str(tmp_path))
 
 
 @needs("fashion_mnist")
 @needs("mnist")
-def test_reduced_checks_of_real_pictures_are_met(tmp_path: Path) -> None:
+def test_reduced_checks_of_real_images_are_met(tmp_path: Path) -> None:
     rules = ("fa", "dfa", "usf", "frsf", "brsf", "bp", "kp", "sa", "aa", "gait")
     words = ["--check", *rules, "--reduced", "--seeds", "1", "--strict", "--out", str(tmp_path)]
     credit.main(words)

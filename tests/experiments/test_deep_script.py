@@ -1,4 +1,4 @@
-"""Deep networks by named rules: runs that can be cut anywhere, pictures, tables and sentences."""
+"""Deep networks by named rules: runs that can be cut anywhere, images, tables and sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from experiments import deep
 from experiments.lab.deep_training import runs
 from experiments.lab.deep_training.config import MORE, RULES, Deep
-from experiments.lab.deep_training.lesson import Lesson, Settings
+from experiments.lab.deep_training.trainer import Settings, Trainer
 from experiments.lab.deep_training.tuning import best
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError
@@ -37,7 +37,7 @@ def words(root: Path, out: Path, *more: str) -> list[str]:
 
 def settings(root: Path, out: Path, rule: str, *more: str) -> Settings:
     config = cli.parse(Deep, words(root, out, *more), Deep())
-    return deep.drafted(config, rule, 0, 0.05, config.epochs)
+    return deep.settings_for(config, rule, 0, 0.05, config.epochs)
 
 
 def timeless(result: dict[str, Any]) -> dict[str, Any]:
@@ -57,20 +57,20 @@ def test_a_run_that_was_cut_is_the_uninterrupted_one_to_the_bit(
     rule: str, precision: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = settings(root, tmp_path, rule, "--precision", precision, "--epochs", "3")
-    whole = runs.lived(asked, tmp_path / "whole", str(root), lambda _: None)
-    epoch = Lesson.epoch
+    whole = runs.train_run(asked, tmp_path / "whole", str(root), lambda _: None)
+    epoch = Trainer.epoch
 
-    def killed(lesson: Lesson) -> None:
-        if len(lesson.epochs) == 2:
+    def killed(trainer: Trainer) -> None:
+        if len(trainer.epochs) == 2:
             raise KeyboardInterrupt
-        epoch(lesson)
+        epoch(trainer)
 
-    monkeypatch.setattr(Lesson, "epoch", killed)
+    monkeypatch.setattr(Trainer, "epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        runs.lived(asked, tmp_path / "cut", str(root), lambda _: None)
-    monkeypatch.setattr(Lesson, "epoch", epoch)
+        runs.train_run(asked, tmp_path / "cut", str(root), lambda _: None)
+    monkeypatch.setattr(Trainer, "epoch", epoch)
     torch.manual_seed(77)  # whatever the process has drawn before
-    cut = runs.lived(asked, tmp_path / "cut", str(root), lambda _: None)
+    cut = runs.train_run(asked, tmp_path / "cut", str(root), lambda _: None)
     assert timeless(cut) == timeless(whole)
     one, other = (
         torch.load(tmp_path / name / runs.CHECKPOINT, weights_only=True)
@@ -89,7 +89,7 @@ def test_every_rule_trains_and_is_looked_at_at_both_ends(
     rule: str, root: Path, tmp_path: Path
 ) -> None:
     asked = settings(root, tmp_path, rule, "--epochs", "1")
-    found = runs.lived(asked, tmp_path / "run", str(root), lambda _: None)
+    found = runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
     assert not found["diverged"]
     assert sorted({row["step"] for row in found["angles"]}) == [0, 2]
     sites = {row["site"] for row in found["angles"]}
@@ -98,7 +98,7 @@ def test_every_rule_trains_and_is_looked_at_at_both_ends(
     assert all(exact) if rule == "backprop" else sum(exact) == 2  # the last site hears the error
 
 
-def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_pictures(
+def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_images(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -116,9 +116,9 @@ def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_pictures(
         tuning = json.loads((out / "tuning" / rule / "0.01" / "result.json").read_text())
         assert tuning["settings"]["held_out"] == 0.2
         assert [run["settings"]["seed"] for run in numbers["runs"][rule]] == [0, 1]
-    drawn = {path.name for path in (out / "plots").glob("*.png")}
-    assert drawn == {"accuracy.png", "delta.png", "weight.png"}
-    monkeypatch.setattr(Lesson, "epoch", None)  # nothing is left to live
+    plotted = {path.name for path in (out / "plots").glob("*.png")}
+    assert plotted == {"accuracy.png", "delta.png", "weight.png"}
+    monkeypatch.setattr(Trainer, "epoch", None)  # nothing is left to live
     deep.main(line)
     assert json.loads((out / "results.json").read_text())["runs"] == numbers["runs"]
     other = [*words(root, tmp_path / "other", "--rules", "adam"), "--report-only"]
@@ -136,7 +136,7 @@ def test_minutes_are_turned_into_epochs_once(root: Path, tmp_path: Path) -> None
     few = runs.epochs_in(asked, tmp_path / "run", str(root), 1e-6)
     many = runs.epochs_in(asked, tmp_path / "run", str(root), 2.0)
     assert few == 1 < many
-    runs.lived(asked, tmp_path / "run", str(root), lambda _: None)
+    runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
     assert runs.epochs_in(asked, tmp_path / "run", str(root), 2.0) == 2
     (tmp_path / "run" / runs.RESULT).unlink()
     assert runs.epochs_in(asked, tmp_path / "run", str(root), 2.0) == 2
@@ -162,7 +162,7 @@ def test_a_run_that_diverges_ends_and_is_told(
         (["--angles-every", "0"], "--angles-every is 0: it must be at least 1."),
         (["--minutes", "-1"], "--minutes is -1: it must be above 0 and finite."),
         (["--lrs", "0"], "0 is not a rate: it must be above 0 and finite."),
-        (["--rates-of", "x"], "--lr and --rates-of both say what the rates are: leave out one."),
+        (["--rates-of", "x"], "--lr and --rates-of both set the rates: omit one."),
         (["--report-only"], "holds no finished run of these rules: train first."),
         (["--network", "resnet19"], "Expected one of"),
     ],
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_and_rates_that_are_not_there_are_told(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / runs.CHECKPOINT).write_bytes(b"half a file")
     with pytest.raises(ConfigError, match=r"cannot be read .*: delete it to begin this run again"):
-        runs.lived(asked, tmp_path / "run", str(root), lambda _: None)
+        runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
     config = Deep(rates_of=tmp_path)
     with pytest.raises(ConfigError, match="name the --out folder of a finished command"):
         deep.chosen(config, "backprop", lambda _: None)

@@ -63,8 +63,8 @@ def test_nothing_but_the_coefficients_was_learned(found: Path) -> None:
     first = polynomial.build(Problem(spec, "tiny"))
     assert learned.keys() == first.state_dict().keys()
     assert learned["rule.plasticity.coefficients"].shape == (len(POOL),)
-    moved = learned["rule.plasticity.coefficients"] - first.rule.plasticity.coefficients.detach()
-    assert moved.abs().max() > 0
+    change = learned["rule.plasticity.coefficients"] - first.rule.plasticity.coefficients.detach()
+    assert change.abs().max() > 0
 
 
 def test_the_table_has_every_learner_on_the_same_moments(found: Path) -> None:

@@ -26,7 +26,7 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
     numbers = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"]
     assert list(numbers) == ["flp_stable", "scratch"]
     for records in numbers.values():
-        assert [(r["moment"], r["update"]) for r in records] == [
+        assert [(r["fraction"], r["update"]) for r in records] == [
             (moment, update) for moment in (0.0, 0.5, 1.0) for update in ("rule", "gradient")
         ]
         steps = len(records[0]["matrix"])
@@ -34,11 +34,11 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert records[0]["distance"] == list(range(1 - steps, steps))
     for rule, gradient in zip(numbers["scratch"][::2], numbers["scratch"][1::2], strict=True):
         assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
-    drawn = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
-    assert drawn == {"matrices.png", "distances.png"}
-    head, _, born, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
-    lived = [cell.strip() for cell in head].index("across, lived")
-    assert not born[lived].strip()  # nothing was lived before birth
+    plotted = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
+    assert plotted == {"matrices.png", "distances.png"}
+    head, _, first, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
+    column = [cell.strip() for cell in head].index("other classes, seen")
+    assert not first[column].strip()  # nothing was lived before birth
     known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
     assert known == [False] * 2 + [True] * 4
 
@@ -47,22 +47,22 @@ def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
     meta_train.main([*TINY, "--method", "scratch", "--runs", str(tmp_path), "--name", "run"])
     rule, own = str(tmp_path / "run" / "rule"), []
     for pace in ("1", "0.01"):
-        words = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / pace)]
-        interference.main([rule, "--pace", pace, *words])
+        words = ["--lifetimes", "1", "--fractions", "0", "--out", str(tmp_path / pace)]
+        interference.main([rule, "--rate-scale", pace, *words])
         (records,) = json.loads((tmp_path / pace / "interference.json").read_text())[
             "rules"
         ].values()
-        own.append(records[0]["own"])
+        own.append(records[0]["same_example"])
     assert 0 < abs(own[1]) < 0.1 * abs(own[0])  # with the curvature, not 0.01
-    with pytest.raises(ConfigError, match="give a factor above 0"):
-        interference.main([rule, "--pace", "0", *words])
+    with pytest.raises(ConfigError, match="must be above 0"):
+        interference.main([rule, "--rate-scale", "0", *words])
 
 
 def test_estimates_are_called_estimates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     meta_train.main([*TINY, "--method", "scratch", "--runs", str(tmp_path), "--name", "run"])
     rule, said = str(tmp_path / "run" / "rule"), {}
     for tried in ("3", "6"):
-        words = ["--lifetimes", "1", "--moments", "0", "--out", str(tmp_path / tried)]
+        words = ["--lifetimes", "1", "--fractions", "0", "--out", str(tmp_path / tried)]
         capsys.readouterr()
         interference.main([rule, "--exact", tried, *words])
         said[tried] = capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_rules_of_one_method_keep_their_columns(
     meta_train.main([*TINY, "--runs", "a", "--name", "run"])
     for other in ("b", "c"):
         shutil.copytree("a", other)
-    words = ["--lifetimes", "1", "--moments", "0", "--out", "out"]
+    words = ["--lifetimes", "1", "--fractions", "0", "--out", "out"]
     interference.main(["a/run/rule", "b/run/rule", "c/run/rule", *words])
     rules = json.loads(Path("out/interference.json").read_text())["rules"]
     assert list(rules) == ["flp", "flp (b/run/rule)", "flp (c/run/rule)"]
@@ -94,14 +94,14 @@ def test_seeds_of_one_method_share_a_row_and_each_site_has_one(
     capsys.readouterr()
     rules = [str(tmp_path / seed / "rule") for seed in ("0", "1")]
     out = tmp_path / "out"
-    words = ["--moments", "0.5", "--lifetimes", "2", "--out", str(out)]
+    words = ["--fractions", "0.5", "--lifetimes", "2", "--out", str(out)]
     interference.main([*rules, "--over-seeds", "--each-site", *words])
     said = capsys.readouterr().out
     one, other = json.loads((out / "interference.json").read_text())["rules"]["flp_stable"]
     applied = [record["applied"] for record in one if record["update"] == "rule"]
     assert applied == ["all", "2", "4"]  # the last two layers are plastic
     mean = (one[0]["across"] + other[0]["across"]) / 2
-    assert "| 0.5    | rule     | all        |" in said
+    assert "| 0.5      | rule     | all        |" in said
     assert f"{mean:.4f} ± " in said
     assert {"active", "dead", "sparseness", "selectivity"} == set(one[0]["features"])
     assert "| selectivity " in said
@@ -112,8 +112,8 @@ def test_what_are_no_seeds_of_one_rule_share_no_row(tmp_path: Path) -> None:
         words = ["--runs", str(tmp_path), "--name", functions, "--stream", f"functions={functions}"]
         meta_train.main([*TINY, *words])
     rules = [str(tmp_path / functions / "rule") for functions in ("2", "3")]
-    words = ["--moments", "0", "--lifetimes", "1", "--out", str(tmp_path / "out")]
-    with pytest.raises(ConfigError, match="has examples 6, a rule of its method before it 4"):
+    words = ["--fractions", "0", "--lifetimes", "1", "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="has examples 6, an earlier rule of its method 4"):
         interference.main([*rules, "--over-seeds", *words])
 
 
@@ -132,4 +132,4 @@ def test_what_is_missing_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="no rule was given"):
         interference.main([])
     with pytest.raises(ConfigError, match="from 0 to 1"):
-        interference.main(["somewhere", "--moments", "2"])
+        interference.main(["somewhere", "--fractions", "2"])

@@ -70,14 +70,14 @@ def test_runs_are_not_put_into_the_folder_of_another(
     assert len(started) == 1
 
 
-@pytest.mark.parametrize("moved", [True, False])
+@pytest.mark.parametrize("relocated", [True, False])
 def test_a_run_that_goes_on_is_told_where_the_data_now_is(
-    moved: bool, started: list[tuple[list[str], dict[str, str]]], tmp_path: Path
+    relocated: bool, started: list[tuple[list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
     begun = Train(runs=tmp_path, name="run", data=tmp_path / "before")
     (tmp_path / "run").mkdir()
     write_json(tmp_path / "run" / "config.json", record(begun))
-    now = tmp_path / "now" if moved else None
+    now = tmp_path / "now" if relocated else None
     jobs.run_all([replace(begun, data=now)], 1, "one")
     words = started[0][0][3:]
     assert words == [

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from experiments.lab.runs.sinks import extra_sinks, needed
+from experiments.lab.runs.loggers import needed, requested_loggers
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.loggers import rewind, sync
 
 
 def test_a_missing_logger_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # an import then fails
-    with pytest.raises(ConfigError, match="pip install wandb, or leave the flag out"):
+    with pytest.raises(ConfigError, match="pip install wandb, or omit the option"):
         needed("wandb")
 
 
 @pytest.mark.filterwarnings("default")  # protobuf's own deprecations
 def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
-    (sink,) = extra_sinks(("tensorboard",), tmp_path, "run", {}, "offline")
-    sink.log(1, {"loss": 0.5, "diverged": "1.weight"})
-    sink.close()
+    (logger,) = requested_loggers(("tensorboard",), tmp_path, "run", {}, "offline")
+    logger.log(1, {"loss": 0.5, "diverged": "1.weight"})
+    logger.close()
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
@@ -32,11 +32,11 @@ def test_tensorboard_forgets_what_a_resumed_run_lives_again(tmp_path: Path) -> N
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (killed,) = extra_sinks(("tensorboard",), tmp_path, "run", {}, "offline")
+    (killed,) = requested_loggers(("tensorboard",), tmp_path, "run", {}, "offline")
     for step in (1, 2, 3, 4):
         killed.log(step, {"loss": 1.0})
     killed.close()
-    (resumed,) = extra_sinks(("tensorboard",), tmp_path, "run", {}, "offline")
+    (resumed,) = requested_loggers(("tensorboard",), tmp_path, "run", {}, "offline")
     rewind([resumed], 2)
     resumed.log(3, {"loss": 0.5})
     sync([resumed])
@@ -50,9 +50,9 @@ def test_tensorboard_forgets_what_a_resumed_run_lives_again(tmp_path: Path) -> N
 def test_a_resumed_run_is_the_same_run_to_wandb(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the log extra is not installed")
     for step in (1, 2):
-        (sink,) = extra_sinks(("wandb",), tmp_path, "run", {"steps": 2}, "offline")
-        sink.log(step, {"loss": 0.5})
-        sink.close()
+        (logger,) = requested_loggers(("wandb",), tmp_path, "run", {"steps": 2}, "offline")
+        logger.log(step, {"loss": 0.5})
+        logger.close()
     identity = (tmp_path / "wandb-id.txt").read_text()
     kept = [path.name for path in (tmp_path / "wandb").glob("offline-run-*")]
     assert [identity in name for name in kept] == [True, True]
@@ -61,7 +61,7 @@ def test_a_resumed_run_is_the_same_run_to_wandb(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_wandb_stays_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the log extra is not installed")
-    (sink,) = extra_sinks(("wandb",), tmp_path, "run", {"steps": 1}, "offline")
-    sink.log(1, {"loss": 0.5})
-    sink.close()
+    (logger,) = requested_loggers(("wandb",), tmp_path, "run", {"steps": 1}, "offline")
+    logger.log(1, {"loss": 0.5})
+    logger.close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))

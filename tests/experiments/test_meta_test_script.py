@@ -49,8 +49,8 @@ def test_one_lifetime_has_no_interval(
 ) -> None:
     meta_test.main([str(rule), "--episodes", "1", "--out", str(tmp_path)])
     assert capsys.readouterr().out.endswith(f"No interval over one lifetime; see {tmp_path}.\n")
-    lived = {"interval": [0.25, 0.5], "episodes": 7}
-    assert meta_test.spread(lived) == "95 % interval over 7 lifetimes: 0.2500 to 0.5000"
+    result = {"interval": [0.25, 0.5], "episodes": 7}
+    assert meta_test.spread(result) == "95 % interval over 7 lifetimes: 0.2500 to 0.5000"
 
 
 def test_a_test_of_nothing_says_that_no_rule_was_given(

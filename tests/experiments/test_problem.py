@@ -39,6 +39,6 @@ def test_photographs_have_256_channels_at_paper_size() -> None:
     assert {layer.out_channels for layer in convolutions} == {256}
 
 
-def test_pictures_that_the_paper_net_shrinks_to_nothing_are_refused() -> None:
+def test_images_that_the_paper_net_shrinks_to_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match="28 x 28 are too small for the paper network"):
         Problem(spec("classification", (1, 28, 28), 5), "paper").network()

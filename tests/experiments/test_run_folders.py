@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from experiments.lab.figures import curves, plots
-from experiments.lab.figures.plots import Curve, draw_lines, draw_statistics, smooth
+from experiments.lab.figures.plots import Curve, plot_lines, plot_statistics, smooth
 from experiments.lab.figures.tables import mean_and_interval
 from experiments.lab.runs import run_folder
 from experiments.lab.runs.progress import progress
@@ -135,9 +135,9 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
 def test_a_damaged_config_is_not_taken_for_a_missing_one(content: str, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.config.write_text(content)
-    with pytest.raises(ConfigError, match=r"config\.json .*: it is lost, replace the run") as told:
+    with pytest.raises(ConfigError, match=r"config\.json .*: it is lost, replace the run") as error:
         folder.recorded()
-    assert "--resume" not in str(told.value)
+    assert "--resume" not in str(error.value)
     folder.refuse(overwrite=True)
 
 
@@ -163,30 +163,30 @@ def test_smoothing_keeps_a_straight_line_and_the_ends() -> None:
 def test_a_skipped_meta_step_leaves_the_curve_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Curve] = []
+    plotted: list[Curve] = []
     monkeypatch.setattr(
-        curves, "draw_lines", lambda path, lines, *_, **__: drawn.extend(lines.values())
+        curves, "plot_lines", lambda path, lines, *_, **__: plotted.extend(lines.values())
     )
     run = [{"step": step, "loss": 1.0} for step in range(1, 60)]
     run[9] = {"step": 10, "loss": "nan", "diverged": "1.weight"}
-    curves.draw_training(tmp_path, {"flp": [run]})
-    (curve,) = drawn
+    curves.plot_training(tmp_path, {"flp": [run]})
+    (curve,) = plotted
     assert curve.x == [step for step in range(1, 60) if step != 10]
     assert curve.runs == [pytest.approx([1.0] * 58)]
 
 
-def test_plots_are_pictures(tmp_path: Path) -> None:
+def test_plots_are_images(tmp_path: Path) -> None:
     curves = {
         "flp": Curve([1, 2, 3], [[3.0, 2.0, 1.0], [2.0, 1.0, 0.5]]),
         "oml": Curve([1, 2, 3], [[3.0, 3.0, 3.0]]),
     }
-    draw_lines(tmp_path / "lines.png", curves, "functions seen", "squared error", log_y=True)
+    plot_lines(tmp_path / "lines.png", curves, "functions seen", "squared error", log_y=True)
     keys = ("q05", "q25", "q50", "q75", "q95")
     records = [
         {"step": step} | {f"rule/plasticity/1.rate/{key}": float(i) for i, key in enumerate(keys)}
         for step in (10, 20)
     ]
-    draw_statistics(tmp_path / "rule.png", [*records, {"step": 30, "loss": 1.0}])
+    plot_statistics(tmp_path / "rule.png", [*records, {"step": 30, "loss": 1.0}])
     assert {path.name for path in tmp_path.iterdir()} == {
         "lines.png", "lines.pdf", "rule.png", "rule.pdf"
     }  # fmt: skip
@@ -197,13 +197,13 @@ def test_plots_are_pictures(tmp_path: Path) -> None:
 def test_an_interval_that_reaches_0_does_not_stretch_a_logarithmic_axis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
+    plotted: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: plotted.append(figure))
     curve = Curve([1, 2], [[90.0, 1.0], [100.0, 1.2], [110.0, 2.079]])
     low, _ = curve.band() or ([], [])
     assert 0 < low[1] < 1e-3
-    draw_lines(tmp_path / "lines.png", {"flp": curve}, "x", "y", log_y=True)
-    (axes,) = drawn[0].axes
+    plot_lines(tmp_path / "lines.png", {"flp": curve}, "x", "y", log_y=True)
+    (axes,) = plotted[0].axes
     assert axes.get_yscale() == "log"
     bottom, top = axes.get_ylim()
     assert bottom == 1.0 / 2
@@ -220,5 +220,5 @@ def test_a_band_is_students_interval_over_runs_or_that_of_a_runs_lifetimes() -> 
 
 
 def test_a_run_without_a_rule_draws_no_statistics(tmp_path: Path) -> None:
-    draw_statistics(tmp_path / "rule.png", [{"step": 1, "loss": 1.0}])
+    plot_statistics(tmp_path / "rule.png", [{"step": 1, "loss": 1.0}])
     assert not list(tmp_path.iterdir())

@@ -68,7 +68,7 @@ def test_a_comparison_that_a_scheduler_ends_stops_its_runs_first(tmp_path: Path)
         process.terminate()  # as `timeout` does
         _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert said.splitlines()[-1] == "error: stopped by SIGTERM; the same command goes on."
+    assert said.splitlines()[-1] == "error: stopped by SIGTERM; the same command resumes."
     for run in runs:
         with alone_in(run):
             assert not (run / "result.json").exists()

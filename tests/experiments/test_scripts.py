@@ -61,9 +61,9 @@ def test_testing_a_rule_gives_what_its_run_was_given(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meta_test.main([str(run / "rule"), "--episodes", "4"])
-    judged = json.loads((run / "test" / "result.json").read_text())
+    tested = json.loads((run / "test" / "result.json").read_text())
     recorded = json.loads((run / "result.json").read_text())
-    assert judged["score"] == recorded["score"]
+    assert tested["score"] == recorded["score"]
     assert f"{recorded['score']:.4f}" in capsys.readouterr().out
 
 
@@ -189,7 +189,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
         compare.main([*words, "--runs", str(tmp_path)])
     table = (tmp_path / "compare" / "table.md").read_text()
     assert table in capsys.readouterr().out + "\n"
-    assert "1 of 4 runs failed and are left out." in table
+    assert "1 of 4 runs failed and are omitted." in table
     rows = [line for line in table.splitlines() if "sines, incremental" in line]
     assert [row.split("|")[-2].strip() for row in rows] == ["1", "2"]
 
@@ -197,7 +197,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--methods"], "--methods names none: give one method or more"),
+        (["--methods"], "--methods is empty: give one method or more"),
         (["--methods", "flp", "flp"], "--methods names flp twice"),
         (
             ["--methods", "flp", "prototypes"],
@@ -231,7 +231,7 @@ def test_the_demo_without_omniglot_draws_glyphs_and_says_so(
 ) -> None:
     demo.main(["--tiny", "--runs", str(tmp_path), "--data", str(tmp_path)])
     said = capsys.readouterr().out
-    assert said.startswith("The images are glyphs")
+    assert said.startswith("The images are generated glyphs")
     rows = [line for line in said.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 2 * len(demo.METHODS)
     assert (tmp_path / "demo" / "table.md").exists()

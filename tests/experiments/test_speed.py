@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from experiments.benchmarks import inner_sgd, of_threads
-from experiments.lab.peers import PeerMissingError
+from experiments.lab.reference_libraries import PeerMissingError
 from metaplastic import Unroll
 
 
@@ -18,7 +18,7 @@ def test_a_rival_that_is_not_installed_is_named_as_not_measured(
     ours = inner_sgd.by_us
 
     def absent(*given: Any) -> Any:
-        raise PeerMissingError("it is not to be had")
+        raise PeerMissingError("it cannot be imported")
 
     def eager(*given: Any) -> inner_sgd.Gradient:
         return ours(*given[:3], Unroll())  # compiling takes long and is not the matter here
@@ -29,7 +29,7 @@ def test_a_rival_that_is_not_installed_is_named_as_not_measured(
     monkeypatch.setattr(inner_sgd, "GOALS", {(64, 256, 8): inner_sgd.GOALS[64, 256, 8]})
     monkeypatch.setattr(inner_sgd, "by_us", eager)
     found = inner_sgd.measure(1, 0)
-    unmeasured = [one.what for one in found if one.result == "not measured: it is not to be had"]
+    unmeasured = [one.what for one in found if one.result == "not measured: it cannot be imported"]
     assert unmeasured == [f"16 tasks x 5 SGD steps, 64-256-8: {name} / ours" for name in missing]
     assert len(found) - len(missing) == 2 * (len(peers) - len(missing))
 

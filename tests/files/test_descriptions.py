@@ -82,10 +82,10 @@ def test_what_is_not_plain_has_no_description(value: object) -> None:
 @pytest.mark.parametrize(
     ("description", "sentence"),
     [
-        ({"kind": "os.system", "options": {"command": "true"}}, "'os.system' is not known"),
+        ({"kind": "os.system", "options": {"command": "true"}}, "'os.system' is unknown"),
         ({"kind": "torch.nn.Liner", "options": {}}, "Did you mean 'torch.nn.Linear'"),
         ({"kind": "torch.nn.Linear", "options": {"in": 3}}, "cannot be built as described"),
-        ({"something": "else"}, "describes nothing"),
+        ({"something": "else"}, "is not a description"),
     ],
 )
 def test_a_description_can_only_build_what_is_known(description: object, sentence: str) -> None:

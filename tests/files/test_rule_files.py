@@ -201,7 +201,7 @@ def test_a_foreign_config_is_refused(tmp_path: Path, config: object, sentence: s
 
 def test_a_class_of_the_users_own_must_be_handed_in(tmp_path: Path) -> None:
     save_pretrained(LEARNERS["own parts"](), tmp_path / "rule")
-    with pytest.raises(RuleFileError, match=r"'(Decay|Residual)' is not known.*classes="):
+    with pytest.raises(RuleFileError, match=r"'(Decay|Residual)' is unknown.*classes="):
         from_pretrained(tmp_path / "rule")
 
 
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_the_rule_that_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_room)
-    with pytest.raises(DiskFullError, match="What was there before is untouched"):
+    with pytest.raises(DiskFullError, match="The former files are unchanged"):
         save_pretrained(learner, folder)
     assert [path.name for path in tmp_path.iterdir()] == ["rule"]
     assert (folder / "config.json").read_bytes() == before

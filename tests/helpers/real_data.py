@@ -1,4 +1,4 @@
-"""Which tests need real pictures, and where these are looked for."""
+"""Which tests need real images, and where these are looked for."""
 
 from __future__ import annotations
 

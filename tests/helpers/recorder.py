@@ -24,7 +24,7 @@ class Recorder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         return x
 
-    def birth(self, support_y: Tensor, seed: Tensor) -> dict[str, Tensor]:
+    def initialize(self, support_y: Tensor, seed: Tensor) -> dict[str, Tensor]:
         return {"last": torch.zeros(len(seed), 1)}
 
     def adapt(self, x: Tensor, y: Tensor, fast: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from torch import nn
 
 from metaplastic import Direct, LearningRule, Oja, OnlineLearner, objective_for
 from metaplastic.episode import Episode, StreamSpec, TaskStream
-from metaplastic.outer.distributed import joined
+from metaplastic.outer.distributed import process_group
 from metaplastic.outer.loggers import JsonLines
 from metaplastic.outer.optimizer import make_optimizer, make_schedule
 from metaplastic.outer.trainer import MetaTrainer
@@ -92,7 +92,7 @@ def small_run(
         config,
         schedule=make_schedule(optimizer, "cosine", warmup=2, steps=100, groups=("weights",)),
         folder=folder,
-        sinks=() if folder is None else [JsonLines(folder / "metrics.jsonl")],
+        loggers=() if folder is None else [JsonLines(folder / "metrics.jsonl")],
         validation=Clusters(),
     )
 
@@ -134,7 +134,7 @@ def many(folder: Path) -> None:
 
 def one_of_many(folder: Path) -> None:
     """What each process that torchrun starts does."""
-    with joined("cpu"):
+    with process_group("cpu"):
         small_run(folder).fit()
 
 

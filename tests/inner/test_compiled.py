@@ -20,7 +20,7 @@ from metaplastic import (
     StableOja,
     Unroll,
 )
-from tests.helpers.lives import (
+from tests.helpers.lifetimes import (
     RULES,
     Rule,
     apart,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from metaplastic import Backprop, Delta, LearningRule
-from tests.helpers.lives import episodes, learner
+from tests.helpers.lifetimes import episodes, learner
 
 
 class Averaging(Delta):

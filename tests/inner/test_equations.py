@@ -26,7 +26,7 @@ from metaplastic import (
 )
 from tests.helpers import by_hand
 from tests.helpers.by_hand import Equations, Layer
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 PLASTICITY: dict[str, type[PlasticityRule]] = {
     "Oja": Oja,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metaplastic import Direct, LearningRule, Oja
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def flp() -> LearningRule:

@@ -28,7 +28,7 @@ from metaplastic import (
     PlasticityRule,
     StableOja,
 )
-from tests.helpers.lives import convolutional, dense, episodes, learned, learner
+from tests.helpers.lifetimes import convolutional, dense, episodes, learned, learner
 
 PLASTICITY = {
     "oja": Oja, "hebb": Hebb, "stable-oja": StableOja, "normalized-hebb": NormalizedHebb

@@ -21,7 +21,7 @@ from metaplastic import (
 from metaplastic.inner.grow import grow
 from metaplastic.objective import MeanSquaredError
 from metaplastic.stacked.readouts import CosineReadout, Gain, UnitLength
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def classifier(per: Any = "synapse", **feedback: Any) -> OnlineLearner:

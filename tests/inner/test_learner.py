@@ -19,7 +19,7 @@ from metaplastic import (
     Oja,
     OnlineLearner,
 )
-from tests.helpers.lives import (
+from tests.helpers.lifetimes import (
     apart,
     convolutional,
     dense,

@@ -19,7 +19,7 @@ from metaplastic import (
     Unroll,
 )
 from metaplastic.stacked.readouts import CosineReadout, UnitLength
-from tests.helpers.lives import apart, dense, episodes, learner, meta_gradient
+from tests.helpers.lifetimes import apart, dense, episodes, learner, meta_gradient
 
 
 def oja(**options: object) -> LearningRule:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metaplastic import Backprop, Delta, Direct, LearningRule, Oja, Stack, Unroll
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def test_a_nonlinearity_may_be_one_object_used_everywhere() -> None:

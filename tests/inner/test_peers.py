@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.lab.peers import PeerMissingError, peer
+from experiments.lab.reference_libraries import PeerMissingError, peer
 from metaplastic import Backprop, Delta, Episode, LearningRule, OnlineLearner
-from tests.helpers.lives import apart, dense, episodes, learned, learner
+from tests.helpers.lifetimes import apart, dense, episodes, learned, learner
 
 pytestmark = [
     pytest.mark.peer,

@@ -19,7 +19,7 @@ from metaplastic import (
     OnlineLearner,
 )
 from metaplastic.stacked.readouts import CosineReadout, Counted, Gain, NearestMean, UnitLength
-from tests.helpers.lives import episodes
+from tests.helpers.lifetimes import episodes
 
 
 def taught(head: nn.Module, plasticity: Hebb | Oja, *before: nn.Module) -> OnlineLearner:

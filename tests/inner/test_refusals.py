@@ -22,7 +22,7 @@ from metaplastic import (
     Stack,
     Unroll,
 )
-from tests.helpers.lives import dense, episodes, learner
+from tests.helpers.lifetimes import dense, episodes, learner
 
 
 def flp() -> LearningRule:

@@ -24,7 +24,7 @@ from metaplastic import (
 )
 from metaplastic.inner import rows
 from metaplastic.stacked.readouts import CosineReadout, UnitLength
-from tests.helpers.lives import episodes, learned
+from tests.helpers.lifetimes import episodes, learned
 
 RULES = (Oja, Hebb, StableOja, NormalizedHebb)
 GRAINS = ("synapse", "neuron", "feature", "layer", "shared")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metaplastic import Backprop, Delta, Direct, Episode, LearningRule, Oja, OnlineLearner
-from tests.helpers.lives import apart, dense, episodes, learned, learner
+from tests.helpers.lifetimes import apart, dense, episodes, learned, learner
 from tests.helpers.one_task import flp_lifetime, sgd_lifetime
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}

@@ -16,7 +16,7 @@ from metaplastic import (
     PlasticityRule,
     Unroll,
 )
-from tests.helpers.lives import (
+from tests.helpers.lifetimes import (
     RULES,
     Rule,
     apart,

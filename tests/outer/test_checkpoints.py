@@ -15,7 +15,7 @@ import torch
 from metaplastic.outer import checkpoint
 from metaplastic.outer.checkpoint import CheckpointError, CheckpointWarning
 from metaplastic.outer.identity import check_identity
-from metaplastic.outer.loggers import DurableSink, JsonLines, Sink
+from metaplastic.outer.loggers import JsonLines, Logger, ResumableLogger
 from metaplastic.support.disk import DiskFullError
 from tests.helpers.small_runs import small_run
 from tests.outer.test_trainer import require_same_run
@@ -57,7 +57,7 @@ def test_no_bit_of_a_checkpoint_can_be_altered_unseen() -> None:
     for _ in range(200):
         altered = bytearray(content)
         altered[source.randrange(len(content))] ^= 1 << source.randrange(8)
-        with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        with pytest.raises(CheckpointError, match="not a complete checkpoint"):
             checkpoint.unpack(bytes(altered), "name")
     assert checkpoint.unpack(content, "name")["step"] == 3
 
@@ -70,10 +70,10 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over_silently(
         path.write_bytes(b"")
     with (
         pytest.warns(CheckpointWarning),
-        pytest.raises(CheckpointError, match=r"No checkpoint in .* is whole: 2"),
+        pytest.raises(CheckpointError, match=r"No checkpoint in .* is intact: 2"),
     ):
         small_run(tmp_path).resume()
-    with pytest.raises(CheckpointError, match="is whole: 2"):  # nor when it is asked again
+    with pytest.raises(CheckpointError, match="is intact: 2"):  # nor when it is asked again
         small_run(tmp_path).resume()
 
 
@@ -98,16 +98,16 @@ def test_a_full_disk_is_a_sentence_and_the_checkpoint_before_stays(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_metrics_that_do_not_fit_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    sink = JsonLines(tmp_path / "metrics.jsonl")
+    logger = JsonLines(tmp_path / "metrics.jsonl")
     with pytest.raises(DiskFullError, match="The lines before it are intact"):
-        sink.log(1, {"loss": 1.0})
+        logger.log(1, {"loss": 1.0})
 
 
 def test_rewinding_drops_later_lines_and_a_line_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    sink = JsonLines(path)
+    logger = JsonLines(path)
     for step in (2, 4, 6):
-        sink.log(step, {"loss": float(step)})
+        logger.log(step, {"loss": float(step)})
     with path.open("ab") as file:
         file.write(b'{"step": 8, "lo')
     resumed = JsonLines(path)
@@ -132,8 +132,8 @@ def test_what_is_not_finite_stays_readable_json(tmp_path: Path) -> None:
 
 
 def test_json_lines_are_a_sink_that_can_be_taken_back(tmp_path: Path) -> None:
-    assert isinstance(JsonLines(tmp_path / "m"), Sink)
-    assert isinstance(JsonLines(tmp_path / "m"), DurableSink)
+    assert isinstance(JsonLines(tmp_path / "m"), Logger)
+    assert isinstance(JsonLines(tmp_path / "m"), ResumableLogger)
 
 
 def test_nothing_in_the_house_unpickles() -> None:

@@ -99,7 +99,7 @@ def test_warmup_rises_to_the_full_rate_in_equal_steps() -> None:
     [
         ("cosin", {}, "Did you mean 'cosine'"),
         ("cosine", {}, "needs steps"),
-        ("multistep", {"milestones": (4, 2)}, "milestones must rise"),
+        ("multistep", {"milestones": (4, 2)}, "milestones must be strictly increasing"),
         ("constant", {"groups": ("weight",)}, "Did you mean 'weights'"),
     ],
 )

@@ -15,7 +15,7 @@ from torch import nn
 
 from metaplastic.outer import checkpoint
 from metaplastic.outer.buffers import Buffers
-from metaplastic.outer.distributed import World, micro_batches
+from metaplastic.outer.distributed import ProcessGroup, micro_batches
 from metaplastic.outer.loggers import TIMINGS
 from metaplastic.outer.trainer import MetaTrainer
 from metaplastic.outer.trainer_config import TrainerConfig
@@ -182,7 +182,7 @@ def test_tasks_that_cannot_be_shared_out_are_refused(
     tasks: int, micro_batch: int | None, size: int, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        micro_batches(World(0, size), tasks, micro_batch, "tasks")
+        micro_batches(ProcessGroup(0, size), tasks, micro_batch, "tasks")
 
 
 def test_resuming_with_other_settings_names_the_field(tmp_path: Path) -> None:

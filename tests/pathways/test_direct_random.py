@@ -12,7 +12,7 @@ from torch import nn
 from metaplastic import Delta, Initialization, LearningRule, RandomDirect, RandomFeedback, credit
 from metaplastic.pathways.base import FeedbackPathway
 from metaplastic.plasticity.polynomial import Polynomial
-from tests.helpers.lives import convolutional, dense, episodes, learner
+from tests.helpers.lifetimes import convolutional, dense, episodes, learner
 from tests.plasticity.test_polynomial import one_step
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.lab.networks.plug_networks import network
-from experiments.lab.transfer.plug_lives import by_rule
+from experiments.lab.networks.transfer_networks import network
+from experiments.lab.transfer.lifetimes import by_rule
 from metaplastic import LearningRule, RandomDirect
 from metaplastic.plasticity.polynomial import Polynomial
 

@@ -14,7 +14,7 @@ from metaplastic import Backprop, Initialization, LearningRule, OnlineLearner, R
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, TERMS, Polynomial
-from tests.helpers.lives import convolutional, dense, episodes, learned, learner
+from tests.helpers.lifetimes import convolutional, dense, episodes, learned, learner
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 MIXED = {name: 0.01 * (-1) ** k * (k + 1) for k, name in enumerate(TERMS)}
@@ -229,7 +229,7 @@ def test_a_rule_file_brings_back_coefficients_and_feedback(tmp_path: Path, feedb
     lived = episodes(dtype=torch.float32)
     assert torch.equal(again.eval()(lived).prediction, made.eval()(lived).prediction)
     assert again.rule.plasticity.equation() == plasticity.equation()
-    assert again.rule.plasticity.price == 0.1
+    assert again.rule.plasticity.penalty_weight == 0.1
 
 
 @pytest.mark.parametrize(

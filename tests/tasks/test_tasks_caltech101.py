@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def color(name: str, instance: int) -> tuple[int, int, int]:
-    """Of this picture and no other."""
+    """Of this image and no other."""
     return 25 * (NAMES.index(name) + 1), 50 * instance, 100
 
 
@@ -47,7 +47,7 @@ def jpeg(pixels: Any, mode: str = "RGB", size: tuple[int, int] = (30, 24)) -> by
     return file.getvalue()
 
 
-def pictures() -> dict[str, bytes]:
+def made_images() -> dict[str, bytes]:
     """More of each class than are used, and two folders that are no classes."""
     made = {
         f"{name}/image_{instance + 1:04d}.jpg": jpeg(color(name, instance))
@@ -86,8 +86,8 @@ LAYOUTS = pytest.mark.parametrize("write", [write_folder, write_archive])
 
 
 @LAYOUTS
-def test_the_first_pictures_of_each_class_are_read_by_name(folder: Path, write: Any) -> None:
-    write(folder, pictures())
+def test_the_first_images_of_each_class_are_read_by_name(folder: Path, write: Any) -> None:
+    write(folder, made_images())
     for split, number in MADE_SPLITS.items():
         images = stream(split=split).images
         assert images.shape == (number, INSTANCES, SIZE, SIZE, 3)
@@ -101,7 +101,7 @@ def test_the_first_pictures_of_each_class_are_read_by_name(folder: Path, write: 
 def test_splits_divide_the_classes_by_the_hash_of_their_first_word(
     folder: Path, write: Any
 ) -> None:
-    write(folder, pictures())
+    write(folder, made_images())
     found = [name for split in MADE_SPLITS for name in classes_of(stream(split=split).images)]
     hashed = sorted(NAMES, key=lambda name: hashlib.sha256(name[0].encode()).digest())
     assert found == hashed
@@ -110,34 +110,34 @@ def test_splits_divide_the_classes_by_the_hash_of_their_first_word(
 
 
 def test_a_folder_of_ones_own_comes_before_the_small_copy(folder: Path) -> None:
-    write_archive(folder, pictures())
+    write_archive(folder, made_images())
     first = stream().images
-    write_folder(folder, dict.fromkeys(pictures(), jpeg((7, 7, 7))))
+    write_folder(folder, dict.fromkeys(made_images(), jpeg((7, 7, 7))))
     assert not torch.equal(stream().images, first)
 
 
-def test_a_gray_picture_has_three_equal_channels(folder: Path) -> None:
-    write_folder(folder, dict.fromkeys(pictures(), jpeg(90, "L")))
+def test_a_gray_image_has_three_equal_channels(folder: Path) -> None:
+    write_folder(folder, dict.fromkeys(made_images(), jpeg(90, "L")))
     assert stream().images.shape[-1] == 3
     assert (stream().images.int() - 90).abs().max() <= 1
 
 
-def test_a_whole_picture_is_squeezed_into_the_square(folder: Path) -> None:
+def test_a_whole_image_is_squeezed_into_the_square(folder: Path) -> None:
     wide = Image.new("RGB", (80, 40))
     wide.paste((255, 255, 255), (0, 0, 40, 40))  # its left half
     file = io.BytesIO()
     wide.save(file, "JPEG", quality=100)
-    write_folder(folder, dict.fromkeys(pictures(), file.getvalue()))
+    write_folder(folder, dict.fromkeys(made_images(), file.getvalue()))
     image = stream().images[0, 0].float()
     assert image[:, : SIZE // 2 - 1].min() > 200
     assert image[:, SIZE // 2 + 1 :].max() < 50
 
 
 @LAYOUTS
-def test_pictures_are_decoded_once_for_each_size(
+def test_images_are_decoded_once_for_each_size(
     folder: Path, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(folder, pictures())
+    write(folder, made_images())
     first = stream().images
 
     def decode(*_: object) -> None:
@@ -149,8 +149,8 @@ def test_pictures_are_decoded_once_for_each_size(
         _ = stream(image_size=SIZE + 1).images
 
 
-def test_a_picture_that_is_replaced_is_seen(folder: Path) -> None:
-    write_folder(folder, pictures())
+def test_a_image_that_is_replaced_is_seen(folder: Path) -> None:
+    write_folder(folder, made_images())
     before = stream().spec.fingerprint
     for name in NAMES:
         (folder / OFFICIAL / name / "image_0002.jpg").write_bytes(jpeg((1, 2, 3), size=(64, 64)))
@@ -159,16 +159,16 @@ def test_a_picture_that_is_replaced_is_seen(folder: Path) -> None:
 
 @LAYOUTS
 def test_what_is_not_whole_is_refused_in_a_sentence(folder: Path, write: Any) -> None:
-    few = {name: made for name, made in pictures().items() if name != "b_1/image_0002.jpg"}
+    few = {name: made for name, made in made_images().items() if name != "b_1/image_0002.jpg"}
     few = {name: made for name, made in few.items() if name != "b_1/image_0003.jpg"}
     write(folder, few)
-    with pytest.raises(DataError, match=r"has fewer than 3 pictures of b_1; put all official ones"):
+    with pytest.raises(DataError, match=r"has fewer than 3 images of b_1; put all official ones"):
         _ = stream().images
 
 
 @LAYOUTS
 def test_a_missing_class_is_refused_in_a_sentence(folder: Path, write: Any) -> None:
-    write(folder, {name: made for name, made in pictures().items() if name[0] != "c"})
+    write(folder, {name: made for name, made in made_images().items() if name[0] != "c"})
     with pytest.raises(
         DataError, match=r"has 8 classes besides .*; the splits need the official 9"
     ):
@@ -177,7 +177,7 @@ def test_a_missing_class_is_refused_in_a_sentence(folder: Path, write: Any) -> N
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "no archive"])
 def test_a_damaged_archive_is_refused_in_a_sentence(folder: Path, damage: str) -> None:
-    write_archive(folder, pictures())
+    write_archive(folder, made_images())
     path = folder / SMALL
     whole = path.read_bytes()
     cut = {"truncated": whole[: len(whole) // 2], "emptied": b"", "no archive": bytes(500)}
@@ -188,8 +188,8 @@ def test_a_damaged_archive_is_refused_in_a_sentence(folder: Path, damage: str) -
 
 
 @LAYOUTS
-def test_a_damaged_picture_is_refused_in_a_sentence(folder: Path, write: Any) -> None:
-    made = pictures()
+def test_a_damaged_image_is_refused_in_a_sentence(folder: Path, write: Any) -> None:
+    made = made_images()
     made["d_3/image_0001.jpg"] = made["d_3/image_0001.jpg"][:200]
     write(folder, made)
     where = re.escape("d_3/image_0001.jpg" if write is write_folder else SMALL)

@@ -1,4 +1,4 @@
-"""Distorted pictures: how far they move, where their ink comes from, and what stays as it was."""
+"""Distorted images: how far they move, where their ink comes from, and what stays as it was."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.distort import KNOTS, affine_maps, bends, moved, movements, turned
+from tasks.distort import KNOTS, affine_maps, distorted, distortions, elastic_maps, rotated
 from tasks.images import ArrayImages
 
 
@@ -19,9 +19,9 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def by_hand(picture: Tensor, sources: Tensor) -> Tensor:
+def by_hand(image: Tensor, sources: Tensor) -> Tensor:
     """Each pixel (height width) from its source (height width 2), in pixels, zeros outside."""
-    height, width = picture.shape
+    height, width = image.shape
     seen = torch.zeros(height, width)
     for row in range(height):
         for column in range(width):
@@ -30,7 +30,7 @@ def by_hand(picture: Tensor, sources: Tensor) -> Tensor:
                 for j in (math.floor(x), math.floor(x) + 1):
                     if 0 <= i < height and 0 <= j < width:
                         share = (1 - abs(y - i)) * (1 - abs(x - j))
-                        seen[row, column] += share * picture[i, j]
+                        seen[row, column] += share * image[i, j]
     return seen
 
 
@@ -40,7 +40,7 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
     height: int, width: int, distort: float, elastic: float
 ) -> None:
     x = torch.rand(3, 2, height, width, generator=seeded(1))
-    seen = moved(x, movements(3, distort, elastic, seeded()))
+    seen = distorted(x, distortions(3, distort, elastic, seeded()))
     again = seeded()
     maps = affine_maps(3, distort, again)
     center = torch.tensor([(width - 1) / 2, (height - 1) / 2])
@@ -49,7 +49,7 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
     sources = torch.einsum("nde,hwe->nhwd", maps[:, :, :2], place)
     sources = sources + maps[:, None, None, :, 2] * width / 2 + center
     if elastic:
-        knots = bends(3, elastic, again).view(3, 2, KNOTS, KNOTS)
+        knots = elastic_maps(3, elastic, again).view(3, 2, KNOTS, KNOTS)
         smooth = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True)
         sources = sources + smooth.movedim(1, -1) * width / 2
     for n in range(3):
@@ -60,14 +60,14 @@ def test_every_pixel_comes_from_where_its_map_and_its_bend_say(
 
 def test_a_turn_within_the_map_is_a_turn_before_it() -> None:
     x, turns = torch.rand(8, 3, 9, 9, generator=seeded(1)), torch.arange(8) % 4
-    sources = movements(8, 1.0, 1.0, seeded())
+    sources = distortions(8, 1.0, 1.0, seeded())
     before = torch.stack([one.rot90(int(k), (1, 2)) for one, k in zip(x, turns, strict=True)])
-    seen = moved(x, turned(sources, turns))
-    torch.testing.assert_close(seen, moved(before, sources), atol=1e-5, rtol=0)
+    seen = distorted(x, rotated(sources, turns))
+    torch.testing.assert_close(seen, distorted(before, sources), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
-def test_pictures_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
+def test_images_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
     strength: float,
 ) -> None:
     maps = affine_maps(100_000, strength, seeded())
@@ -79,7 +79,7 @@ def test_pictures_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
     for drawn, mean, deviation in (
         (angle, 0, 0.15), (across, 1, 0.1), (down, 1, 0.1), (slant, 0, 0.12),
         (right[:, 2], 0, 0.06), (below[:, 2], 0, 0.06),
-        (bends(2000, strength, seeded()), 0, 0.06),
+        (elastic_maps(2000, strength, seeded()), 0, 0.06),
     ):  # fmt: skip
         assert abs(float(drawn.mean()) - mean) < 0.002
         assert abs(float(drawn.std()) - strength * deviation) < 0.002
@@ -87,19 +87,19 @@ def test_pictures_are_turned_stretched_slanted_and_shifted_as_far_as_stated(
 
 def test_what_is_off_draws_nothing() -> None:
     x, generator = torch.rand(4, 1, 6, 6, generator=seeded()), seeded()
-    still = moved(x, movements(4, 0.0, 0.0, generator))
+    still = distorted(x, distortions(4, 0.0, 0.0, generator))
     torch.testing.assert_close(still, x, atol=1e-5, rtol=0)
     assert torch.equal(generator.get_state(), seeded().get_state())
-    first, afterwards = (movements(4, 0.0, 1.0, one) for one in (seeded(), generator))
+    first, afterwards = (distortions(4, 0.0, 1.0, one) for one in (seeded(), generator))
     assert torch.equal(first, afterwards)
 
 
-def pictures(size: int = 16) -> Tensor:
+def made_images(size: int = 16) -> Tensor:
     return torch.randint(0, 256, (6, 10, size, size), generator=seeded(), dtype=torch.uint8)
 
 
 def stream(**options: Any) -> ArrayImages:
-    return ArrayImages(array=pictures(), rotations=True, **options)
+    return ArrayImages(array=made_images(), rotations=True, **options)
 
 
 @pytest.mark.parametrize("options", [{"distort": 1.0}, {"elastic": 1.0}, {"labels": "global"}])
@@ -120,7 +120,7 @@ def test_a_distorted_lifetime_is_the_same_lifetime_but_for_its_pixels(
 
 
 @pytest.mark.parametrize("options", [{}, {"distort": 1.0, "elastic": 1.0}])
-def test_pictures_are_the_same_however_many_are_prepared_together(
+def test_images_are_the_same_however_many_are_prepared_together(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     together = stream(ways=6, **options).sample(3, seeded())
@@ -131,7 +131,7 @@ def test_pictures_are_the_same_however_many_are_prepared_together(
 
 
 def test_distortions_come_from_the_generator_alone_and_no_two_are_alike() -> None:
-    array = pictures()[:, :1].expand(-1, 10, -1, -1).contiguous()  # one picture a class
+    array = made_images()[:, :1].expand(-1, 10, -1, -1).contiguous()  # one image a class
     options: dict[str, Any] = {"ways": 2, "order": "by_class", "distort": 1.0, "elastic": 1.0}
     copies = ArrayImages(array=array, **options)
     torch.manual_seed(torch.seed())
@@ -147,7 +147,7 @@ class BlackInk(ArrayImages):
         return 1 - x
 
 
-def test_around_a_picture_there_is_paper_whatever_number_that_is() -> None:
+def test_around_a_image_there_is_paper_whatever_number_that_is() -> None:
     inked = torch.full((5, 10, 16, 16), 255, dtype=torch.uint8)
     options: dict[str, Any] = {"distort": 2.0, "elastic": 1.0}
     white = ArrayImages(array=inked, **options).sample(2, seeded()).support_x
@@ -157,7 +157,7 @@ def test_around_a_picture_there_is_paper_whatever_number_that_is() -> None:
     assert torch.equal(black, 1 - white)
 
 
-def test_the_fingerprint_says_that_pictures_are_distorted() -> None:
+def test_the_fingerprint_says_that_images_are_distorted() -> None:
     prints = {stream(**o).spec.fingerprint for o in ({}, {"distort": 1.0}, {"elastic": 1.0})}
     assert len(prints) == 3
     assert stream(distort=0.0).spec.fingerprint == stream().spec.fingerprint

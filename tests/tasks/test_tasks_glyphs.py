@@ -9,17 +9,17 @@ from torch import Tensor
 from tasks.glyphs import Glyphs, draw, render
 
 
-def test_every_picture_has_ink_and_paper_and_fills_the_range() -> None:
-    pictures = draw("validation", 0)
-    assert pictures.shape == (200, 20, 28, 28)
-    ink = (pictures > 127).float().mean((2, 3))
+def test_every_image_has_ink_and_paper_and_fills_the_range() -> None:
+    images = draw("validation", 0)
+    assert images.shape == (200, 20, 28, 28)
+    ink = (images > 127).float().mean((2, 3))
     assert ink.min() > 0.01
     assert ink.max() < 0.5
-    assert (pictures.amax((2, 3)) > 200).float().mean() > 0.99
-    assert (pictures[..., [0, 27], :] < 128).float().mean() > 0.99
+    assert (images.amax((2, 3)) > 200).float().mean() > 0.99
+    assert (images[..., [0, 27], :] < 128).float().mean() > 0.99
 
 
-def test_pictures_of_a_class_differ_but_less_than_pictures_of_two_classes() -> None:
+def test_images_of_a_class_differ_but_less_than_images_of_two_classes() -> None:
     x = draw("validation", 0).flatten(2).float() / 255
     within = (x[:, 0] - x[:, 1]).norm(dim=-1)
     between = (x[:, 0] - x.roll(1, 0)[:, 1]).norm(dim=-1)
@@ -45,8 +45,8 @@ def test_splits_and_seeds_draw_different_characters_and_one_seed_the_same() -> N
 
 def test_a_straight_stroke_is_drawn_where_it_lies() -> None:
     line = torch.stack([torch.linspace(5, 20, 48), torch.full((48,), 10.0)], -1)[None, None]
-    (picture,) = render(line, torch.ones(1, 1, dtype=torch.bool), torch.zeros(1))
-    row, column = (picture > 200).nonzero(as_tuple=True)
+    (image,) = render(line, torch.ones(1, 1, dtype=torch.bool), torch.zeros(1))
+    row, column = (image > 200).nonzero(as_tuple=True)
     assert set(row.tolist()) == {10}
     assert set(column.tolist()) == set(range(6, 20))
     assert render(line, torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1)).sum() == 0

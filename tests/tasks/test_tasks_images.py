@@ -1,4 +1,4 @@
-"""The few-shot sampler, on pictures whose every pixel says which picture it is."""
+"""The few-shot sampler, on images whose every pixel says which image it is."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def numbered_pictures() -> Tensor:
-    """Each 2x2 picture is filled with its own number, class * INSTANCES + instance."""
+def numbered_images() -> Tensor:
+    """Each 2x2 image is filled with its own number, class * INSTANCES + instance."""
     numbers = torch.arange(CLASSES * INSTANCES, dtype=torch.uint8).reshape(CLASSES, INSTANCES, 1, 1)
     return numbers.repeat(1, 1, 2, 2)
 
 
 def stream(**options: Any) -> ArrayImages:
-    return ArrayImages(array=numbered_pictures(), **options)
+    return ArrayImages(array=numbered_images(), **options)
 
 
 def number(x: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def class_and_instance(x: Tensor) -> tuple[Tensor, Tensor]:
     return number(x) // INSTANCES, number(x) % INSTANCES
 
 
-def test_support_and_query_share_no_picture() -> None:
+def test_support_and_query_share_no_image() -> None:
     episode = stream(shots=5, queries_per_class=5).sample(50, seeded())
     learned, asked = number(episode.support_x).flatten(1), number(episode.query_x)
     assert not (learned[:, :, None] == asked[:, None]).any()
@@ -51,7 +51,7 @@ def test_published_overlap_draws_the_query_as_if_nothing_had_been_learned() -> N
     assert abs(float(shared) - 5 / INSTANCES) < 0.03
 
 
-def test_every_picture_is_asked_about_equally_often_where_the_ranges_overlap_in_part() -> None:
+def test_every_image_is_asked_about_equally_often_where_the_ranges_overlap_in_part() -> None:
     options = {"support_instances": (0, 6), "query_instances": (4, 10)}
     episode = stream(ways=10, shots=2, queries_per_class=3, **options).sample(400, seeded())
     _, instance = class_and_instance(episode.query_x)
@@ -138,7 +138,7 @@ def test_rotations_make_each_quarter_turn_a_class_of_its_own() -> None:
     assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
 
 
-def test_color_pictures_come_channels_first_and_in_unit_range() -> None:
+def test_color_images_come_channels_first_and_in_unit_range() -> None:
     array = torch.randint(0, 256, (5, 10, 4, 6, 3), generator=seeded(), dtype=torch.uint8)
     color = ArrayImages(array=array, ways=2, labels="global", shots=1, queries_per_class=1)
     episode = color.sample(1, seeded())
@@ -168,7 +168,7 @@ def test_shapes_are_those_of_the_spec() -> None:
 
 
 def test_the_fingerprint_covers_pixels_and_what_may_be_drawn() -> None:
-    altered = numbered_pictures()
+    altered = numbered_images()
     altered[0, 0, 0, 0] ^= 1
     prints = [
         stream().spec.fingerprint,
@@ -192,8 +192,8 @@ def test_the_fingerprint_covers_pixels_and_what_may_be_drawn() -> None:
         ({"remember": 64}, "set labels='global'"),
         ({"labels": "global", "slots": 20}, "slots is 20"),
         ({"shots": 6}, "6 shots and 5 queries do not fit"),
-        ({"batch": 2}, "batch is 2; it must divide the 25 pictures of a lifetime"),
-        ({"batch": 2, "order": "by_class"}, "must divide the 5 pictures of a class"),
+        ({"batch": 2}, "batch is 2; it must divide the 25 images of a lifetime"),
+        ({"batch": 2, "order": "by_class"}, "must divide the 5 images of a class"),
         ({"query_instances": (5, 11)}, "query_instances is"),
     ],
 )
@@ -204,7 +204,7 @@ def test_impossible_lifetimes_are_refused_in_a_sentence(
         stream(**options).sample(1, seeded())
 
 
-def test_pictures_of_another_kind_are_refused() -> None:
+def test_images_of_another_kind_are_refused() -> None:
     with pytest.raises(ValueError, match="must be uint8"):
         _ = ArrayImages(array=torch.zeros(3, 4, 5, 5)).spec
     with pytest.raises(ValueError, match="square"):
@@ -226,17 +226,17 @@ def test_more_runs_than_there_are_classes_for_are_refused() -> None:
 
 
 @pytest.mark.parametrize("order", ["iid", "by_class"])
-def test_repeats_show_every_picture_so_many_times(order: str) -> None:
+def test_repeats_show_every_image_so_many_times(order: str) -> None:
     often = stream(ways=3, shots=4, repeats=5, order=order, batch=2)
     assert often.spec.steps == 3 * 4 * 5 // 2
     assert often.spec.fingerprint != stream(ways=3, shots=4, order=order, batch=2).spec.fingerprint
     episode = often.sample(20, seeded())
     shown = number(episode.support_x).flatten(1)
     for task in range(20):
-        pictures, times = torch.unique(shown[task], return_counts=True)
-        assert len(pictures) == 12
+        images, times = torch.unique(shown[task], return_counts=True)
+        assert len(images) == 12
         assert set(times.tolist()) == {5}
-        assert not set(pictures.tolist()) & set(number(episode.query_x)[task].tolist())
+        assert not set(images.tolist()) & set(number(episode.query_x)[task].tolist())
     subtask = episode.support_subtask.flatten(1)
     ordered = subtask.equal(subtask.sort(1).values)
     assert ordered == (order == "by_class")

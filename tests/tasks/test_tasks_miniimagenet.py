@@ -27,20 +27,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "miniimagenet"
 
 
-def made_pictures() -> Any:
-    """Plain colors, a different one for each picture: classes instances 84 84 3."""
+def made_images() -> Any:
+    """Plain colors, a different one for each image: classes instances 84 84 3."""
     colors = np.random.default_rng(0).integers(0, 256, (len(CLASSES), INSTANCES, 1, 1, 3), np.uint8)
     return np.broadcast_to(colors, (len(CLASSES), INSTANCES, 84, 84, 3))
 
 
-def write_jpegs(folder: Path, pictures: Any, size: int = 84) -> None:
+def write_jpegs(folder: Path, images: Any, size: int = 84) -> None:
     (folder / "images").mkdir()
     rows = ["filename,label"]
-    for name, own in zip(CLASSES, pictures, strict=True):
+    for name, own in zip(CLASSES, images, strict=True):
         for instance, pixels in enumerate(own):
             rows.append(f"{name}{instance:08d}.jpg,{name}")
-            picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size))
-            picture.save(folder / "images" / f"{name}{instance:08d}.jpg", quality=100)
+            image = Image.fromarray(np.ascontiguousarray(pixels)).resize((size, size))
+            image.save(folder / "images" / f"{name}{instance:08d}.jpg", quality=100)
     (folder / "train.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -57,22 +57,20 @@ def stream(**options: Any) -> MiniImageNet:
 
 
 @pytest.mark.parametrize("size", [84, 120])
-def test_listed_jpegs_become_color_pictures_of_84_pixels(folder: Path, size: int) -> None:
-    write_jpegs(folder, made_pictures(), size)
+def test_listed_jpegs_become_color_images_of_84_pixels(folder: Path, size: int) -> None:
+    write_jpegs(folder, made_images(), size)
     images = stream().images
     assert images.shape == (3, INSTANCES, 84, 84, 3)
-    difference = images.numpy().astype(int) - made_pictures()
+    difference = images.numpy().astype(int) - made_images()
     assert abs(difference).max() <= 3  # JPEG rounds colors
     assert stream().spec.input_shape == (3, 84, 84)
 
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("layout", ["image_data", "data"])
-def test_the_common_pickles_give_the_same_pictures(
-    folder: Path, layout: str, protocol: int
-) -> None:
-    pictures = made_pictures()
-    flat = np.ascontiguousarray(pictures.reshape(-1, 84, 84, 3))
+def test_the_common_pickles_give_the_same_images(folder: Path, layout: str, protocol: int) -> None:
+    images = made_images()
+    flat = np.ascontiguousarray(images.reshape(-1, 84, 84, 3))
     if layout == "image_data":
         members = {name: list(range(4 * i, 4 * i + 4)) for i, name in enumerate(CLASSES)}
         content, name = {"image_data": flat, "class_dict": members}, "mini-imagenet-cache-train.pkl"
@@ -81,7 +79,7 @@ def test_the_common_pickles_give_the_same_pictures(
         content = {"data": flat, "labels": labels}
         name = "miniImageNet_category_split_train_phase_train.pickle"
     (folder / name).write_bytes(pickle.dumps(content, protocol))
-    assert np.array_equal(stream().images.numpy(), pictures)
+    assert np.array_equal(stream().images.numpy(), images)
 
 
 class Malice:
@@ -114,14 +112,14 @@ def test_damaged_or_strange_files_are_refused_in_a_sentence(folder: Path) -> Non
     path = folder / "mini-imagenet-cache-train.pkl"
     for content, sentence in (
         (pickle.dumps({"image_data": np.zeros(9)})[:-20], "is damaged"),
-        (pickle.dumps([1, 2]), "holds no uint8 pictures of 84x84x3"),
+        (pickle.dumps([1, 2]), "holds no uint8 images of 84x84x3"),
         (pickle.dumps({"image_data": np.zeros((1, 84, 84, 3)), "class_dict": {}}), "holds no"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=sentence):
             _ = stream().images
     path.unlink()
-    write_jpegs(folder, made_pictures())
+    write_jpegs(folder, made_images())
     first = folder / "images" / "n0100000000.jpg"
     first.write_bytes(first.read_bytes()[:300])
     with pytest.raises(DataError, match=r"n0100000000.jpg' is damaged .*; replace it\."):
@@ -130,9 +128,7 @@ def test_damaged_or_strange_files_are_refused_in_a_sentence(folder: Path) -> Non
     with pytest.raises(DataError, match=r"n0100000000.jpg' is damaged .*; replace it\."):
         _ = stream().images
     first.unlink()
-    with pytest.raises(
-        DataError, match=r"1 of the pictures .* are missing, first 'n0100000000.jpg'"
-    ):
+    with pytest.raises(DataError, match=r"1 of the images .* are missing, first 'n0100000000.jpg'"):
         _ = stream().images
 
 
@@ -150,7 +146,7 @@ def test_a_data_folder_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_normalize_gives_imagenets_mean_and_deviation(folder: Path) -> None:
-    write_jpegs(folder, made_pictures())
+    write_jpegs(folder, made_images())
     plain = stream().sample(1, torch.Generator().manual_seed(0)).query_x
     normal = stream(normalize=True).sample(1, torch.Generator().manual_seed(0)).query_x
     mean = torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1)

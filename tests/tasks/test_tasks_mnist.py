@@ -1,4 +1,4 @@
-"""The ten classes of MNIST and Fashion-MNIST: divided by pictures, and refused where damaged."""
+"""The ten classes of MNIST and Fashion-MNIST: divided by images, and refused where damaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = {"train": 60, "t10k": 30}
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small sets in which the first pixel of a picture is its class, the second its number."""
+    """Small sets in which the first pixel of an image is its class, the second its number."""
     splits = {
         "train": ("train", 0, 40),
         "validation": ("train", 40, None),
@@ -38,7 +38,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_every_class_has_its_own_pictures_and_no_picture_is_in_two_splits(
+def test_every_class_has_its_own_images_and_no_image_is_in_two_splits(
     made: Path, name: str
 ) -> None:
     seen = {}
@@ -53,7 +53,7 @@ def test_every_class_has_its_own_pictures_and_no_picture_is_in_two_splits(
 
 def test_what_is_missing_or_damaged_gets_a_sentence(made: Path, tmp_path: Path) -> None:
     options = {"root": str(tmp_path / "nowhere"), "shots": 1, "queries_per_class": 1}
-    with pytest.raises(DataError, match="looked for in a folder of that name"):
+    with pytest.raises(DataError, match="expected in a folder of that name"):
         _ = tasks.build("mnist", **options).spec
     (made / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match=r"cannot be read .* get it anew"):
@@ -63,6 +63,6 @@ def test_what_is_missing_or_damaged_gets_a_sentence(made: Path, tmp_path: Path) 
 
 
 @needs("fashion_mnist")
-def test_the_real_pictures_are_all_there() -> None:
+def test_the_real_images_are_all_there() -> None:
     images = tasks.build("fashion_mnist", split="test").images  # type: ignore[attr-defined]
     assert images.shape == (10, 1000, 28, 28)

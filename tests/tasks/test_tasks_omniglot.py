@@ -89,7 +89,7 @@ def test_splits_share_no_class_and_no_alphabet(made: Path) -> None:
     assert len(prints) == 3
 
 
-def test_pictures_are_decoded_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = few(made, split="test").images
 
     def decode(*_: object) -> None:
@@ -190,7 +190,7 @@ class TestRealOmniglot:
         }
         assert Omniglot(split="background").images.shape[1:] == (20, 28, 28)
 
-    def test_a_resized_picture_keeps_the_ink_of_the_original(self) -> None:
+    def test_a_resized_image_keeps_the_ink_of_the_original(self) -> None:
         images = Omniglot(split="background").images
         path = Path(os.environ["METAPLASTIC_DATA"]) / "omniglot" / "images_background.zip"
         with zipfile.ZipFile(path) as archive:
@@ -210,6 +210,6 @@ class TestRealOmniglot:
 
 
 @pytest.mark.parametrize("size", [0, -3, "28"])
-def test_a_size_that_no_picture_has_is_not_blamed_on_the_archive(size: Any) -> None:
+def test_a_size_that_no_image_has_is_not_blamed_on_the_archive(size: Any) -> None:
     with pytest.raises(ValueError, match="must be 1 pixel or more"):
         Omniglot(image_size=size)

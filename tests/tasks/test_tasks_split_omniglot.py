@@ -1,4 +1,4 @@
-"""Split-Omniglot is the published stream: class after class, and never a test picture learned."""
+"""Split-Omniglot is the published stream: class after class, and never a test image learned."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ EVALUATION = [f"images_evaluation/{number // 33:02d}/{number:03d}" for number in
 
 @pytest.fixture
 def numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of the archives: 2x2 pictures that say which class and instance they are."""
+    """In place of the archives: 2x2 images that say which class and instance they are."""
 
-    def pictures(stream: Omniglot) -> Tensor:
+    def made_images(stream: Omniglot) -> Tensor:
         classes = torch.tensor(_split(stream.split, BACKGROUND, EVALUATION))[:, None]
         instance = torch.arange(20).expand(len(classes), -1)
         said = [(classes // 256).expand_as(instance), (classes % 256).expand_as(instance), instance]
         return torch.stack([*said, instance], -1).to(torch.uint8).view(-1, 20, 2, 2)
 
-    monkeypatch.setattr(Omniglot, "pictures", pictures)
+    monkeypatch.setattr(Omniglot, "load_images", made_images)
 
 
 def class_and_instance(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ def test_a_lifetime_is_600_characters_one_after_another_15_drawings_each() -> No
 
 @pytest.mark.usefixtures("numbered")
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_no_picture_that_is_asked_about_was_learned_from(split: Any) -> None:
+def test_no_image_that_is_asked_about_was_learned_from(split: Any) -> None:
     episode = SplitOmniglot(split=split).sample(2, seeded())
     learned, asked = class_and_instance(episode.support_x), class_and_instance(episode.query_x)
     first = learned[1].view(2, 600, 15).sort(-1).values
@@ -87,12 +87,12 @@ def test_a_seed_fixes_the_lifetime() -> None:
 @pytest.mark.usefixtures("numbered")
 def test_a_split_with_too_few_characters_says_what_it_has() -> None:
     validation = SplitOmniglot(split="validation")
-    few = len(validation.pictures())
-    with pytest.raises(ValueError, match=f"ways is 600; this split has {few} classes. Ask for at"):
+    few = len(validation.load_images())
+    with pytest.raises(ValueError, match=f"ways is 600; this split has {few} classes. Use at"):
         validation.sample(1, seeded())
     turned = SplitOmniglot(split="validation", ways=4 * few, rotations=True)
     assert turned.sample(1, seeded()).support_x.shape[1] == 4 * few * 15
-    with pytest.raises(ValueError, match=f"or turn them into {4 * few} by rotations=True"):
+    with pytest.raises(ValueError, match=f"or make them {4 * few} by rotations=True"):
         _ = dataclasses.replace(turned, rotations=False).spec
 
 
@@ -110,7 +110,7 @@ def test_training_lifetimes_may_be_shorter_and_use_every_drawing() -> None:
 
 @pytest.mark.usefixtures("numbered")
 @pytest.mark.parametrize(("protocol", "size"), [("oml", 84), ("anml", 28)])
-def test_a_protocol_is_the_published_splits_and_pictures(protocol: Any, size: int) -> None:
+def test_a_protocol_is_the_published_splits_and_images(protocol: Any, size: int) -> None:
     train, test = SplitOmniglot(protocol=protocol), SplitOmniglot(protocol=protocol, split="test")
     assert (train.split, test.split) == ("paper", "paper_test")
     for stream, first, number in ((train, 0, 963), (test, 964, 650)):
@@ -122,7 +122,7 @@ def test_a_protocol_is_the_published_splits_and_pictures(protocol: Any, size: in
         assert torch.equal(torch.unique(class_), torch.arange(first, first + number))
 
 
-def test_without_a_protocol_pictures_are_omniglots_own() -> None:
+def test_without_a_protocol_images_are_omniglots_own() -> None:
     stream, own = SplitOmniglot(split="background"), Omniglot(split="background")
     assert (stream.split, stream.image_size, stream.ink) == (own.split, own.image_size, own.ink)
     assert SplitOmniglot(image_size=14, ink="black").image_size == 14

@@ -63,6 +63,9 @@ BARE: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[int, ...
         lambda x, w, b: F.linear(x, (w - w.mean(1, keepdim=True)) / w.std(1, keepdim=True), b),
         (8, 8)),
     "symmetric": (lambda x, w, b: F.linear(x, w + w.T, b), (8, 8)),
+    "two made of one": (
+        lambda x, w, b: F.linear(x, w.tanh()) * F.linear(x, w.sigmoid(), b), (8, 8)),
+    "part of one that is made": (lambda x, w, b: F.linear(x, (w / w.norm())[:8], b), (10, 8)),
     "tensordot": (lambda x, w, b: torch.tensordot(x, w, 1) + b, (8, 8)),
     # No site: a matrix that multiplies number by number looks like a gain.
     "sum of products": (lambda x, w, b: (x[..., None, :] * w).sum(-1) + b, (8, 8)),

@@ -1,4 +1,4 @@
-"""What a claim is made of: curves over one quantity, views of them, and pass lines."""
+"""The parts of a claim: curves over one quantity, panels, and pass lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from experiments.lab.credit_checks.lines import Line, Runs
+from experiments.lab.credit_checks.pass_lines import Line, Runs
 from experiments.lab.credit_checks.work import Measured, Work
 
 Value = Callable[[Measured], float]
@@ -15,7 +15,7 @@ Value = Callable[[Measured], float]
 
 @dataclass(frozen=True)
 class Panel:
-    """One view of the runs: a number of each, and how its axis is to be drawn."""
+    """A panel of a figure: a number of each run, and its axis."""
 
     y: str
     value: Value
@@ -24,7 +24,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and what has to be run to see it.
+    """A published claim and the runs that test it.
 
     Args:
         curves: by label, the work at each place of the horizontal axis.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.lab.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
-from experiments.lab.credit_checks.lines import Line, below
+from experiments.lab.credit_checks.pass_lines import Line, below
 from experiments.lab.credit_checks.training import Options, Training, options
 
 DEPTHS = (1, 2, 4, 8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from experiments.lab.credit_checks.claim import Claim, Panel, first_delta, point
-from experiments.lab.credit_checks.lines import Line
+from experiments.lab.credit_checks.pass_lines import Line
 from experiments.lab.credit_checks.targets import angles, squares
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.pathways.inverse import Inverse

@@ -1,4 +1,4 @@
-"""The weight mirror is a knife-edge in its own strength where information alignment is not.
+"""The weight mirror is sensitive to its strength, information alignment is not.
 
 Driven by the layers' own activity, the mirror's feedback goes to `amp / (2 decay) W C`, as long as
 amp says. Information alignment's null term, here half as strong as its amp, stops that growth.
@@ -7,7 +7,7 @@ amp says. Information alignment's null term, here half as strong as its amp, sto
 from __future__ import annotations
 
 from experiments.lab.credit_checks.claim import Claim, Panel, accuracy, mean_ratio, point
-from experiments.lab.credit_checks.lines import Line, Runs
+from experiments.lab.credit_checks.pass_lines import Line, Runs
 from experiments.lab.credit_checks.training import Options, Training, options
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)

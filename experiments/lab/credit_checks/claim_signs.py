@@ -1,4 +1,4 @@
-"""Sign agreement suffices: sizes of the feedback may be anyone's, signs must be the weights'."""
+"""Sign agreement suffices: magnitudes of the feedback may be random, signs must be the weights'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from experiments.lab.credit_checks.claim import Claim, Panel, accuracy, first_delta, point
-from experiments.lab.credit_checks.lines import Line, below
+from experiments.lab.credit_checks.pass_lines import Line, below
 from experiments.lab.credit_checks.training import Training, options
 from metaplastic.rules.credit_rule import CreditRule
 

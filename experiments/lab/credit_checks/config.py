@@ -1,4 +1,4 @@
-"""What a run of the checks and claims can be asked for."""
+"""Settings of the checks and claims."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ CLAIMS = ("depth", "mirror", "noise", "signs", "gait")
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """Train by rules of credit assignment; compare with pass lines, or draw a claim."""
+    """Train by credit-assignment rules; compare with pass lines, or plot a claim."""
 
     check: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CHECKS)}")] = ()
     claims: Annotated[tuple[str, ...], Doc(f"all, or any of {' '.join(CLAIMS)}")] = ()
     tune: Annotated[
-        bool, Doc("each rule with the first weights that validation prefers, beside common ones")
+        bool, Doc("each rule at the weight scale chosen on validation, and at a common one")
     ] = False
-    reduced: Annotated[
-        bool, Doc("few examples, and bounds that a sound rule cannot miss: seconds, for CI")
-    ] = False
-    strict: Annotated[bool, Doc("end with status 1 if a pass line is not met")] = False
+    reduced: Annotated[bool, Doc("few examples and loose bounds: seconds, for CI")] = False
+    strict: Annotated[bool, Doc("exit with status 1 if a pass line is not met")] = False
     seed: Annotated[int, Doc("the first of the seeds")] = 0
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     jobs: Annotated[int, Doc("runs at a time, each on one thread")] = 1

@@ -1,4 +1,4 @@
-"""Real pictures for training checks: whole sets in memory, of the size and scale asked for."""
+"""Real images for training checks: whole sets in memory, of the size and scale asked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUBSET = "cifar10_exact_subset.npz"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Pixels as examples x channels x height x width, and their classes."""
 
     x: Tensor
@@ -31,7 +31,7 @@ class Pictures:
 
 
 @lru_cache(maxsize=4)
-def pictures(
+def load_images(
     name: str,
     examples: int | None = None,
     root: str | None = None,
@@ -39,19 +39,19 @@ def pictures(
     scale: Scale = "standard",
     held_out: int = 0,
     pool: int = 1,
-) -> Pictures:
-    """The first `examples` training pictures and all test pictures of a set.
+) -> Images:
+    """The first `examples` training images and all test images of a set.
 
-    `standard` is one mean and deviation for all pixels, those of the training pictures; `unit` is
-    from 0 to 1. With `held_out`, the last so many of the training pictures stand in for the test.
+    `standard` is one mean and deviation for all pixels, those of the training images; `unit` is
+    from 0 to 1. With `held_out`, the last so many of the training images replace the test images.
 
     Raises:
-        DataError: if the files are not there or too few pictures are in them.
+        DataError: if the files are not there or too few images are in them.
     """
     x, y, test_x, test_y = READERS[name](_folder(name, root))
     if examples is not None and examples > len(x):
         raise DataError(
-            f"{examples} training pictures were asked of {name}, which has {len(x)}; ask for fewer."
+            f"{examples} training images were requested of {name}, which has {len(x)}; use fewer."
         )
     x, y = x[:examples].float() / 255, y[:examples].long()
     test_x, test_y = test_x.float() / 255, test_y.long()
@@ -63,14 +63,14 @@ def pictures(
     if scale == "standard":
         mean, deviation = x.mean(), x.std()
         x, test_x = (x - mean) / deviation, (test_x - mean) / deviation
-    return Pictures(x, y, test_x, test_y)
+    return Images(x, y, test_x, test_y)
 
 
 def _folder(name: str, root: str | None) -> Path:
     folder = (data_folder(root) or Path()) / name
     if not folder.is_dir():
         raise DataError(
-            f"The pictures of {name} are looked for in a folder of that name, which is not there"
+            f"The images of {name} are expected in a folder of that name, which does not exist"
             f"{missing_folder(root)}; set METAPLASTIC_DATA or --data to the folder that holds it."
         )
     return folder
@@ -92,7 +92,7 @@ def _idx(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _cifar10(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The subset whose pixels are exact: 8,336 training and 1,017 test pictures."""
+    """The subset whose pixels are exact: 8,336 training and 1,017 test images."""
     try:
         with np.load(folder / SUBSET, allow_pickle=False) as arrays:
             names = ("train_data", "train_labels", "test_data", "test_labels")

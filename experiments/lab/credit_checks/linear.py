@@ -1,4 +1,4 @@
-"""A linear teacher: the smallest task on which feedback alignment is seen to align.
+"""A linear teacher: the smallest task that shows feedback alignment.
 
 30-20-10 without biases or nonlinearity, weights uniform within 0.01, feedback within 0.5, the
 teacher within 1, one Gaussian input a step (Lillicrap et al. 2016, as their code was read by
@@ -22,7 +22,7 @@ LEARNED = 5000
 
 @dataclass(frozen=True, kw_only=True)
 class LinearTeacher:
-    """Delta angles at the hidden layer, and the error over the variance of the answers (NSE)."""
+    """Delta angles at the hidden layer, and the error over the variance of the targets (NSE)."""
 
     rule: str = "backprop"
     lr: float = 1e-3
@@ -49,15 +49,15 @@ class LinearTeacher:
         if credit.rule.has_feedback:
             credit.feedback("1").uniform_(-0.5, 0.5)
         optimizer = torch.optim.SGD(model.parameters(), self.lr)
-        answers = inputs @ teacher.T
+        targets = inputs @ teacher.T
         delta, error = {}, {}
         for step in range(self.steps + 1):
             if step in (0, ANGLE_AT, self.steps):
-                found = metaplastic.angles(credit, model, inputs, answers, _squares)
+                found = metaplastic.angles(credit, model, inputs, targets, _squares)
                 delta[str(step)] = found["0"].delta
             if step in (ERROR_AT, self.steps):
                 with torch.no_grad():
-                    missed = (model(inputs) - answers).square().mean() / answers.var()
+                    missed = (model(inputs) - targets).square().mean() / targets.var()
                 error[str(step)] = float(missed)
             x = torch.randn(1, pre)
             optimizer.zero_grad()
@@ -66,5 +66,5 @@ class LinearTeacher:
         return {"delta_at": delta, "error_at": error, "seconds": time.perf_counter() - begun}
 
 
-def _squares(output: Tensor, answer: Tensor) -> Tensor:
-    return 0.5 * (output - answer).square().sum() / len(output)
+def _squares(output: Tensor, target: Tensor) -> Tensor:
+    return 0.5 * (output - target).square().sum() / len(output)

@@ -1,4 +1,4 @@
-"""The networks of the checks, drawn from a seed."""
+"""The networks of the checks, and their initialization."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lenet() -> nn.Sequential:
 
 
 @torch.no_grad()
-def draw(model: nn.Module, gain: float, seed: int) -> None:
+def initialize(model: nn.Module, gain: float, seed: int) -> None:
     """Weights normal with deviation `gain sqrt(2 / (fan_in + fan_out))`, biases zero."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():

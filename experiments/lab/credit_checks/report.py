@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from experiments.lab.credit_checks.lines import Verdict
-from experiments.lab.credit_checks.rows import Check
+from experiments.lab.credit_checks.checks import Check
+from experiments.lab.credit_checks.pass_lines import Verdict
 from experiments.lab.credit_checks.work import Found
 
-Judged = Sequence[tuple[Check, Sequence[Verdict]]]
+CheckVerdicts = Sequence[tuple[Check, Sequence[Verdict]]]
 
 
-def verdict_rows(judged: Judged) -> list[dict[str, str]]:
+def verdict_rows(checks: CheckVerdicts) -> list[dict[str, str]]:
     """A row for each pass line: the mean over seeds, their range, and whether the line is met."""
     table = []
-    for check, verdicts in judged:
+    for check, verdicts in checks:
         for number, verdict in enumerate(verdicts):
             low, high = min(verdict.values), max(verdict.values)
             table.append(
@@ -24,9 +24,9 @@ def verdict_rows(judged: Judged) -> list[dict[str, str]]:
                     "rule": check.rule if number == 0 else "",
                     "setting": check.setting if number == 0 else "",
                     "measure": verdict.line.text,
-                    "mean": spoken(verdict.mean),
-                    "seeds": spoken(low)
-                    + (f" to {spoken(high)}" if len(verdict.values) > 1 else ""),
+                    "mean": rounded(verdict.mean),
+                    "seeds": rounded(low)
+                    + (f" to {rounded(high)}" if len(verdict.values) > 1 else ""),
                     "pass line": f"{verdict.line.relation} {verdict.bound:g}",
                     "": "met" if verdict.met else "NOT met",
                     "seeds that meet it": f"{verdict.seeds_met} of {len(verdict.values)}",
@@ -35,10 +35,10 @@ def verdict_rows(judged: Judged) -> list[dict[str, str]]:
     return table
 
 
-def run_rows(judged: Judged, found: Found) -> list[dict[str, str]]:
+def run_rows(checks: CheckVerdicts, found: Found) -> list[dict[str, str]]:
     """A row for each run: accuracy over seeds, and angles from the input up, means over seeds."""
     known: dict[str, str] = {}
-    for check, _ in judged:
+    for check, _ in checks:
         for number, name in enumerate(check.runs):
             known.setdefault(name, "")
             if number == 0:
@@ -70,15 +70,15 @@ def _run_row(name: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def over(values: Sequence[float]) -> str:
     """A mean and the range it comes from: few seeds have no interval worth its name."""
     if len(values) == 1:
-        return spoken(values[0])
-    return f"{spoken(fmean(values))} ({spoken(min(values))} to {spoken(max(values))})"
+        return rounded(values[0])
+    return f"{rounded(fmean(values))} ({rounded(min(values))} to {rounded(max(values))})"
 
 
 def sites(runs: Sequence[Sequence[float]]) -> str:
     """Means over seeds, site by site."""
-    return " / ".join(spoken(fmean(map(float, values))) for values in zip(*runs, strict=True))
+    return " / ".join(rounded(fmean(map(float, values))) for values in zip(*runs, strict=True))
 
 
-def spoken(value: float) -> str:
+def rounded(value: float) -> str:
     """Three figures, but no more than one decimal of what is above 10."""
     return f"{value:.1f}" if 10 <= abs(value) < 10_000 else f"{value:.3g}"

@@ -16,7 +16,7 @@ from metaplastic.pathways.inverse import Inverse
 WD2, WD4 = 1e-2, 1e-4
 KP2 = Training(rule="kolen_pollack", options=options(decay=0.1 * WD2), weight_decay=WD2)
 KP4 = Training(rule="kolen_pollack", options=options(decay=0.1 * WD4), weight_decay=WD4)
-SMALL = 0.1  # first weights, where feedback stays as it is: it must not be outgrown
+SMALL = 0.1  # initial weight scale for fixed feedback
 
 # The setting of Akrout's code: deviation sqrt(1 / (in + out)) for W and B, no decay of either.
 LESS = sqrt(0.5)
@@ -24,7 +24,7 @@ SIGMOID = Training(
     data="mnist", examples=None, scale="unit", hidden=(500,), activation="sigmoid", loss="sigmoid",
     gain=LESS, momentum=0.0, weight_decay=0.0, epochs=10,
 )  # fmt: skip
-# A mirror of sigmoid units sums 128 meetings, each a quarter (the sigmoid's slope) of W x x^T.
+# A mirror of sigmoid units sums 128 products, each a quarter (the sigmoid's slope) of W x x^T.
 MIRROR = options(rate=0.01 * 128 / 4, deviation=0.1 / sqrt(12), decay=0.0, scale=LESS)
 
 SIGMAS = (0.1, 0.3, 1.0)  # of noise at the feedback, in units of the learning rate

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.lab.credit_checks.data import pictures
-from experiments.lab.credit_checks.training import ASKED, shuffled
+from experiments.lab.credit_checks.data import load_images
+from experiments.lab.credit_checks.training import MEASURED_EXAMPLES, shuffled
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit_angles import angle
 from metaplastic.pathways.inverse import Inverse
@@ -41,27 +41,27 @@ class Targets:
 
     def measure(self, seed: int) -> Measured:
         begun = time.perf_counter()
-        data = pictures("fashion_mnist", self.examples, self.root, scale="unit", pool=2)
+        data = load_images("fashion_mnist", self.examples, self.root, scale="unit", pool=2)
         chain = squares(data.x[0].numel(), self.layers, seed)
         optimizer = torch.optim.Adam(chain.parameters(), self.lr, betas=(0.9, 0.99), eps=1e-8)
-        wanted = F.one_hot(data.y, 10).double()
+        target = F.one_hot(data.y, 10).double()
         x = data.x.flatten(1).double()
         generator = torch.Generator().manual_seed(seed)
         for _ in range(self.epochs):
             for rows in shuffled(len(x), self.batch, generator):
                 optimizer.zero_grad()
                 if self.how is None:
-                    half_squares(chain(x[rows]), wanted[rows]).backward()  # type: ignore[no-untyped-call]
+                    half_squares(chain(x[rows]), target[rows]).backward()  # type: ignore[no-untyped-call]
                 else:
-                    self.how.backward(chain, x[rows], wanted[rows], half_squares)
+                    self.how.backward(chain, x[rows], target[rows], half_squares)
                 optimizer.step()
         with torch.no_grad():
-            right = chain(data.test_x.flatten(1).double())[:, :10].argmax(1) == data.test_y
-        asked = data.test_x[:ASKED].flatten(1).double()
-        answers = F.one_hot(data.test_y[:ASKED], 10).double()
+            correct = chain(data.test_x.flatten(1).double())[:, :10].argmax(1) == data.test_y
+        measured = data.test_x[:MEASURED_EXAMPLES].flatten(1).double()
+        targets = F.one_hot(data.test_y[:MEASURED_EXAMPLES], 10).double()
         return {
-            "accuracy": 100 * float(right.double().mean()),
-            "delta": angles(chain, self.how, asked, answers),
+            "accuracy": 100 * float(correct.double().mean()),
+            "delta": angles(chain, self.how, measured, targets),
             "seconds": time.perf_counter() - begun,
         }
 
@@ -82,7 +82,7 @@ def angles(chain: nn.Sequential, how: Inverse | None, x: Tensor, y: Tensor) -> l
     """Degrees between this rule's and backprop's gradient of each weight, from the input up."""
     if how is None:
         return []
-    how = replace(how, orthogonality=0.0)  # its gradient is exact, and not what is asked about
+    how = replace(how, orthogonality=0.0)  # its gradient is exact
     weights = [p for name, p in chain.named_parameters() if name.endswith("weight")]
     exact = torch.autograd.grad(half_squares(chain(x), y), weights)
     chain.zero_grad()
@@ -91,9 +91,9 @@ def angles(chain: nn.Sequential, how: Inverse | None, x: Tensor, y: Tensor) -> l
     return [angle(f, e) for f, e in zip(found, exact, strict=True)]
 
 
-def half_squares(output: Tensor, wanted: Tensor) -> Tensor:
+def half_squares(output: Tensor, target: Tensor) -> Tensor:
     """Half the squared distance of the first outputs, the mean over examples.
 
     Outputs of which nothing is wanted are auxiliary: they are their own targets.
     """
-    return 0.5 * (output[:, : wanted.shape[1]] - wanted).square().sum() / len(output)
+    return 0.5 * (output[:, : target.shape[1]] - target).square().sum() / len(output)

@@ -1,4 +1,4 @@
-"""One network trained on pictures by one rule, and what its feedback came to."""
+"""Training of one network on images by one rule, with angles of its feedback."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import metaplastic
-from experiments.lab.credit_checks.data import Scale, pictures
-from experiments.lab.credit_checks.networks import draw, layered, lenet
+from experiments.lab.credit_checks.data import Scale, load_images
+from experiments.lab.credit_checks.networks import initialize, layered, lenet
 from experiments.lab.credit_checks.work import Measured
 from metaplastic.online.credit import Loss
 from metaplastic.online.credit_angles import angle
 from metaplastic.rules.credit_rule import CreditRule
 
-ASKED = 1000  # test pictures on which angles are measured
-OF_FEEDBACK = 1000  # added to the seed, so that feedback is not drawn as the weights are
+MEASURED_EXAMPLES = 1000  # test images on which angles are measured
+OF_FEEDBACK = 1000  # added to the seed, so that feedback is independent of the weights
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -72,7 +72,7 @@ class Training:
 
     def _train(self, seed: int) -> Measured:
         begun = time.perf_counter()
-        data = pictures(
+        data = load_images(
             self.data, self.examples, self.root, scale=self.scale, held_out=self.held_out
         )
         loss_fn = LOSSES[self.loss]
@@ -81,7 +81,7 @@ class Training:
             if self.network == "lenet"
             else layered((data.x[0].numel(), *self.hidden, 10), self.activation)
         )
-        draw(model, self.gain, seed)
+        initialize(model, self.gain, seed)
         given = dict(self.options)
         rule = self.rule if isinstance(self.rule, str) else self.rule(**given)
         given = given if isinstance(rule, str) else {}
@@ -107,9 +107,9 @@ class Training:
                 weight = model.get_submodule(top).weight
                 assert isinstance(weight, Tensor)
                 curve.append(angle(weight, credit.through(top, model)))
-        asked, answers = data.test_x[:ASKED], data.test_y[:ASKED]
-        sites = list(metaplastic.angles(credit, model, asked, answers, loss_fn).values())
-        # The last site hears the error itself, and the first sends none on.
+        measured, labels = data.test_x[:MEASURED_EXAMPLES], data.test_y[:MEASURED_EXAMPLES]
+        sites = list(metaplastic.angles(credit, model, measured, labels, loss_fn).values())
+        # The last site receives the error itself; the first propagates none.
         return {
             "accuracy": accuracies[-1],
             "accuracies": accuracies,
@@ -133,9 +133,9 @@ def _batches(examples: int, batch: int, count: int, generator: torch.Generator) 
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    parts = range(0, len(x), ASKED)
-    answers = torch.cat([model(x[start : start + ASKED]).argmax(1) for start in parts])
-    return 100 * int((answers == y).sum()) / len(y)
+    parts = range(0, len(x), MEASURED_EXAMPLES)
+    labels = torch.cat([model(x[start : start + MEASURED_EXAMPLES]).argmax(1) for start in parts])
+    return 100 * int((labels == y).sum()) / len(y)
 
 
 def _sigmoid(output: Tensor, y: Tensor) -> Tensor:

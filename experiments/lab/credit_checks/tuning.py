@@ -1,7 +1,7 @@
-"""Each rule with the first weights that suit it: chosen on held-out training pictures.
+"""Each rule at the initial weight scale chosen on held-out training images.
 
-First weights decide how well fixed feedback does, and those that suit one rule hold back another,
-so a comparison at a common scale says as much of the scale as of the rules. Both are reported.
+The initial scale affects rules with fixed feedback most, so a comparison at a common scale depends
+on the scale as well as on the rules. Both are reported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from experiments.lab.credit_checks.config import Credit
-from experiments.lab.credit_checks.report import over, spoken
+from experiments.lab.credit_checks.report import over, rounded
 from experiments.lab.credit_checks.runs import RUNS
 from experiments.lab.credit_checks.training import Training
 from experiments.lab.credit_checks.work import Found, Work, measured, prepared
@@ -20,11 +20,11 @@ from experiments.lab.runs.run_folder import origin, write_json
 RULES = ("bp", "fa", "dfa", "usf", "frsf", "brsf", "kp", "wm", "ia", "sa", "aa")
 COMMON = 1.0
 GAINS = (0.1, 0.3, COMMON)
-HELD_OUT = 0.2  # of the training pictures, to choose by
+HELD_OUT = 0.2  # of the training images, to choose by
 
 
 def tune(config: Credit) -> None:
-    """Choose by the mean over seeds on held-out pictures, then train on all and test."""
+    """Choose by the mean over seeds on held-out images, then train on all and test."""
     trials = prepared({f"{rule} x {g:g}": _base(rule, g) for rule in RULES for g in GAINS}, config)
     tried = measured(_held_out(trials), config.all_seeds, config.jobs, "tuning")
     chosen = {rule: best(rule, tried) for rule in RULES}
@@ -34,7 +34,7 @@ def tune(config: Credit) -> None:
     for rule in RULES:
         row = {"rule": _base(rule, COMMON).rule_name}
         for g in GAINS:
-            row[f"validation %, weights x {g:g}"] = spoken(_mean(tried, f"{rule} x {g:g}"))
+            row[f"validation %, weights x {g:g}"] = rounded(_mean(tried, f"{rule} x {g:g}"))
         row["chosen"] = f"x {chosen[rule]:g}"
         for title, g in (("test %, chosen", chosen[rule]), ("test %, common x 1", COMMON)):
             row[title] = over([run["accuracy"] for run in tested[f"{rule} x {g:g}"]])

@@ -1,4 +1,4 @@
-"""Work that can be measured again for any seed, spread over processes."""
+"""Measurements for several seeds, in parallel processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measured(works: Mapping[str, Work], seeds: Sequence[int], jobs: int, title: 
     """Every work for every seed, equal works once; each in one thread of one of `jobs` processes.
 
     Raises:
-        whatever a work raises, the first of them; what was not begun is given up.
+        the first exception of a work; works not yet started are cancelled.
     """
     wanted = list(dict.fromkeys((work, seed) for work in works.values() for seed in seeds))
     done: dict[tuple[Work, int], Measured] = {}

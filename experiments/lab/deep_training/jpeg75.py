@@ -1,7 +1,7 @@
-"""All of CIFAR-10 from an archive of JPEG pictures: decoded once, then mapped from the cache.
+"""All of CIFAR-10 from an archive of JPEG images: decoded once, then mapped from the cache.
 
 The archive has an `index.csv` of split, index, label and path, in the official order, and the
-pictures that it names. JPEG is lossy, so results on it are of "JPEG-75 CIFAR-10".
+images that it names. JPEG is lossy, so results on it are of "JPEG-75 CIFAR-10".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tasks.data import DataError, Decoded, Pixels, cached, fingerprint, read_picture
+from tasks.data import DataError, Decoded, Pixels, cached, fingerprint, read_image
 
 ARCHIVE = "cifar10_jpeg75_full.tar.xz"
 SIDE = 32
@@ -24,10 +24,10 @@ SPLITS = ("train", "test")
 
 
 def read(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training pictures `n 3 32 32` and labels, then those of the test, as bytes.
+    """Training images `n 3 32 32` and labels, then those of the test, as bytes.
 
     Raises:
-        DataError: if the archive is missing or damaged, or lacks a picture of its index.
+        DataError: if the archive is missing or damaged, or lacks an image of its index.
     """
     path = folder / ARCHIVE
     if not path.is_file():
@@ -46,7 +46,7 @@ Index = list[dict[str, str]]
 
 
 def _unpacked(path: Path) -> tuple[Index, dict[str, bytes]]:
-    """The index, training pictures first, and the content of every file by its path."""
+    """The index, training images first, and the content of every file by its path."""
     files: dict[str, bytes] = {}
     try:
         # From start to end: going back in a compressed archive would unpack it all again.
@@ -60,7 +60,7 @@ def _unpacked(path: Path) -> tuple[Index, dict[str, bytes]]:
     except Exception as error:  # tar, xz and csv readers share no exception for damaged bytes
         raise _damaged(path, error) from error
     if lost := [row["path"] for row in index if row["path"] not in files]:
-        raise _damaged(path, f"{len(lost)} pictures of its index are not in it, as {lost[0]!r}")
+        raise _damaged(path, f"{len(lost)} images of its index are not in it, as {lost[0]!r}")
     return index, files
 
 
@@ -68,17 +68,17 @@ def _decoded(path: Path, index: Index, files: dict[str, bytes]) -> Decoded:
     def entries() -> Iterator[Pixels]:
         for row in index:
             try:
-                yield read_picture(files[row["path"]], "RGB", SIDE).transpose(2, 0, 1)
+                yield read_image(files[row["path"]], "RGB", SIDE).transpose(2, 0, 1)
             except DataError:
                 raise
-            except Exception as error:  # picture decoders share no exception for damaged bytes
+            except Exception as error:  # image decoders share no exception for damaged bytes
                 raise _damaged(path, f"{row['path']}: {error}") from error
 
     return (len(index), 3, SIDE, SIDE), entries()
 
 
 def _column(index: Callable[[], Index], name: str) -> Callable[[], Decoded]:
-    """A number for every picture; that of a split is its place in `SPLITS`."""
+    """A number for every image; that of a split is its place in `SPLITS`."""
 
     def decode() -> Decoded:
         words = [row[name] for row in index()]

@@ -1,4 +1,4 @@
-"""What deep runs came to: a table, the numbers, and figures of accuracy and of angles."""
+"""The report of deep runs: a table, the numbers, and figures of accuracy and angles."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from experiments.lab.credit_checks.report import over, spoken
+from experiments.lab.credit_checks.report import over, rounded
 from experiments.lab.deep_training.config import Deep
-from experiments.lab.deep_training.pictures import NAMES
+from experiments.lab.deep_training.images import NAMES
 from experiments.lab.deep_training.runs import Result, finished
 from experiments.lab.deep_training.tuning import NUMBERS
-from experiments.lab.figures.angle_plots import draw_angles, draw_rules
-from experiments.lab.figures.plots import Curve, draw_lines
+from experiments.lab.figures.angle_plots import plot_angles, plot_rules
+from experiments.lab.figures.plots import Curve, plot_lines
 from experiments.lab.figures.tables import as_markdown
 from experiments.lab.runs.run_folder import origin, write_json
 from experiments.lab.settings.registry import ConfigError
@@ -46,19 +46,19 @@ def report(config: Deep) -> None:
     norm = settings.get("norm", "batch")  # before it was a choice, it was batch
     what = (
         f"{config.network}, {norm} norm, {NAMES[config.data_set]}, batches of {settings['batch']}, "
-        f"{settings['precision']}, pictures {'moved' if settings['flip_crop'] else 'as they are'}."
+        f"{settings['precision']}, images {'augmented' if settings['flip_crop'] else 'unchanged'}."
     )
     table = [row(rule, runs, held_out[rule]) for rule, runs in found.items()]
     text = f"{origin()}\n\n{what}\n\n{as_markdown(table, order=())}"
     plots = config.out / "plots"
-    draw_accuracy(config, found)
+    plot_accuracy(config, found)
     firsts = {rule: runs[0]["angles"] for rule, runs in found.items()}
     for measure in ("delta", "weight"):
-        draw_rules(
+        plot_rules(
             plots / f"{measure}.png", {r.replace("_", " "): a for r, a in firsts.items()}, measure
         )
     for rule, rows in firsts.items():
-        draw_angles(plots / "rules" / f"{rule}.png", rows, f"{config.network}: {rule}")
+        plot_angles(plots / "rules" / f"{rule}.png", rows, f"{config.network}: {rule}")
     write_json(
         config.out / NUMBERS,
         {"remark": origin(), "settings": config.record, "table": table, "held_out": held_out}
@@ -77,13 +77,13 @@ def row(rule: str, runs: Sequence[Result], held_out: Mapping[str, float]) -> dic
     deltas = [[float(site["delta"]) for site in end][:-1] for end in ends]  # the last is exact
     weights = [[float(s["weight"]) for s in end if s["weight"] is not None] for end in ends]
     shown = {"rule": rule, "accuracy %": over([float(run["accuracy"]) for run in runs])}
-    shown["epochs"] = spoken(fmean(len(run["epochs"]) for run in runs))
-    shown["minutes"] = spoken(fmean(float(run["minutes"]) for run in runs))
+    shown["epochs"] = rounded(fmean(len(run["epochs"]) for run in runs))
+    shown["minutes"] = rounded(fmean(float(run["minutes"]) for run in runs))
     shown["rate"] = ", ".join(sorted({f"{run['settings']['lr']:g}" for run in runs}))
-    shown["held-out %, by rate"] = ", ".join(f"{r}: {spoken(a)}" for r, a in held_out.items())
+    shown["held-out %, by rate"] = ", ".join(f"{r}: {rounded(a)}" for r, a in held_out.items())
     for title, place in (("first", 0), ("middle", len(deltas[0]) // 2), ("last", -1)):
-        shown[f"delta angle, {title}"] = spoken(fmean(angles[place] for angles in deltas))
-    shown[WEIGHTS] = spoken(fmean(map(fmean, weights))) if all(weights) else ""
+        shown[f"delta angle, {title}"] = rounded(fmean(angles[place] for angles in deltas))
+    shown[WEIGHTS] = rounded(fmean(map(fmean, weights))) if all(weights) else ""
     shown["seeds"] = str(len(runs))
     if lost := sum(bool(run["diverged"]) for run in runs):
         shown["seeds"] += f", {lost} diverged"
@@ -96,13 +96,13 @@ def last_angles(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def tuned(config: Deep, rule: str) -> dict[str, float]:
-    """What each rate that was tried came to on held-out pictures, as far as it is there."""
+    """What each rate that was tried came to on held-out images, as far as it is there."""
     folder = config.out / "tuning" / rule
     runs = {f"{rate:g}": finished(folder / f"{rate:g}") for rate in config.lrs}
     return {rate: float(run["accuracy"]) for rate, run in runs.items() if run}
 
 
-def draw_accuracy(config: Deep, found: Found) -> None:
+def plot_accuracy(config: Deep, found: Found) -> None:
     """Test accuracy after every epoch; of runs that diverged, up to there."""
     curves = {}
     for rule, runs in found.items():
@@ -112,4 +112,4 @@ def draw_accuracy(config: Deep, found: Found) -> None:
         ends = [list(map(end, zip(*values, strict=True))) for end in (min, max)]
         curves[rule.replace("_", " ")] = Ranged(range(1, shortest + 1), values, *ends)
     title = f"{config.network}, {NAMES[config.data_set]}"
-    draw_lines(config.out / "plots" / "accuracy.png", curves, "epochs", "accuracy, %", title)
+    plot_lines(config.out / "plots" / "accuracy.png", curves, "epochs", "accuracy, %", title)

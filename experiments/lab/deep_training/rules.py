@@ -1,9 +1,9 @@
-"""What a rule needs to be given in a deep convolutional network, where that is not its default.
+"""Rule options for deep convolutional networks that differ from the defaults.
 
-Kolen-Pollack: W and B forget their difference by weight decay alone, so it gets more of it, and
+Kolen-Pollack: the difference of W and B decays by weight decay alone, so it gets more of it, and
 its own decay is kept equal to the optimizer's at every step.
 
-Activation and information alignment: their steps go with the energy of what a site meets, summed
+Activation and information alignment: their steps scale with the energy of a site's inputs, summed
 over positions, and sites of one network differ in that by orders of magnitude: a rate that suits
 one site throws another into divergence. Here a step is divided by that energy, site by site and
 minibatch by minibatch, as in normalized least mean squares (Nagumo & Noda 1967).
@@ -27,13 +27,14 @@ WEIGHT_DECAY = {"kolen_pollack": 1e-2}
 
 
 class SteadyActivationAlignment(ActivationAlignment):
-    """The step over `E |x|^2`, what a unit's synapses meet, summed over positions."""
+    """The step over `E |x|^2`, the energy of a unit's inputs, summed over positions."""
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         change = super().follow(feedback, site)
         one = torch.ones_like(site.weight[:1])
-        squares = [call.operation.run(call.x.to(one).square(), one) for call in site.calls]
-        return _over(change, squares)
+        return _over(
+            change, [call.operation.run(call.x.to(one).square(), one) for call in site.calls]
+        )
 
 
 class SteadyInformationAlignment(InformationAlignment):
@@ -72,8 +73,9 @@ def weight_decay(rule: str) -> float:
 
 
 def stepped(credit: Credit, optimizer: torch.optim.SGD) -> None:
-    """Tell Kolen-Pollack by what share the step just made has made its weights decay."""
+    """Set Kolen-Pollack's decay to the weight decay of the last optimizer step."""
     if isinstance(credit.rule.alignment, KolenPollackAlignment):
         (group,) = optimizer.param_groups
-        decay = group["lr"] * group["weight_decay"] / (1 - group["momentum"])
-        credit.rule.alignment.options["decay"] = decay
+        credit.rule.alignment.options["decay"] = (
+            group["lr"] * group["weight_decay"] / (1 - group["momentum"])
+        )

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from experiments.lab.deep_training.lesson import Lesson, Settings
-from experiments.lab.deep_training.pictures import pictures
+from experiments.lab.deep_training.images import load_images
+from experiments.lab.deep_training.trainer import Settings, Trainer
 from experiments.lab.runs.run_folder import read_json, write_json
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.support.disk import write_atomically
@@ -23,10 +23,12 @@ RESULT, CHECKPOINT, ANGLES = "result.json", "checkpoint.pt", "angles.csv"
 Result = dict[str, Any]
 
 
-def lived(settings: Settings, folder: Path, root: str | None, say: Callable[[str], None]) -> Result:
-    """The result of a run: read, if it is there; else the run goes on from where it was.
+def train_run(
+    settings: Settings, folder: Path, root: str | None, say: Callable[[str], None]
+) -> Result:
+    """The result of a run: read, if it is there; else the run is resumed.
 
-    `say` is told a few words after every epoch.
+    `say` is called with a short text after every epoch.
 
     Raises:
         ConfigError: if the folder holds a run of other settings, or one that cannot be read.
@@ -35,26 +37,26 @@ def lived(settings: Settings, folder: Path, root: str | None, say: Callable[[str
         found = read_json(path, "delete it to train again")
         _refuse_another(found["settings"], settings, folder)
         return found
-    lesson = Lesson(settings, _data(settings, root))
+    trainer = Trainer(settings, _data(settings, root))
     if (path := folder / CHECKPOINT).exists():
         state = _read(path)
         _refuse_another(state["settings"], settings, folder)
-        lesson.go_on(state)
-    while not lesson.over:
-        lesson.epoch()
+        trainer.restore(state)
+    while not trainer.finished:
+        trainer.epoch()
         content = io.BytesIO()
-        torch.save({"settings": asdict(settings), **lesson.state()}, content)
+        torch.save({"settings": asdict(settings), **trainer.state()}, content)
         write_atomically(folder / CHECKPOINT, content.getvalue())
-        lesson.angles.to_csv(folder / ANGLES)
-        last = lesson.epochs[-1]
+        trainer.angles.to_csv(folder / ANGLES)
+        last = trainer.epochs[-1]
         say(f"loss {last['loss']:.3f}, accuracy {last['accuracy']:.1f} %")
     result = {
         "settings": asdict(settings),
-        "accuracy": lesson.epochs[-1]["accuracy"],
-        "minutes": sum(epoch["seconds"] for epoch in lesson.epochs) / 60,
-        "diverged": lesson.diverged,
-        "epochs": lesson.epochs,
-        "angles": lesson.angles.rows,
+        "accuracy": trainer.epochs[-1]["accuracy"],
+        "minutes": sum(epoch["seconds"] for epoch in trainer.epochs) / 60,
+        "diverged": trainer.diverged,
+        "epochs": trainer.epochs,
+        "angles": trainer.angles.rows,
     }
     write_json(folder / RESULT, result)
     return result
@@ -67,30 +69,30 @@ def finished(folder: Path) -> Result | None:
 
 
 def epochs_in(settings: Settings, folder: Path, root: str | None, minutes: float) -> int:
-    """How many epochs fit into so many minutes of training; at least one.
+    """The number of epochs that fit into so many minutes of training; at least one.
 
-    A run that has begun keeps its number. Of a new one a few minibatches are timed, on a network
-    that is thrown away; on one thread it is the processor's time that counts.
+    A run that has begun keeps its number. For a new one a few minibatches are timed on a copy; on
+    one thread CPU time is measured.
     """
     for name, read in ((RESULT, _result_settings), (CHECKPOINT, _checkpoint_settings)):
         if (folder / name).exists():
             return int(read(folder / name)["epochs"])
     data = _data(settings, root)
-    lesson = Lesson(replace(settings, epochs=1), data)
+    trainer = Trainer(replace(settings, epochs=1), data)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     generator = seeded("timing", settings.seed)
     seconds = []
     for _ in range(8):
         rows = torch.randint(len(data.x), (min(settings.batch, len(data.x)),), generator=generator)
         began = clock()
-        lesson.step(rows, 0, generator)
+        trainer.step(rows, 0, generator)
         seconds.append(clock() - began)
     timed = seconds[2:]  # the first ones are slower
-    return max(1, math.floor(60 * minutes * len(timed) / sum(timed) / lesson.steps_an_epoch))
+    return max(1, math.floor(60 * minutes * len(timed) / sum(timed) / trainer.steps_an_epoch))
 
 
 def _data(settings: Settings, root: str | None) -> Any:
-    return pictures(settings.data_set, root, settings.examples, settings.held_out)
+    return load_images(settings.data_set, root, settings.examples, settings.held_out)
 
 
 def _result_settings(path: Path) -> dict[str, Any]:
@@ -120,5 +122,5 @@ def _refuse_another(recorded: dict[str, Any], settings: Settings, folder: Path) 
         name = differ[0]
         raise ConfigError(
             f"{folder} holds a run with {name} {recorded.get(name)!r}, and {wanted[name]!r} is "
-            "asked for: choose another --out."
+            "requested: choose another --out."
         )

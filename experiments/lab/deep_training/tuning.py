@@ -1,6 +1,6 @@
-"""The rate of a rule: the one that does best, in a short run, on training pictures held out.
+"""The choice of a rule's rate by short runs, on held-out training images.
 
-No test picture has a say. Runs are short, and half a cosine wave long as the later ones are.
+No test image is used. Runs are short, with the same cosine schedule as the final ones.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.lab.deep_training.lesson import Settings
-from experiments.lab.deep_training.runs import Result, lived
+from experiments.lab.deep_training.runs import Result, train_run
+from experiments.lab.deep_training.trainer import Settings
 from experiments.lab.runs.run_folder import read_json
 from experiments.lab.settings.registry import ConfigError
 
@@ -26,13 +26,13 @@ def tried(
     root: str | None,
     say: Callable[[str], None],
 ) -> dict[float, float]:
-    """Rate -> percent right of the pictures held out, for the rule of `settings`."""
+    """Rate -> percent right of the images held out, for the rule of `settings`."""
     found: dict[float, Result] = {}
     for rate in rates:
         short = replace(
             settings, lr=rate, epochs=epochs, held_out=HELD_OUT, every=10**9
-        )  # of angles only the first and the last are asked
-        found[rate] = lived(short, out / "tuning" / settings.rule / f"{rate:g}", root, say)
+        )  # measure only the first and the last angles
+        found[rate] = train_run(short, out / "tuning" / settings.rule / f"{rate:g}", root, say)
     return {rate: -1.0 if run["diverged"] else run["accuracy"] for rate, run in found.items()}
 
 
@@ -42,7 +42,7 @@ def best(found: Mapping[float, float]) -> float:
 
 
 def rates_of(folder: Path, rules: Sequence[str]) -> dict[str, float]:
-    """The rates that an earlier command has chosen.
+    """The rates chosen by an earlier command.
 
     Raises:
         ConfigError: if there is no such file or it lacks a rule.

@@ -8,27 +8,28 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from metaplastic import (
+    Backprop,
+    CreditRule,
+    Delta,
+    Hebb,
+    LearningRule,
+    NormalizedHebb,
+    Oja,
+    PlasticityRule,
+    Polynomial,
+    RandomDirect,
+    RandomFeedback,
+    StableOja,
+    rules,
+)
 from metaplastic.alignment.base import AtSite
 from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
 from metaplastic.alignment.mirror import MirrorAlignment
 from metaplastic.alignment.primitives import RegularizedAlignment
 from metaplastic.alignment.sleep import Sleep
-from metaplastic.pathways.base import Backprop
-from metaplastic.pathways.direct_random import RandomDirect
-from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.adaptive import Adaptive
-from metaplastic.plasticity.base import (
-    Delta,
-    Hebb,
-    NormalizedHebb,
-    Oja,
-    PlasticityRule,
-    StableOja,
-)
-from metaplastic.plasticity.polynomial import POOL, TERMS, Polynomial
-from metaplastic.rules import rules
-from metaplastic.rules.credit_rule import CreditRule
-from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.plasticity.polynomial import POOL, TERMS
 
 Make = Callable[[], LearningRule]
 

@@ -25,7 +25,7 @@ NAMED = 8  # sites; of more, only the first, the middle and the last are named
 RIGHT = 90.0
 
 
-def draw_angles(path: Path, rows: Rows, title: str = "") -> None:
+def plot_angles(path: Path, rows: Rows, title: str = "") -> None:
     """All measures of one run; a measure that the rule does not have is an empty panel."""
     figure = Figure(figsize=(9.0, 6.0), layout="constrained", dpi=110)
     panels = list(figure.subplots(2, 2).flatten())
@@ -37,7 +37,7 @@ def draw_angles(path: Path, rows: Rows, title: str = "") -> None:
     save(figure, path)
 
 
-def draw_rules(path: Path, runs: Mapping[str, Rows], measure: str = "delta") -> None:
+def plot_rules(path: Path, runs: Mapping[str, Rows], measure: str = "delta") -> None:
     """One measure of several runs, a panel for each."""
     columns = min(4, len(runs))
     lines = -(-len(runs) // columns)

@@ -1,4 +1,4 @@
-"""Which curves are drawn of runs: learning while meta-training, and knowing while living."""
+"""Curves of runs: meta-training, and evaluation along lifetimes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lab.figures.plots import Curve, draw_lines, smooth
+from experiments.lab.figures.plots import Curve, plot_lines, smooth
 
 Record = Mapping[str, Any]
 WINDOWS = 20  # a curve of meta-training is smoothed over a twentieth of its length
 
 
-def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]]) -> None:
+def plot_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]]) -> None:
     """Query loss, and accuracy where there is one, over meta-training: labels to runs to lines."""
     for name, log_y in (("loss", True), ("accuracy", False)):
         curves = {}
         for label, runs in metrics.items():
-            # A meta-step that was skipped has a loss that is not finite, and no part in learning.
+            # A skipped meta-step has a loss that is not finite.
             usable = [[x for x in run if name in x and "diverged" not in x] for run in runs]
             if all(usable):
                 curves[label] = _on_one_axis(usable, name)
@@ -28,7 +28,7 @@ def draw_training(folder: Path, metrics: Mapping[str, Sequence[Sequence[Record]]
             if any(len(curve.runs) > 1 for curve in curves.values()):
                 title += "; bands: 95 % over seeds"
             path = folder / f"training_{name}.png"
-            draw_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
+            plot_lines(path, curves, "meta-steps", f"query {name}", title, log_y=log_y)
 
 
 def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
@@ -42,8 +42,8 @@ def _on_one_axis(runs: Sequence[Sequence[Record]], name: str) -> Curve:
     return Curve(x, values)
 
 
-def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
-    """What every method knows while it lives: over what it has met so far, and over everything."""
+def plot_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+    """Scores along lifetimes: over the subtasks seen so far, and over all subtasks."""
     first = next(iter(results.values()))[0]
     regression = first["kind"] == "regression"
     score = "mean squared error" if regression else "accuracy"
@@ -66,15 +66,15 @@ def draw_lifetimes(folder: Path, results: Mapping[str, Sequence[Record]]) -> Non
             several = any(len(curve.runs) > 1 for curve in curves.values())
             title += f"; bands: 95 % intervals over {'seeds' if several else 'lifetimes'}"
             path = folder / f"test_{name}.png"
-            draw_lines(path, curves, x, score, title, log_y=regression, markers=True)
+            plot_lines(path, curves, x, score, title, log_y=regression, markers=True)
 
 
-def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
-    """The two figures of the field: accuracy against classes learned, of held-out pictures
-    (`classes_test`) and of those that were taught (`classes_taught`)."""
+def plot_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
+    """Accuracy against classes learned: on held-out images (`classes_test`) and on the training
+    images (`classes_trajectory`)."""
     for name, curve, title in (
-        ("classes_test", "seen", "held-out pictures of the classes learned so far"),
-        ("classes_taught", "taught", "the pictures that were taught so far"),
+        ("classes_test", "seen", "held-out images of the classes learned so far"),
+        ("classes_trajectory", "trajectory", "training images of the classes learned so far"),
     ):
         curves = {
             label: Curve(
@@ -89,7 +89,7 @@ def draw_classes(folder: Path, results: Mapping[str, Sequence[Record]]) -> None:
         if curves:
             several = any(len(drawn.runs) > 1 for drawn in curves.values())
             of = f"{title}; bands: 95 % over {'seeds' if several else 'lifetimes'}"
-            draw_lines(
+            plot_lines(
                 folder / f"{name}.png", curves, "classes learned", "accuracy", of, markers=True
             )
 

@@ -1,4 +1,4 @@
-"""Figures of interference: the matrices, and harm and help against distance in the stream."""
+"""Figures of interference: the matrices, and the mean change against distance in the stream."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from experiments.lab.figures.plots import COLORS, finish, save
 Found = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def draw_matrices(path: Path, found: Found) -> None:
-    """A row a rule, a column a moment and kind of update; one scale of color for all."""
+def plot_matrices(path: Path, found: Found) -> None:
+    """A row per rule, a column per fraction and kind of update, with a common color scale."""
     matrices = [[np.array(row["matrix"]) for row in rows] for rows in found.values()]
     sizes = np.abs(np.concatenate([matrix.ravel() for row in matrices for matrix in row]))
     largest = float(sizes[np.isfinite(sizes)].max(initial=0.0)) or 1.0
@@ -28,35 +28,35 @@ def draw_matrices(path: Path, found: Found) -> None:
     for (label, rows), axes_row, row in zip(found.items(), panels, matrices, strict=True):
         for of, axes, matrix in zip(rows, axes_row, row, strict=True):
             image = axes.imshow(matrix, cmap="RdBu_r", norm=scale, interpolation="nearest")
-            axes.set_title(f"{of['update']}, {of['moment']:g} lived", fontsize=8)
+            axes.set_title(f"{of['update']}, after {of['fraction']:g}", fontsize=8)
             axes.tick_params(labelsize=6)
-        axes_row[0].set_ylabel(f"{label}\nlearned", fontsize=8)
+        axes_row[0].set_ylabel(f"{label}\nlearned example", fontsize=8)
     for axes in panels[-1]:
-        axes.set_xlabel("asked about", fontsize=8)
+        axes.set_xlabel("evaluated example", fontsize=8)
     bar = figure.colorbar(image, ax=panels, shrink=0.8)
-    bar.set_label("change of loss (harm is red)", fontsize=8)
+    bar.set_label("change of loss (increase is red)", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     save(figure, path)
 
 
-def draw_distances(path: Path, found: Found) -> None:
-    """Mean change of loss against distance in the stream, at the middle moment measured."""
+def plot_distances(path: Path, found: Found) -> None:
+    """Mean change of loss against distance in the stream, at the middle fraction measured."""
     figure = Figure(figsize=(6.4, 4.8), layout="constrained", dpi=150)
     axes = figure.subplots()
-    moments = list(dict.fromkeys(row["moment"] for row in next(iter(found.values()))))
-    middle = moments[len(moments) // 2]
+    fractions = list(dict.fromkeys(row["fraction"] for row in next(iter(found.values()))))
+    middle = fractions[len(fractions) // 2]
     for index, (label, rows) in enumerate(found.items()):
         for row in rows:
-            if row["moment"] == middle:
+            if row["fraction"] == middle:
                 rule = row["update"] == "rule"
                 axes.plot(
                     row["distance"], row["by_distance"], color=COLORS[index % len(COLORS)],
                     linestyle="-" if rule else ":", linewidth=1.4,
-                    label=label if rule else f"{label}, gradient of that length",
+                    label=label if rule else f"{label}, gradient of equal norm",
                 )  # fmt: skip
     axes.set_yscale("symlog", linthresh=1e-3)
     axes.axhline(0, color="#999999", linewidth=0.6)
-    title = f"{middle:g} of the lifetime lived; negative distances are the past"
-    finish(axes, "steps from the example learned to the one asked about", "change of loss", title)
+    title = f"after {middle:g} of the lifetime; negative distances are past examples"
+    finish(axes, "steps from the learned to the evaluated example", "change of loss", title)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     save(figure, path)

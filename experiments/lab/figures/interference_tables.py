@@ -1,4 +1,4 @@
-"""The tables of `interference`: one row for a rule, moment and kind of update, over its seeds."""
+"""The tables of `interference`: one row per rule, fraction of the lifetime and kind of update."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ Record: TypeAlias = Mapping[str, Any]
 Seeds: TypeAlias = list[list[dict[str, Any]]]  # runs of one rule, each with its records in order
 
 CHANGES = {
-    "loss": "loss", "own": "own", "within": "within", "across": "across",
-    "across_seen": "across, lived",
+    "loss": "loss", "same_example": "same example", "within": "same class",
+    "across": "other classes", "across_seen": "other classes, seen",
 }  # fmt: skip
 
 
 def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
-    """What the updates do to losses."""
+    """The table of changes of losses."""
     rows = []
     several = len({record["applied"] for seeds in found.values() for record in seeds[0]}) > 1
     for label, seeds in found.items():
         for same in zip(*seeds, strict=True):
             first = same[0]
-            row = {"rule": label, "moment": f"{first['moment']:g}", "update": first["update"]}
+            row = {"rule": label, "fraction": f"{first['fraction']:g}", "update": first["update"]}
             if several:
                 row["applied to"] = first["applied"]
             for name, title in CHANGES.items():
                 row[title] = _over(same, lambda record, name=name: record[name], "{:.4f}")
-            row["harmed %"] = _over(same, lambda record: 100 * record["harmed"], "{:.0f}")
+            row["pairs with higher loss %"] = _over(
+                same, lambda record: 100 * record["harmed"], "{:.0f}"
+            )
             row["first-order error"] = _over(same, lambda r: r["first_order_error"], "{:.2f}")
             if any(record["diverged"] for record in same):
                 row["diverged"] = f"{sum(r['diverged'] for r in same)} lifetimes"
@@ -37,14 +39,14 @@ def changes(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
 
 
 def geometry(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
-    """The rule's own updates at every site, along the lifetime."""
+    """The table of the geometry of a rule's updates at every site."""
     rows = []
     for label, seeds in found.items():
         for same in zip(*seeds, strict=True):
             if same[0]["update"] != "rule" or same[0]["applied"] != "all":
                 continue
             for site, numbers in same[0]["sites"].items():
-                row = {"rule": label, "site": site, "moment": f"{same[0]['moment']:g}"}
+                row = {"rule": label, "site": site, "fraction": f"{same[0]['fraction']:g}"}
                 for name in numbers:
                     form = "{:.2g}" if name.startswith("dot") else "{:.3f}"  # of any size
                     row[name] = _over(same, lambda r, s=site, n=name: r["sites"][s][n], form)
@@ -53,7 +55,7 @@ def geometry(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
 
 
 def features(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
-    """How many units of the encoder speak, and for whom."""
+    """The table of feature statistics of the encoder."""
     return [
         {"rule": label}
         | {

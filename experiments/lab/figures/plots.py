@@ -1,6 +1,6 @@
-"""Pictures of runs: curves with their spread over seeds, and what became of a rule's parameters.
+"""Plots of runs: curves with intervals over seeds, and the parameters of rules.
 
-Figures are drawn without pyplot, so nothing here touches a display or a global setting.
+Figures do not use pyplot, so no display or global setting is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNITS = {"plasticity": "rate per inner step", "feedback": "feedback weight", "st
 
 @dataclass(frozen=True)
 class Curve:
-    """One method's line: the same `x` in every run, one list of values a run.
+    """One method's curve: common `x`, one list of values per run.
 
     `low` and `high` are the ends of 95 % intervals within a single run, over its lifetimes.
     """
@@ -49,7 +49,7 @@ class Curve:
         ]
 
 
-def draw_lines(
+def plot_lines(
     path: Path,
     curves: Mapping[str, Curve],
     x: str,
@@ -87,11 +87,11 @@ def draw_lines(
     if len(curves) > 1:
         outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
         where = outside if len(curves) > len(COLORS) else {}
-        axes.legend(frameon=False, fontsize=8, handlelength=3.5, **where)  # dashes are to be seen
+        axes.legend(frameon=False, fontsize=8, handlelength=3.5, **where)  # long enough for dashes
     save(figure, path)
 
 
-def draw_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+def plot_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Quantiles of every plasticity, feedback and strength parameter over meta-training.
 
     One panel a parameter: the median, and bands that hold half and nine tenths of its entries.
@@ -131,7 +131,7 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
 
 
 def finish(axes: Axes, x: str, y: str, title: str) -> None:
-    """The labels and the look of every panel."""
+    """Set labels and style of a panel."""
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
     axes.set_title(title, fontsize=9, loc="left")
@@ -143,7 +143,7 @@ def finish(axes: Axes, x: str, y: str, title: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as pixels and, beside them, as lines for print; makes its folder."""
+    """Save a figure as PNG and PDF; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     figure.savefig(path.with_suffix(".pdf"))

@@ -16,7 +16,7 @@ T95 = (
     2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 NORMAL95 = 1.96
-MOMENTS = 10  # of a lifetime, in a table
+COLUMNS_SHOWN = 10
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
@@ -31,7 +31,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
-    """One row a method: what it was asked to get right, over seeds, and what that took."""
+    """One row per method: scores over seeds, and the cost of meta-training."""
     table = []
     for label, runs in results.items():
         first = runs[0]
@@ -62,9 +62,9 @@ def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
 
 
 def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
-    """What is known of the functions or classes seen so far, after each: means over seeds.
+    """Scores on the functions or classes seen so far, after each: means over seeds.
 
-    Of more than `MOMENTS` moments the first and the last are shown and, evenly, some between.
+    At most about `COLUMNS_SHOWN` columns, evenly spaced, with the first and the last.
     """
     table = []
     for label, runs in results.items():
@@ -74,7 +74,7 @@ def over_seen(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:
         known = zip(*(run["seen"]["y"] for run in runs), strict=True)
         means = [fmean(map(float, values)) for values in known]
         what = "accuracy % over those seen" if percent else "error over those seen"
-        apart = math.ceil(len(means) / MOMENTS)
+        apart = math.ceil(len(means) / COLUMNS_SHOWN)
         shown = {0, *range(len(means) - 1, 0, -apart)}
         table.append(
             {f"{what}, after": label}

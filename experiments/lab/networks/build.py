@@ -1,9 +1,10 @@
-"""From names on a command line to a stream and a learner."""
+"""Construction of streams and learners from a configuration."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
@@ -27,15 +28,17 @@ from metaplastic.inner.grow import grow
 from tasks import stream_class
 
 HELD_OUT = ("test", "validation", "paper_test")
-"""The splits that a rule may be judged on."""
-SEEN_WITH = {"background": ("validation",), "paper": ("validation",)}
-"""The splits of `HELD_OUT` that share classes with one that a rule may be meta-trained on."""
+"""The splits that a rule may be evaluated on."""
+OVERLAPPING_SPLITS = {"background": ("validation",), "paper": ("validation",)}
+"""The splits of `HELD_OUT` that share classes with a split for meta-training."""
+FORMER_OPTIONS = {"glances": "max_shift"}
+"""Former names of options of methods, for one release."""
 IN_TRAINING = ("split", "overlap", "remember", "distort", "elastic")
-"""Options that let meta-training see what a test must not; they never reach one."""
+"""Options for meta-training that are never applied to a test."""
 
 
 def require_device(name: str) -> None:
-    """Refuse a device that torch cannot use here."""
+    """Raise ConfigError for a device that torch cannot use."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -46,12 +49,10 @@ def require_device(name: str) -> None:
 
 
 def build_stream(config: Stream, split: str) -> TaskStream:
-    """The stream of a config: its preset, then its own options over that.
+    """The stream of a config: options of the preset, of the method, then of the command line.
 
-    `split` is `train` or one of `HELD_OUT`; a preset may know a stream's own name for train and
-    test, and a method the lifetimes it is meta-trained on. Of the options on a command line, those
-    of `IN_TRAINING` are for `train` alone, as are those that are written `train.name`; `test.name`
-    is for tests alone.
+    `split` is `train` or one of `HELD_OUT`. Options in `IN_TRAINING` and those written `train.name`
+    apply to `train` alone; those written `test.name` apply to tests alone.
     """
     require(config.task, tasks(), "a task")
     kind = stream_class(config.task)
@@ -64,9 +65,11 @@ def build_stream(config: Stream, split: str) -> TaskStream:
     hints = get_type_hints(kind)
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {"split": split}
-    for table, its in ((STREAM, "train"), (TEST, "test"))[: 1 if split == "train" else 2]:
+    for table, table_split in ((STREAM, "train"), (TEST, "test"))[: 1 if split == "train" else 2]:
         own = of_preset(table, config.preset, config.task)
-        kept = [name for name in own if name in fields and (name != "split" or its == split)]
+        kept = [
+            name for name in own if name in fields and (name != "split" or table_split == split)
+        ]
         chosen |= {name: own[name] for name in kept}
     if split == "train":
         chosen |= {name: value for name, value in _lifetimes(config).items() if name in fields}
@@ -88,37 +91,35 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         value = typed(name, text, hints[name])
         if name == "split" and split == "train" and text in HELD_OUT and text != "validation":
             raise ConfigError(
-                f"--stream split={text} is what a rule is judged on: meta-train it on another."
+                f"--stream split={text} is for evaluation: meta-train on another split."
             )
         if split == "train" or name not in IN_TRAINING:
             chosen[name] = value
         elif meant == "test" and value != chosen.get(name, defaults[name]):
             raise ConfigError(
-                f"--stream {given}={text} would change what every rule is tested on: leave it out"
-                + (", and judge the rule by meta_test --stream split=." if name == "split" else ".")
+                f"--stream {given}={text} would change the test of every rule: omit it"
+                + (", and use meta_test --stream split=." if name == "split" else ".")
             )
     return kind(**chosen)  # type: ignore[no-any-return]
 
 
-def asked_split(config: Stream, source: Mapping[str, Any]) -> str:
-    """The split that a command line names, refusing what would make no test of a rule.
+def evaluation_split(config: Stream, source: Mapping[str, Any]) -> str:
+    """The split to evaluate a rule on, which must not overlap with that of meta-training.
 
-    `config` has the options of that command line alone, `source` is the provenance of the rule.
+    `config` has the options of the command line alone, `source` is the provenance of the rule.
     """
     options = split_options("--stream", config.stream)
     split = options.pop("test.split", options.pop("split", "test"))
     trained = trained_on(source)
-    if split not in HELD_OUT or split in (trained, *SEEN_WITH.get(trained, ())):
+    if split not in HELD_OUT or split in (trained, *OVERLAPPING_SPLITS.get(trained, ())):
         raise ConfigError(
-            f"--stream split={split} may have been meta-trained on: a rule is judged on "
-            f"what it never met, {', '.join(HELD_OUT)}."
+            f"--stream split={split} may overlap with meta-training: evaluate a rule on held-out "
+            f"classes, {', '.join(HELD_OUT)}."
         )
     for given in options:
         meant, _, name = given.rpartition(".")
         if meant != "train" and name in IN_TRAINING:
-            raise ConfigError(
-                f"--stream {given}= is for meta-training alone: leave it out of a test."
-            )
+            raise ConfigError(f"--stream {given}= is for meta-training alone: omit it in a test.")
     return split
 
 
@@ -127,18 +128,18 @@ def trained_on(source: Mapping[str, Any]) -> str:
     settings = source.get("settings", {})
     options = split_options("--stream", settings.get("stream", ()))
     own = of_preset(STREAM, settings.get("preset", ""), settings.get("task", ""))
-    # Older rule files lack the split itself; it is what their settings came to.
+    # Older rule files lack the split; it follows from their settings.
     asked = options.get("train.split") or options.get("split")
     return str(source.get("split") or asked or own.get("split", "train"))
 
 
 def has_orders(task: str) -> bool:
-    """Whether a task has an order besides its own: shuffled."""
+    """Whether a task has a shuffled order besides its own."""
     return "order" in _fields(stream_class(task))
 
 
 def _lifetimes(config: Stream) -> dict[str, Any]:
-    """The options of the stream that a method is meta-trained on, if it has its own."""
+    """The options of the stream that a method declares for its meta-training."""
     name = getattr(config, "method", None)
     if name is None:
         return {}
@@ -161,6 +162,9 @@ def given_options(config: Train) -> dict[str, Any]:
     known = [name for name in inspect.signature(build).parameters if name != "problem"]
     options: dict[str, Any] = {}
     for name, text in split_options("--options", config.options).items():
+        if name in FORMER_OPTIONS and name not in known:
+            print(f"The option {name} is now called {FORMER_OPTIONS[name]}.", file=sys.stderr)
+            name = FORMER_OPTIONS[name]
         require(name, known, f"an option of method {config.method!r}")
         options[name] = typed(name, text, hints[name])
     return options
@@ -180,17 +184,17 @@ def build_learner(config: Train, stream: TaskStream) -> OnlineLearner:
 
 
 def fitted(learner: OnlineLearner, spec: StreamSpec) -> OnlineLearner:
-    """The learner itself or, for a stream of more classes than it has outputs, it grown."""
+    """The learner, extended to the stream's number of classes if it has fewer outputs."""
     if spec.kind == "classification" and spec.outputs > learner.objective.outputs:
         return grow(learner, spec.outputs)
     return learner
 
 
 def own_classes(source: Mapping[str, Any]) -> list[type]:
-    """The rules, pathways and encoders that the method of a rule file made for itself.
+    """The classes that the method of a rule file defines: rules, pathways and encoders.
 
-    `source` is the file's provenance. A file may name a method, but only one that stands among
-    ours is looked into, so reading a stranger's file runs nothing of the stranger's.
+    `source` is the file's provenance. Only methods of this repository are imported, so that reading
+    an untrusted file runs no code from it.
     """
     name = str(source.get("method", "")).partition(" ")[0]
     if name not in methods():

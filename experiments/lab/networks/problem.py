@@ -42,7 +42,7 @@ ENCODERS = {
 # Streams of hundreds of classes, for which codes of more numbers are worth their time.
 MANY_CLASSES = ("split_omniglot", "caltech101")
 MANY = {**ENCODERS, "laptop": Encoder((32, 64, 128, 256), (2,) * 4, 256)}
-MAP = 2  # height and width of the map that larger pictures are averaged to there
+MAP = 2  # height and width of the map that larger images are averaged to there
 GAIN = 16.0  # of cosines before a softmax, at the first meta-step
 
 Head = Literal["linear", "cosine", "mean"]
@@ -51,7 +51,7 @@ Hidden = Literal["relu", "linear", "none"]
 
 @dataclass(frozen=True)
 class Problem:
-    """A stream's spec and the size of the network to meet it with."""
+    """A stream's spec and the size of the network for it."""
 
     spec: StreamSpec
     size: Preset
@@ -95,8 +95,8 @@ class Problem:
         outputs = self.spec.outputs
         if head != "linear" and not self.classification:
             raise ConfigError(
-                f"a head that compares ({head}) is for classes, and task {self.spec.name!r} has "
-                "none: use a method with a linear head, such as flp_readout or oml."
+                f"a {head} head is for classification, and task {self.spec.name!r} is "
+                "regression: use a method with a linear head, such as flp_readout or oml."
             )
         match len(self.spec.input_shape):
             case 1:
@@ -106,7 +106,7 @@ class Problem:
             case _:
                 raise ConfigError(
                     f"an input of task {self.spec.name!r} has shape {self.spec.input_shape}: the "
-                    "methods here take vectors (1 axis) or pictures (channels height width)."
+                    "methods here take vectors (1 axis) or images (channels height width)."
                 )
         match head:
             case "linear":
@@ -145,8 +145,8 @@ class Problem:
             height, width = ((n + 2 * padding - 3) // stride + 1 for n in (height, width))
             if min(height, width) < 1:
                 raise ConfigError(
-                    f"pictures of {self.spec.input_shape[1]} x {self.spec.input_shape[2]} are too "
-                    f"small for the {self.size} network: use --preset laptop, or larger pictures."
+                    f"images of {self.spec.input_shape[1]} x {self.spec.input_shape[2]} are too "
+                    f"small for the {self.size} network: use --preset laptop, or larger images."
                 )
         if self.many_classes and min(height, width) > MAP:
             layers.append(nn.AdaptiveAvgPool2d(MAP))

@@ -1,4 +1,4 @@
-"""Several runs, a few at a time, each in a process of its own; any of them may be cut short."""
+"""Parallel runs, each in its own process; all can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     Check = Callable[[Train, TaskStream, OnlineLearner], None]
 
 PARTS = 1000  # of a run, for the bar
-LIVING = 950  # of them are meta-training, the rest is evaluation
+META_TRAINING_PARTS = 950  # the rest is evaluation
 POLL = 0.5  # seconds
-PATIENCE = 10.0  # seconds that a run has to end by itself
-# What a finished run may differ in and still answer the question that is asked now.
-UNASKED = (
+PATIENCE = 10.0  # seconds to wait for a run to end
+# Settings in which a finished run may differ from the requested one.
+MAY_DIFFER = (
     "steps", "threads", "data", "debug", "resume", "overwrite", "log", "wandb_mode", "runs",
     "max_skipped",
 )  # fmt: skip
 
 
 class RunsFailedError(RuntimeError):
-    """Some of several runs came to no end; `failed` are these."""
+    """Some of several runs failed."""
 
     def __init__(self, said: str, failed: Sequence[Train]) -> None:
         super().__init__(said)
@@ -43,16 +43,15 @@ class RunsFailedError(RuntimeError):
 
 
 def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = None) -> None:
-    """Bring every run to its end; finished ones are kept, interrupted ones go on.
+    """Complete every run; finished ones are kept, interrupted ones are resumed.
 
-    `check` is asked of every method that has to be run, with its stream of tests and its learner,
-    and may raise whatever is to be said before the first run.
+    `check` is called before the first run for every method, with its test stream and its learner,
+    and may raise.
 
     Raises:
-        ConfigError: before any, if a folder holds a run other than the one asked for, if a run
-            would be within another, if one has an option that nothing answers to, or if a method
-            and its stream do not fit together.
-        RunsFailedError: after all of them, if any failed, with the last words of the first.
+        ConfigError: before any run, if a folder holds another run, if a run would be within
+            another, for an unknown option, or if a method and its stream are incompatible.
+        RunsFailedError: after all runs, if any failed, with the last message of the first.
     """
     _require_apart(runs)
     waiting = [run for run in runs if not _finished(run)]
@@ -78,28 +77,28 @@ def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = 
         _stop(active.values())
     if failed:
         words = _log(failed[0]).read_text(encoding="utf-8").split("\n")
-        last = next((line for line in reversed(words) if line.strip()), "it said nothing")
+        last = next((line for line in reversed(words) if line.strip()), "no message")
         raise RunsFailedError(
             f"{len(failed)} of {len(runs)} runs failed, {failed[0].run_name} first: "
-            f"{last.removeprefix('error: ')} (all of it is in {_log(failed[0])})",
+            f"{last.removeprefix('error: ')} (see {_log(failed[0])})",
             failed,
         )
 
 
 def _stop(processes: Collection[subprocess.Popen[str]]) -> None:
-    """End what still runs, and return when it has let go of its folders."""
+    """Terminate the processes and wait for them."""
     for process in processes:
         process.terminate()
     for process in processes:
         try:
             process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:  # within a long step; a run stands a kill at any moment
+        except subprocess.TimeoutExpired:  # within a long step; a run can be killed at any time
             process.kill()
             process.wait()
 
 
 def _require_apart(runs: Sequence[Train]) -> None:
-    """Refuse runs within the folder of another, which whoever replaces that one would delete."""
+    """Raise ConfigError for runs within the folder of another run."""
     above = {run.runs / folder for run in runs for folder in Path(run.run_name).parents}
     for root in sorted(above - {run.runs for run in runs}):
         if RunFolder(root).config.exists():
@@ -110,7 +109,7 @@ def _require_apart(runs: Sequence[Train]) -> None:
 
 
 def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
-    """Build streams and learner of every method, so that no slip waits for hours to be told."""
+    """Build streams and learner of every method, so that errors are raised before any run."""
     if not runs:
         return  # torch only loads if there is work
     import torch
@@ -128,7 +127,7 @@ def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
     def built(run: Train, split: str) -> TaskStream:
         stream = build_stream(run, split)
         with suppress(TypeError):  # a stream of a user's own may have no hash
-            stream = known.setdefault(stream, stream)  # its pictures are read once for all methods
+            stream = known.setdefault(stream, stream)  # its images are read once for all methods
         stream.spec  # noqa: B018  reads the files
         return stream
 
@@ -156,19 +155,19 @@ def _log(run: Train) -> Path:
 
 
 def _finished(run: Train) -> bool:
-    """Whether the run is there, and whole.
+    """Whether the run is finished.
 
     Raises:
-        ConfigError: if what is there is not the run that is asked for.
+        ConfigError: if the folder holds another run.
     """
     folder = _folder(run)
     if not folder.config.exists():
         return False
     before, now = folder.recorded(), record(run)
-    free = UNASKED if run.minutes is not None else UNASKED[1:]
+    free = MAY_DIFFER if run.minutes is not None else MAY_DIFFER[1:]
     for name, value in now.items():
         if name in ADDED and name not in before:
-            continue  # it was begun before there was anything to ask
+            continue  # recorded before this setting existed
         if name not in free and before.get(name) != value:
             raise ConfigError(
                 f"{folder.root} holds a run with {name} = {before.get(name)!r}, not {value!r}: "
@@ -184,7 +183,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
     words = as_argv(run)
     if folder.config.exists():
         words = ["--runs", str(run.runs), "--name", run.run_name, "--resume"]
-        words += ["--data", str(run.data)] if run.data is not None else []  # it may have moved
+        words += ["--data", str(run.data)] if run.data is not None else []  # it may have been moved
     log = _log(run)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -199,10 +198,10 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
 
 
 def _parts(run: Train) -> int:
-    """How far a run is, by the last line of its metrics."""
+    """The progress of a run, by the last line of its metrics."""
     folder = _folder(run)
     if not folder.config.exists():
         return 0
     steps = folder.recorded()["steps"]
     lines = read_lines(folder.metrics)
-    return int(LIVING * lines[-1]["step"] / steps) if lines else 0
+    return int(META_TRAINING_PARTS * lines[-1]["step"] / steps) if lines else 0

@@ -1,16 +1,16 @@
-"""What a finished run leaves: the rule as a file, pictures of its training, what it is worth."""
+"""Output of a finished run: the rule file, plots and the evaluation."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from statistics import fmean
 
-from experiments.lab.figures.curves import draw_lifetimes, draw_training
-from experiments.lab.figures.plots import draw_statistics
+from experiments.lab.figures.curves import plot_lifetimes, plot_training
+from experiments.lab.figures.plots import plot_statistics
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.networks.build import build_stream, has_orders
+from experiments.lab.runs.evaluation import evaluate
 from experiments.lab.runs.run_folder import RunFolder, read_lines, write_json
-from experiments.lab.runs.testing import judge
 from experiments.lab.settings.config import Train, record
 from metaplastic import OnlineLearner, TaskStream
 from metaplastic.files.provenance import provenance
@@ -18,35 +18,35 @@ from metaplastic.files.rule_file import save_pretrained
 
 
 def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: TaskStream) -> None:
-    """Save the rule, draw what happened, and judge the learner on lifetimes it never met."""
+    """Save the rule, plot the training, and evaluate the learner on held-out lifetimes."""
     label = " ".join([config.method, *config.options])
     settings = record(config)
     source = provenance(config.seed, stream.spec) | {
         "settings": {name: settings[name] for name in ("preset", "task", "order", "stream")},
         "spec": asdict(stream.spec),
-        "split": getattr(stream, "split", None),  # a preset's is not among the settings
+        "split": getattr(stream, "split", None),  # not among the settings if set by a preset
         "method": label,
     }
     save_pretrained(learner, folder.rule, source)
     every = read_lines(folder.metrics)
     lines = [line for line in every if "diverged" not in line]
-    skipped = len(every) - len(lines)  # each of them is logged, whatever --log-every
-    draw_training(folder.plots, {label: [lines]})
-    draw_statistics(folder.plots / "rule.png", lines)
+    skipped = len(every) - len(lines)  # all of them are logged
+    plot_training(folder.plots, {label: [lines]})
+    plot_statistics(folder.plots / "rule.png", lines)
     seconds, sampling = (
         fmean(line[key] for line in lines) if lines else 0.0
         for key in ("seconds", "sampling_share")
     )
     trained = getattr(stream, "split", None)
-    judged = judge(learner, build_stream(config, "test"), config, folder.root, trained)
+    scores = evaluate(learner, build_stream(config, "test"), config, folder.root, trained)
     if has_orders(config.task):
-        # The same learner on shuffled lifetimes, or on ordered ones: the price of the order.
+        # The same learner on the other order, to measure the effect of order.
         other = replace(config, order="iid" if config.order == "incremental" else "incremental")
         (folder.root / "other_order").mkdir(exist_ok=True)
-        beside = folder.root / "other_order"
-        shuffled = judge(learner, build_stream(other, "test"), other, beside, trained)
-        judged["other_order"] = {key: shuffled[key] for key in ("stream", "score", "interval")}
-    result = judged | {
+        other_folder = folder.root / "other_order"
+        shuffled = evaluate(learner, build_stream(other, "test"), other, other_folder, trained)
+        scores["other_order"] = {key: shuffled[key] for key in ("stream", "score", "interval")}
+    result = scores | {
         "method": label,
         "steps": config.steps,
         "skipped": skipped,
@@ -55,7 +55,7 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
         "sampling_share": sampling,
     }
     write_json(folder.result, result)
-    draw_lifetimes(folder.plots, {label: [result]})
+    plot_lifetimes(folder.plots, {label: [result]})
     print(as_markdown(rows({label: [result]})))
     if lines:
         share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"

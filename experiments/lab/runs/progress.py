@@ -1,4 +1,4 @@
-"""How far a run is and how long it takes yet: a bar on a terminal, else a line now and then."""
+"""Progress of a run: a bar on a terminal, else a line every 20 seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-LINE_EVERY = 20.0  # seconds, where nobody watches
+LINE_EVERY = 20.0  # seconds, without a terminal
 
 
 class Report(Protocol):
@@ -18,7 +18,7 @@ class Report(Protocol):
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0, percent: bool = False) -> Iterator[Report]:
-    """A reporter of steps done out of `total`, of which `done` lie behind us already."""
+    """A function that reports the steps done out of `total`; `done` are already complete."""
     if sys.stderr.isatty():
         yield from _bar(title, total, done, percent)
     else:

@@ -1,4 +1,4 @@
-"""A run is a folder: everything needed to read it, repeat it and go on with it.
+"""Run folders: all settings, records and results of a run.
 
 runs/NAME/config.json        every setting
           resolved.json      what the settings come to: options of streams and method, rates, sizes
@@ -10,7 +10,6 @@ runs/NAME/config.json        every setting
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 
 from experiments.lab.settings.registry import ConfigError
 
+FORMER_KEYS = {"taught": "trajectory", "paces": "rate_scales"}  # in results of older runs
 PACKAGES = ("numpy", "safetensors", "matplotlib")
 
 
@@ -63,7 +63,7 @@ class RunFolder:
         return self.root / "result.json"
 
     def refuse(self, overwrite: bool) -> None:
-        """Refuse a folder that holds anything, unless it is a run that may be replaced."""
+        """Raise ConfigError for a folder with content, unless it is a run to be overwritten."""
         if not self.root.exists() or self._is_bare():
             return
         if not self.config.is_file():
@@ -73,7 +73,7 @@ class RunFolder:
             )
         if not overwrite:
             raise ConfigError(
-                f"{self.root} already holds a run: go on with it by --resume, replace it by "
+                f"{self.root} already holds a run: resume it with --resume, replace it with "
                 "--overwrite, or choose another --name."
             )
         if others := self.others():
@@ -95,25 +95,25 @@ class RunFolder:
         ]
 
     def _is_bare(self) -> bool:
-        """Whether there is nothing but what a kill left of a run that had not begun."""
+        """Whether there are only leftovers of a run killed before its start."""
         return self.root.is_dir() and all(
             (path.is_dir() and not path.is_symlink()) or path.match(".*.tmp")
             for path in self.root.rglob("*")
         )
 
     def start(self, config: dict[str, Any]) -> None:
-        """Make the folder, in place of the run that `refuse` let pass; record what is to run."""
+        """Create the folder, replacing an existing run, and record the settings."""
         former = self.root.with_name(f".{self.root.name}.former")
         shutil.rmtree(former, ignore_errors=True)
         if self.config.is_file():
-            self.root.replace(former)  # whole or not at all: half a run could not be replaced again
+            self.root.replace(former)  # atomically: an incomplete run could not be replaced again
             shutil.rmtree(former)
-        # First of all, because what has a config can be resumed or replaced after a kill.
+        # First, because a folder with a config can be resumed or replaced after a kill.
         write_json(self.config, config)
         self.complete()
 
     def complete(self) -> None:
-        """Add what a kill at the start left out."""
+        """Add what is missing after a kill at the start."""
         self.plots.mkdir(exist_ok=True)
         if not self.environment.is_file():
             write_json(self.environment, environment())
@@ -127,12 +127,13 @@ class RunFolder:
         )
 
     def results(self) -> dict[str, Any]:
-        """What a finished run came to."""
-        return read_json(self.result, "the run is not finished, go on with it by --resume")
+        """The results of a finished run."""
+        found = read_json(self.result, "the run is not finished, resume it with --resume")
+        return {FORMER_KEYS.get(key, key): value for key, value in found.items()}
 
 
 def environment() -> dict[str, Any]:
-    """What a reader needs to judge or repeat a run besides its config."""
+    """Versions and hardware of a run."""
     import torch
 
     from metaplastic.files.provenance import provenance
@@ -148,7 +149,7 @@ def environment() -> dict[str, Any]:
 
 
 def origin(device: str = "cpu") -> str:
-    """The environment in one line, to stand above a table of what ran on `device`."""
+    """The environment in one line, for tables of results on `device`."""
     import torch
 
     facts = environment()
@@ -168,22 +169,13 @@ def _cpu() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write whole or not at all: a reader never sees half a file."""
-    from metaplastic.support.disk import (
-        write_atomically,
-    )  # draws in torch, which --help does without
+    """Write `value` as JSON, atomically."""
+    # Imported here: the package imports torch, which is not needed for --help.
+    from metaplastic.support.disk import write_atomically
+    from metaplastic.support.json_values import finite
 
     text = json.dumps(finite(value), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
-
-
-def finite(value: Any) -> Any:
-    """JSON has no word for what is not finite: such numbers become strings that `float` reads."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, advice: str, repair: str | None = None) -> dict[str, Any]:

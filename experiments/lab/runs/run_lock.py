@@ -1,4 +1,4 @@
-"""One process at a time writes a run; the system itself frees the lock of one that dies."""
+"""A lock of a run folder: one process at a time writes a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.lab.settings.registry import ConfigError
 
 @contextmanager
 def alone_in(root: Path) -> Iterator[None]:
-    """Hold the lock of the run in `root`, a file beside it that is gone again afterwards.
+    """Hold the lock of the run in `root`, a file beside it that is removed afterwards.
 
     Raises:
         ConfigError: if another process holds it.
@@ -42,7 +42,7 @@ def _locked(path: Path, root: Path) -> IO[str]:
             ) from None
         if _is_at(lock, path):
             return lock
-        lock.close()  # its holder has just removed it: whoever comes next would lock another file
+        lock.close()  # its holder has just removed it
 
 
 def _is_at(lock: IO[str], path: Path) -> bool:

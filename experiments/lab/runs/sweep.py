@@ -1,7 +1,7 @@
-"""The rate of a gradient learner at test, chosen on validation lifetimes and never on the test.
+"""The choice of a gradient learner's rate at test, on validation lifetimes.
 
 The published protocols of OML and ANML search the rate of online SGD for each number of classes on
-other trajectories than those reported. Here factors on the learner's own rates are tried.
+other trajectories than those reported. Here scales of the learner's rates are tried.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
-from metaplastic.evaluate.evaluate import over_lifetime
+from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
 from metaplastic.pathways.base import Backprop
 
@@ -25,28 +25,27 @@ BEYOND = 3  # factors beyond either end of those given, at most
 COUNTS = (10, 50, 75, 100, 150, 200, 300, 400, 500, 600)  # classes at which others published
 
 
-def classes_asked(spec: StreamSpec) -> list[int]:
-    """The numbers of classes after which others published, and that of all of them."""
+def class_counts(spec: StreamSpec) -> list[int]:
+    """The numbers of classes with published results, and the number of all classes."""
     return [*(count for count in COUNTS if count < spec.subtasks), spec.subtasks]
 
 
-def moments(spec: StreamSpec) -> list[int]:
-    """Inner steps after which so many classes of an incremental stream have gone by."""
-    return [count * spec.steps // spec.subtasks for count in classes_asked(spec)]
+def count_steps(spec: StreamSpec) -> list[int]:
+    """The inner steps after which so many classes of an incremental stream are complete."""
+    return [count * spec.steps // spec.subtasks for count in class_counts(spec)]
 
 
-def paces(
+def rate_scales(
     learner: OnlineLearner, stream: TaskStream, config: Stream, counts: Sequence[int]
 ) -> dict[int, float]:
-    """For each number of classes the best of `config.sweep`; nothing for a learner without rates.
+    """The best of `config.sweep` for each number of classes; empty for a learner without rates.
 
-    While any of these is at an end of the range, the next beyond it is tried too, so that a range
-    that was too narrow is no handicap. Rules without a gradient are tested at the rates that
-    meta-training left them.
+    While any of these is at an end of the range, the next beyond it is tried as well. Rules without
+    a gradient keep their meta-learned rates.
 
     Args:
-        counts: numbers of classes in rising order. Those at which others published are tried; one
-            between them goes at the pace of the next, and one beyond at that of the last.
+        counts: increasing numbers of classes. Those with published results are tuned; one between
+            them has the scale of the next, and one beyond has that of the last.
     """
     if not config.sweep or not isinstance(learner.rule.pathway, Backprop) or not learner.online:
         return {}
@@ -56,12 +55,12 @@ def paces(
         return {}
     spec = validation.spec
 
-    def known(factor: float) -> np.ndarray:
-        """Accuracy over the classes met so far, at each of the counts."""
+    def accuracy_at(factor: float) -> np.ndarray:
+        """Accuracy over the classes seen so far, at each of the counts."""
         learner.rule.rate_scale = factor
         try:
             report = over_lifetime(
-                learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=moments(spec),
+                learner, validation, LIFETIMES, seed=config.seed + 1, snapshots=count_steps(spec),
                 tasks_per_batch=1,
             )  # fmt: skip
         finally:
@@ -69,43 +68,46 @@ def paces(
         accuracy: np.ndarray = report.on_seen("accuracy").mean
         return accuracy
 
-    tried = classes_asked(spec)
-    best = dict(zip(tried, chosen(known, config.sweep), strict=True))
+    tried = class_counts(spec)
+    best = dict(zip(tried, chosen(accuracy_at, config.sweep), strict=True))
     return {
         count: best[next((one for one in tried if one >= count), tried[-1])] for count in counts
     }
 
 
-def told(paces: Mapping[int, float]) -> str:
-    """Paces in words: `x0.3 up to 10, x0.1 up to 25 classes`."""
-    same = [(pace, [*group]) for pace, group in groupby(paces, key=lambda count: paces[count])]
-    return ", ".join(f"x{pace:.2g} up to {counts[-1]}" for pace, counts in same) + " classes"
+def describe_scales(rate_scales: Mapping[int, float]) -> str:
+    """Rate scales in words: `x0.3 up to 10, x0.1 up to 25 classes`."""
+    same = [
+        (scale, [*group])
+        for scale, group in groupby(rate_scales, key=lambda count: rate_scales[count])
+    ]
+    return ", ".join(f"x{scale:.2g} up to {counts[-1]}" for scale, counts in same) + " classes"
 
 
-def chosen(known: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:
-    """The factor with the highest score, of equal ones the smallest, for each column of `known`."""
-    tried = {factor: known(factor) for factor in sorted(factors)}
+def chosen(accuracy_at: Callable[[float], np.ndarray], factors: Sequence[float]) -> list[float]:
+    """The factor with the highest score, of equal ones the smallest, for each column of scores."""
+    tried = {factor: accuracy_at(factor) for factor in sorted(factors)}
     for step in (1 / STEP, STEP):
         for _ in range(BEYOND):
             last, beside, *_ = [*sorted(tried, reverse=step > 1), None]
             if beside is None:
                 break
-            # Where the range could not tell two factors apart, a further one is no better.
+            # If the range does not distinguish two factors, a further one is not tried.
             ahead = tried[last] > tried[beside]
             if not (ahead & (tried[last] == np.max(list(tried.values()), axis=0))).any():
                 break
-            tried[last * step] = known(last * step)
+            tried[last * step] = accuracy_at(last * step)
     order = sorted(tried)
     rows = np.stack([tried[factor] for factor in order])  # factors counts
     return [order[place] for place in rows.argmax(0)]
 
 
 def held_out(stream: TaskStream) -> TaskStream | None:
-    """Lifetimes of the same kind, as long as can be, of classes kept for choices like this one.
+    """A stream of validation classes with lifetimes as long as possible.
 
-    None for a stream that has no such classes. Quarter turns count as classes of their own, so
-    that there are enough. A published protocol keeps none: there, as published, the choice is made
-    on other draws of lifetimes from the classes of the test.
+    None for a stream without validation classes. Rotations by 90 degrees count as further classes.
+    A published protocol has no validation classes: as published, the choice is made on other
+    lifetimes from the test classes.
     """
     if getattr(stream, "protocol", None) is not None:
         return stream
@@ -118,15 +120,15 @@ def held_out(stream: TaskStream) -> TaskStream | None:
 
 
 def _curve(reports: Sequence[ContinualReport], on: str) -> dict[str, Any]:
-    """Accuracy over the classes met, of each report at its own moment, against their number."""
-    asked = [report if on == "test" else report.trajectory for report in reports]
+    """Accuracy over the classes seen against their number, each point from its own report."""
+    chosen = [report if on == "test" else report.trajectory for report in reports]
     x, (y, low, high) = reports[0].subtasks_seen, np.empty((3, len(reports)))
-    for moment, report in enumerate(asked):
+    for moment, report in enumerate(chosen):
         assert report is not None
         of: Measure = "error" if report.accuracy is None else "accuracy"
-        known = report.on_seen(of)
+        accuracy_at = report.on_seen(of)
         y[moment], low[moment], high[moment] = (
-            ends[moment] for ends in (known.mean, known.low, known.high)
+            ends[moment] for ends in (accuracy_at.mean, accuracy_at.low, accuracy_at.high)
         )
     return {
         "x": [int(n) if n == int(n) else float(n) for n in x],
@@ -135,11 +137,11 @@ def _curve(reports: Sequence[ContinualReport], on: str) -> dict[str, Any]:
 
 
 def swept(
-    live: Callable[[float], ContinualReport], paces: Mapping[int, float]
+    evaluate_at: Callable[[float], ContinualReport], rate_scales: Mapping[int, float]
 ) -> tuple[ContinualReport, dict[str, Any]]:
-    """Live at the pace of every number of classes: the report of the whole, and the curves."""
-    reports = {pace: live(pace) for pace in sorted(set(paces.values())) or [1.0]}
-    report = reports[1.0] if not paces else reports[list(paces.values())[-1]]
-    chosen = [reports[pace] for pace in paces.values()] or [report] * len(report.examples)
-    asked = ("test", "trajectory") if report.trajectory is not None else ("test",)
-    return report, {on: _curve(chosen, on) for on in asked}
+    """Evaluate at the scale of every number of classes: the final report, and the curves."""
+    reports = {scale: evaluate_at(scale) for scale in sorted(set(rate_scales.values())) or [1.0]}
+    report = reports[1.0] if not rate_scales else reports[list(rate_scales.values())[-1]]
+    chosen = [reports[scale] for scale in rate_scales.values()] or [report] * len(report.examples)
+    evaluated = ("test", "trajectory") if report.trajectory is not None else ("test",)
+    return report, {on: _curve(chosen, on) for on in evaluated}

@@ -1,4 +1,4 @@
-"""What `meta_train` does once its settings are known: build a learner and meta-train it."""
+"""Meta-training of a run: build the learner, train it, evaluate it."""
 
 from __future__ import annotations
 
@@ -11,71 +11,61 @@ from typing import Any
 import torch
 
 from experiments.lab.networks.build import build_learner, build_rates, build_stream, require_device
-from experiments.lab.runs.observe import rule_statistics
+from experiments.lab.runs.loggers import ProgressBar, requested_loggers, require_loggers
 from experiments.lab.runs.outcome import finish
-from experiments.lab.runs.progress import Report, progress
+from experiments.lab.runs.progress import progress
+from experiments.lab.runs.rule_statistics import rule_statistics
 from experiments.lab.runs.run_folder import RunFolder, write_json
 from experiments.lab.runs.run_lock import alone_in
-from experiments.lab.runs.sinks import extra_sinks, require_loggers
 from experiments.lab.settings.config import Train, record
 from experiments.lab.settings.resolved import resolved
 from metaplastic import OnlineLearner, TaskStream, Unroll
-from metaplastic.outer.distributed import World, joined
-from metaplastic.outer.loggers import JsonLines, Metrics, Sink
+from metaplastic.outer.distributed import ProcessGroup, process_group
+from metaplastic.outer.loggers import JsonLines, Logger
 from metaplastic.outer.optimizer import make_optimizer, make_schedule
 from metaplastic.outer.trainer import MetaTrainer
 from metaplastic.outer.trainer_config import TrainerConfig
 from metaplastic.support.seeding import global_seed
 
 WARM_UP = 2  # meta-steps that are slower than those after them
-TIMED = 0.03  # of the minutes asked for
-
-
-class Progress:
-    """A sink that moves a progress bar."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        known = [f"{key} {metrics[key]:.4g}" for key in ("loss", "accuracy") if key in metrics]
-        self.report(step, " ".join(known))
-
-    def close(self) -> None:
-        pass
+TIMED = 0.03  # share of the requested minutes
 
 
 def meta_train(config: Train) -> None:
-    """Do what a `meta_train` command line says, in every process that `torchrun` started."""
+    """Run a `meta_train` configuration, in every process that `torchrun` started."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
-    with joined(config.device) as (world, device), ExitStack() as stack, ExitStack() as sinks:
-        if world.size > 1 and config.micro_batch is None and not config.resume:
-            # The run is then the same, to the bit, on any number of processes that divides this.
-            config = replace(config, micro_batch=max(1, config.tasks // world.size))
+    with (
+        process_group(config.device) as (group, device),
+        ExitStack() as stack,
+        ExitStack() as loggers,
+    ):
+        if group.size > 1 and config.micro_batch is None and not config.resume:
+            # The run is then bitwise the same for any number of processes that divides this one.
+            config = replace(config, micro_batch=max(1, config.tasks // group.size))
         stream = build_stream(config, "train")
         folder = RunFolder(config.runs / config.run_name)
-        if world.main:
+        if group.main:
             stack.enter_context(alone_in(folder.root))
             if not config.resume:
                 folder.refuse(config.overwrite)
         if config.minutes is not None and not config.resume:
-            config = replace(config, steps=steps_in(config, stream, world, device))
+            config = replace(config, steps=steps_in(config, stream, group, device))
         learner = fresh_learner(config, stream)
         trainer = make_trainer(config, learner, stream, device, folder)
         if config.resume:
             trainer.restore()
-        if world.main:  # nothing is written before all of it is known to fit together
+        if group.main:  # after everything was built: nothing is written for a config that fails
             found = resolved(config, learner, stream)
-            trainer.sinks = start(config, folder, sinks, trainer.step)
+            trainer.loggers = start(config, folder, loggers, trainer.step)
             write_json(folder.resolved, found)
         if config.resume:  # `fit` would refuse a run that stopped at its first meta-step
             trainer.resume()
         else:
             trainer.fit()
-        if world.main:
-            sinks.close()  # the last metrics are on the disk, the bar is off the screen
+        if group.main:
+            loggers.close()  # before other output
             finish(config, folder, learner, stream)
 
 
@@ -84,7 +74,7 @@ def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
     with global_seed(torch.device("cpu"), "learner", config.seed):
         learner = build_learner(config, stream)
     how = (config.checkpoint_every, config.truncate, config.compile, config.precision)
-    learner.unroll = Unroll(*how, learner.unroll.both_ways)  # which is the method's choice
+    learner.unroll = Unroll(*how, learner.unroll.both_ways)  # chosen by the method
     return learner
 
 
@@ -95,7 +85,7 @@ def make_trainer(
     device: torch.device,
     folder: RunFolder | None = None,
 ) -> MetaTrainer:
-    """The outer loop of a config; without a folder it leaves nothing behind."""
+    """The trainer of a config; without a folder it writes nothing."""
     rates = build_rates(config, stream, learner.parameter_groups())
     optimizer = make_optimizer(learner, rates)
     published: dict[str, Any] = {
@@ -125,19 +115,18 @@ def make_trainer(
         schedule=schedule,
         folder=None if folder is None else folder.checkpoints,
         device=device,
-        observe=rule_statistics,
+        extra_metrics=rule_statistics,
     )
 
 
-def steps_in(config: Train, stream: TaskStream, world: World, device: torch.device) -> int:
-    """How many meta-steps fit into `config.minutes`, from timing a few on a learner thrown away.
+def steps_in(config: Train, stream: TaskStream, group: ProcessGroup, device: torch.device) -> int:
+    """The number of meta-steps that fit into `config.minutes`, from timing a few on a copy.
 
     The number is recorded as the run's `steps`, so the run itself does not depend on the clock.
-    On one thread it is the processor's time that counts: runs beside each other, or beside other
-    work, are then given as much as they would have had alone.
+    With one thread, CPU time is measured, which does not depend on other processes.
     """
     assert config.minutes is not None
-    alone = device.type == "cpu" and world.size == 1 and torch.get_num_threads() == 1
+    alone = device.type == "cpu" and group.size == 1 and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter
     trial = make_trainer(config, fresh_learner(config, stream), stream, device)
     for _ in range(WARM_UP):
@@ -147,27 +136,29 @@ def steps_in(config: Train, stream: TaskStream, world: World, device: torch.devi
         trial.advance()
         timed += 1
         seconds = clock() - began
-        if world.size > 1 and timed == 3:
+        if group.size > 1 and timed == 3:
             break  # every process must take the same number of steps
     steps = max(1, math.floor(60 * config.minutes * timed / seconds))
-    agreed = world.broadcast(str(steps).encode(), device)
-    return int(agreed or steps)
+    shared = group.broadcast(str(steps).encode(), device)
+    return int(shared or steps)
 
 
-def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tuple[Sink, ...]:
-    """Record the settings and open the sinks; they are closed with `stack`."""
+def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tuple[Logger, ...]:
+    """Record the settings and open the loggers; they are closed with `stack`."""
     require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
     if config.resume:
-        # First, because a result without its settings would pass for that of the new ones.
+        # First, so that an old result never stands beside new settings.
         folder.result.unlink(missing_ok=True)
         write_json(folder.config, settings)
         folder.complete()
     else:
         folder.start(settings)
     report = stack.enter_context(progress(config.run_name, config.steps, done))
-    sinks: list[Sink] = [JsonLines(folder.metrics), Progress(report)]
-    sinks += extra_sinks(config.log, folder.root, config.run_name, settings, config.wandb_mode)
-    for sink in sinks:
-        stack.callback(sink.close)
-    return tuple(sinks)
+    loggers: list[Logger] = [JsonLines(folder.metrics), ProgressBar(report)]
+    loggers += requested_loggers(
+        config.log, folder.root, config.run_name, settings, config.wandb_mode
+    )
+    for logger in loggers:
+        stack.callback(logger.close)
+    return tuple(loggers)

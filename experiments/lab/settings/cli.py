@@ -1,4 +1,4 @@
-"""Command lines: a frozen dataclass in, one sentence out when something is wrong."""
+"""Command lines: parsed into a frozen dataclass; errors become one sentence."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ from experiments.lab.settings.task_options import task_options
 
 Config = TypeVar("Config")
 
+# Former names of flags: they work for one release, and a sentence says the new name.
+FORMER_FLAGS = {
+    "--glances": "--max-shift", "--pace": "--rate-scale", "--moments": "--fractions",
+}  # fmt: skip
+
 
 def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
 def peek(argv: Sequence[str], name: str, default: str) -> str:
-    """The value of one flag before anything else is parsed: it decides the others' defaults."""
+    """The value of one flag, read before parsing because defaults of others depend on it."""
     wanted, value = flag(name), default
     for word, after in zip_longest(argv, argv[1:], fillvalue=default):
         if word == wanted:
@@ -48,12 +53,13 @@ def peek(argv: Sequence[str], name: str, default: str) -> str:
 
 
 def is_given(argv: Sequence[str], name: str) -> bool:
-    """Whether a command line says anything of a flag itself."""
+    """Whether a command line has a flag."""
     return any(word.partition("=")[0] == flag(name) for word in argv)
 
 
 def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
-    """The command line as a config, over `default`; an unknown flag names the nearest known one."""
+    """The command line as a config, over `default`; an unknown flag names the closest known one."""
+    argv = current_flags(config, argv)
     known = [flag(field.name) for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     accepted = {"--help", *known, *(f"--no-{name[2:]}" for name in known)}
     for word in argv:
@@ -84,16 +90,29 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
     return parsed
 
 
+def current_flags(config: type[Any], argv: Sequence[str]) -> list[str]:
+    """A command line with the former flags of `config` by their present names."""
+    known = {flag(field.name) for field in dataclasses.fields(config)}
+    words = []
+    for word in argv:
+        given, equals, value = word.partition("=")
+        if given in FORMER_FLAGS and FORMER_FLAGS[given] in known:
+            print(f"{given} is now called {FORMER_FLAGS[given]}.", file=sys.stderr)
+            word = FORMER_FLAGS[given] + equals + value
+        words.append(word)
+    return words
+
+
 def _unboxed(box: str) -> str:
-    """One sentence of tyro's box: a title, then parts between rules, of which the first matters."""
+    """The first sentence of tyro's error box."""
     inside = re.sub("[│╭╮╰╯]", " ", box.partition("\n")[2])
     first = next((part for part in re.split("[─-]{9,}", inside) if part.strip()), box)
     said = " ".join(first.split()).removeprefix("Error parsing ").rstrip(".")
-    return f"{said} (--help shows what can be given)."
+    return f"{said} (see --help)."
 
 
 def as_argv(config: Any) -> list[str]:
-    """The command line that gives exactly this config, whatever the presets."""
+    """The command line that gives this config with any preset."""
     words: list[str] = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -107,7 +126,7 @@ def as_argv(config: Any) -> list[str]:
 
 
 def _listed(config: object) -> str:
-    """What can be named: methods and tasks, each with the options of the one that is chosen."""
+    """The text of --help on methods and tasks, with the options of the chosen ones."""
     lines = []
     if hasattr(config, "method") or hasattr(config, "methods"):
         lines += ["Methods:", *(f"  {name}: {line}" for name, line in methods().items()), ""]
@@ -124,22 +143,22 @@ def _listed(config: object) -> str:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come: a script ends by it as by the keyboard, and stops what it has started."""
+    """Raised on SIGTERM, which a script handles like a keyboard interrupt."""
 
 
 @contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """Within, SIGTERM raises `Terminated`, unless somebody else has a use for it."""
+    """A context in which SIGTERM raises `Terminated`, unless it has another handler."""
     alone = threading.current_thread() is threading.main_thread()
     if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    told = False
+    received = False
 
     def end(*_: object) -> None:
-        nonlocal told
-        if not told:  # `timeout` sends it twice, and the second must not cut the ending short
-            told = True
+        nonlocal received
+        if not received:  # `timeout` sends it twice; the second must not interrupt the exit
+            received = True
             raise Terminated
 
     signal.signal(signal.SIGTERM, end)
@@ -154,9 +173,9 @@ def run(
     argv: Sequence[str] | None = None,
     again: str = "the same command starts again.",
 ) -> None:
-    """Call `main`; turn what goes wrong into a sentence and an exit status.
+    """Call `main`; errors become one sentence and an exit status.
 
-    `again` is how to go on after the keyboard, or a scheduler, has stopped it.
+    `again` says how to continue after an interrupt.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
@@ -174,7 +193,7 @@ def run(
 
 
 def sentence(error: Exception) -> str:
-    """What a user needs to know of an error, in one line."""
+    """The message of an error in one line."""
     text = " ".join(str(error).split())
     if type(error).__module__.split(".")[0] in OURS:
         return text

@@ -1,4 +1,4 @@
-"""Settings of the scripts: a dataclass is the default, the help and the record of a run at once."""
+"""Settings of the scripts: dataclasses that are the defaults, the help and the record of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.lab.settings.registry import methods, require
 
 Preset = Literal["laptop", "paper", "tiny"]
 Order = Literal["incremental", "iid"]
-Logger = Literal["tensorboard", "wandb"]
+LoggerName = Literal["tensorboard", "wandb"]
 NAMED = (
     "files in experiments/methods, as METHOD or METHOD,option=value,... where train.option=value "
     "and test.option=value are of this one's stream"
@@ -26,27 +26,27 @@ PRESETS: tuple[Preset, ...] = get_args(Preset)
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Which lifetimes to live."""
+    """The stream of lifetimes."""
 
     preset: Annotated[Preset, Doc("chooses the defaults of everything below")] = "laptop"
     task: Annotated[str, Doc("a file in tasks")] = "sines"
     order: Annotated[Order, Doc("one class or function after another, or shuffled")] = "incremental"
     stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = ()
     data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
-    seed: Annotated[int, Doc("fixes weights, lifetimes and their order")] = 0
+    seed: Annotated[int, Doc("determines weights, lifetimes and their order")] = 0
     episodes: Annotated[int, Doc("lifetimes in an evaluation")] = 500
     sweep: Annotated[
         tuple[float, ...],
-        Doc("factors on a gradient learner's rates to choose from by validation lifetimes"),
+        Doc("scales of a gradient learner's rates to choose from on validation lifetimes"),
     ] = ()
     device: Annotated[str, Doc("cpu, cuda, cuda:1, ...")] = "cpu"
-    threads: Annotated[int | None, Doc("torch threads; None: torch decides")] = None
+    threads: Annotated[int | None, Doc("torch threads; None: torch's default")] = None
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetaTraining(Stream):
-    """How to meta-train, whatever the method."""
+    """Settings of meta-training."""
 
     steps: Annotated[int, Doc("meta-steps")] = 4000
     minutes: Annotated[float | None, Doc("choose --steps to take about this long")] = None
@@ -59,18 +59,18 @@ class MetaTraining(Stream):
     ] = "cosine"
     on_divergence: Annotated[
         Literal["skip", "stop"],
-        Doc("what to do with a meta-step that cannot be used (see --loss-limit)"),
+        Doc("handling of an unusable meta-step (see --loss-limit)"),
     ] = "skip"
     loss_limit: Annotated[
         float | None,
-        Doc("a lifetime whose loss is above it has diverged; at birth a loss is around 1 to 50"),
+        Doc("a lifetime with a larger loss has diverged; initial losses are around 1 to 50"),
     ] = 1e4
-    max_skipped: Annotated[int, Doc("unusable meta-steps in a row that end the run")] = 10
+    max_skipped: Annotated[int, Doc("consecutive unusable meta-steps that end the run")] = 10
     checkpoint_every: Annotated[
-        int | None, Doc("keep weights every so many inner steps, recompute the rest (exact)")
+        int | None, Doc("inner steps between stored weights; the rest is recomputed (exact)")
     ] = None
     truncate: Annotated[
-        int | None, Doc("only the last so many inner steps are seen by the meta-gradient (biased)")
+        int | None, Doc("number of last inner steps in the meta-gradient (truncated, biased)")
     ] = None
     compile: Annotated[bool, Doc("compile the inner step")] = False
     precision: Annotated[
@@ -90,13 +90,11 @@ class Train(MetaTraining):
     rates: Annotated[
         tuple[str, ...], Doc("meta learning rates as group=value ..., over the method's own")
     ] = ()
-    name: Annotated[str | None, Doc("of the run; None: made of the above")] = None
-    resume: Annotated[bool, Doc("go on with the run of this name, to the bit")] = False
+    name: Annotated[str | None, Doc("of the run; None: composed of the above")] = None
+    resume: Annotated[bool, Doc("resume the run of this name, bitwise")] = False
     overwrite: Annotated[bool, Doc("replace the run of this name")] = False
-    log: Annotated[tuple[Logger, ...], Doc("also log there")] = ()
-    wandb_mode: Annotated[
-        Literal["offline", "online"], Doc("offline: nothing leaves this machine")
-    ] = "offline"
+    log: Annotated[tuple[LoggerName, ...], Doc("further loggers")] = ()
+    wandb_mode: Annotated[Literal["offline", "online"], Doc("offline: no data is sent")] = "offline"
 
     @property
     def run_name(self) -> str:
@@ -111,10 +109,10 @@ class Compare(MetaTraining):
     methods: Annotated[tuple[str, ...], Doc(NAMED)] = ("flp", "oml")
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     jobs: Annotated[int, Doc("runs at a time, each on --threads threads")] = 1
-    name: Annotated[str, Doc("of the comparison; runs that it already holds are kept")] = "compare"
+    name: Annotated[str, Doc("of the comparison; existing runs are kept")] = "compare"
 
 
-# Settings that older records lack, and what they were for those runs.
+# Settings that older records lack, with their values for those runs.
 ADDED: dict[str, Any] = {
     "loss_limit": None, "max_skipped": 10, "sweep": (), "precision": "float32",
 }  # fmt: skip
@@ -137,11 +135,11 @@ def preset(config: type[Config], argv: Sequence[str]) -> Config:
 def over_recorded(
     config: type[Config], argv: Sequence[str], source: Mapping[str, Any], rule: Path
 ) -> Config:
-    """A command line over the stream of the rule file `rule`, unless it names another task.
+    """A command line over the recorded stream of `rule`, unless it names another task.
 
-    `source` is the provenance of the rule. Options of the stream go on top of those recorded, and
-    what a rule does not record, such as the number of lifetimes, is that of the preset: its own,
-    or the one that the command line names.
+    `source` is the provenance of the rule. Options of the stream extend those recorded. What a rule
+    does not record, such as the number of lifetimes, is that of its preset, or of the preset on the
+    command line.
     """
     if cli.is_given(argv, "task"):
         return cli.parse(config, argv, preset(config, argv))
@@ -153,10 +151,10 @@ def over_recorded(
     own = {field.name for field in fields(config)} - set(settings)
     unsaid = of_preset(TRAIN, recorded.preset, recorded.task)
     recorded = replace(recorded, **{key: value for key, value in unsaid.items() if key in own})
-    asked = cli.parse(config, argv, recorded)
+    given = cli.parse(config, argv, recorded)
     if not cli.is_given(argv, "stream"):
-        return asked
-    return replace(asked, stream=(*recorded.stream, *asked.stream))  # the last of a name counts
+        return given
+    return replace(given, stream=(*recorded.stream, *given.stream))  # the last of a name counts
 
 
 def record(config: Stream) -> dict[str, Any]:
@@ -172,7 +170,7 @@ def record(config: Stream) -> dict[str, Any]:
 
 
 def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Config:
-    """The config that `record` made `values` of, refusing what no `record` could have made."""
+    """The config that `record` wrote as `values`."""
     default = config()
     known = {field.name: getattr(default, field.name) for field in fields(config)}
     for name in values:

@@ -1,4 +1,4 @@
-"""What the values of settings may be, asked before anything is started."""
+"""Range and type checks of settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AMOUNTS = ("minutes", "clip", "loss_limit")
 
 
 def require_in_range(config: object) -> None:
-    """Refuse a number that no run could have, and a name that leads out of the folder of runs."""
+    """Raise ConfigError for a number out of range, or a name outside the folder of runs."""
     for name in (*COUNTS, *AMOUNTS):
         value = getattr(config, name, None)
         flag = "--" + name.replace("_", "-")
@@ -39,7 +39,7 @@ def require_in_range(config: object) -> None:
 
 
 def require_type(name: str, value: Any, hint: Any, source: Path) -> None:
-    """Refuse a value from a file that is not of the declared type."""
+    """Raise ConfigError for a value from a file that is not of the declared type."""
     if not _fits(value, hint):
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
         raise ConfigError(f"{name} is {value!r} in {source}: it must be {wanted}.")

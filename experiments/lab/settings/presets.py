@@ -1,8 +1,8 @@
-"""The presets as tables, by size and task.
+"""The presets, by size and task.
 
 `laptop` is sized for minutes on two cores; `paper` is what was published (Javed & White 2019;
 Lindsey & Litwin-Kumar 2020 and its code); `tiny` is a check that everything runs. Learning rates
-and network sizes belong to the methods (`experiments/methods`), which are told the preset's name.
+and network sizes belong to the methods (`experiments/methods`), which are given the preset's name.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ STREAM: dict[tuple[str, str], dict[str, Any]] = {
     ("tiny", "images"): {"ways": 2, "shots": 2, "queries_per_class": 2},
 }  # fmt: skip
 
-# Where testing differs from meta-training besides its split.
+# Options of tests that differ from meta-training, besides the split.
 TEST: dict[tuple[str, str], dict[str, Any]] = {
     ("laptop", "images"): {"ways": 5, "queries_per_class": 5, "rotations": False},
-    # 15 pictures of each character are learned from and 5 asked about, as was published.
+    # 15 training images and 5 query images per character, as published.
     ("laptop", "split_omniglot"): {
         "ways": 600, "slots": None, "shots": 15, "queries_per_class": 5, "rotations": False,
         "support_instances": (0, 15), "query_instances": (15, 20), "distort": 0.0, "elastic": 0.0,
@@ -95,6 +95,6 @@ TEST: dict[tuple[str, str], dict[str, Any]] = {
 def of_preset(
     table: dict[tuple[str, str], dict[str, Any]], preset: str, task: str
 ) -> dict[str, Any]:
-    """The entry of a task in a table, or that of its kind: a new image task needs no entry."""
+    """The entry of a task in a table, or that of its kind of task."""
     kind = "sines" if task in SINES else "images"
     return table.get((preset, task), table.get((preset, kind), {}))

@@ -1,6 +1,6 @@
-"""What can be named on a command line: a file is its own registration.
+"""The methods and tasks that a command line can name, found as files.
 
-Files are read with `ast`, not imported, so listing them is quick and `--help` stays free of torch.
+Files are parsed with `ast`, not imported, so that `--help` is fast and does not import torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class ConfigError(ValueError):
-    """A name or value on the command line that nothing answers to."""
+    """An unknown name or invalid value on the command line."""
 
 
 @cache
@@ -71,7 +71,7 @@ def _build(tree: ast.Module) -> ast.FunctionDef | None:
 
 
 def nearest(given: str, known: Iterable[str], what: str) -> ConfigError:
-    """The error for a name that is not known: what was given, what would do."""
+    """The error for an unknown name, with the closest known one."""
     names = list(known)
     close = get_close_matches(given, names, n=1, cutoff=0.5)
     advice = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}."
@@ -79,7 +79,7 @@ def nearest(given: str, known: Iterable[str], what: str) -> ConfigError:
 
 
 def require(given: str, known: Iterable[str], what: str) -> None:
-    """Refuse a name that is not among the known ones."""
+    """Raise ConfigError for an unknown name."""
     names = list(known)
     if given not in names:
         raise nearest(given, names, what)

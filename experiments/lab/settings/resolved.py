@@ -1,4 +1,4 @@
-"""What the settings of a run come to, once presets, methods and streams have had their say."""
+"""The resolved settings of a run, after presets, methods and streams are applied."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tasks.data import data_folder
 
 
 def resolved(config: Train, learner: OnlineLearner, stream: TaskStream) -> dict[str, Any]:
-    """Everything that `config.json` leaves to a default elsewhere, as JSON-able values."""
+    """All settings that `config.json` leaves to defaults, JSON-able."""
     groups = learner.parameter_groups()
     root = getattr(stream, "root", config.data)
     folder = data_folder(root)
     test = build_stream(config, "test")
-    # A test that cannot be is found out before hours of meta-training, not after.
+    # An invalid test raises before meta-training, not after.
     test.spec.check(test.sample(1, torch.Generator().manual_seed(config.seed)))
     return {
         "train_stream": _fields(stream),
         "test_stream": _fields(test),
-        # Only its spec reads the data of a stream, and refuses lifetimes that it cannot supply.
+        # The spec reads the data of a stream and checks its options.
         "train_spec": dataclasses.asdict(stream.spec),
         "test_spec": dataclasses.asdict(test.spec),
         "data": None if folder is None else str(folder.absolute()),
@@ -55,7 +55,7 @@ def _defaults(method: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON has it, or in words: a stream or method of a user's may hold anything."""
+    """`value` as JSON, or its repr."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):

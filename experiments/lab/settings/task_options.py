@@ -1,4 +1,4 @@
-"""The options of a task as its source has them: `--help` lists them without loading torch."""
+"""The options of a task, read from its source for `--help` without importing torch."""
 
 from __future__ import annotations
 

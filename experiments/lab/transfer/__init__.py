@@ -1,1 +1,1 @@
-"""Saved rules in networks and data that they were not meta-trained on."""
+"""Transfer of saved rules to networks and data that they were not meta-trained on."""

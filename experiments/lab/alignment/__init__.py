@@ -1,0 +1,1 @@
+"""Alignment online: angles between weights and feedback while single examples are learned."""
