@@ -221,4 +221,3 @@ def presynaptic(
         arrived = arrived.reshape(x.shape)
         found.append(arrived * -torch.expm1(-10 * x.abs()) if site == first else arrived)
     return found
-

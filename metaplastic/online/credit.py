@@ -20,6 +20,7 @@ from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.rules import rule_of
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.computed import ComputedWeights
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, call, pick
 from metaplastic.sites.products import Product
@@ -58,6 +59,7 @@ class Credit(nn.Module):
             rule.attached = True
         own = rule.pathway.has_feedback
         self.held = Feedback(rule, list(self.shapes.values()), seed) if own else None
+        self._computed = ComputedWeights(self.found, example)
         self._errors: Tensor | None = None
         weight = next(iter(self.shapes.values())).weight
         rule.to(weight.device)
@@ -83,9 +85,7 @@ class Credit(nn.Module):
         site = self.sites[name]
         if not self.found.is_derived(site):
             return bare(model).get_parameter(self.found.parameters[site][0])
-        holder: Any = bare(model).get_submodule(site)
-        found: Tensor = holder.weight
-        return found
+        return self._computed.of(bare(model))[site]
 
     def through(self, name: str, model: nn.Module) -> Tensor:
         """What carries errors back through a site: of the shape of its weight."""
@@ -155,7 +155,9 @@ class Credit(nn.Module):
         def carry(product: Product, signal: Tensor, like: Tensor) -> Tensor:
             site = product.site
             if site not in weights:
-                weights[site] = self.through(site, model).detach()
+                weight = product.whole.detach()
+                back = self.feedback(site).to(weight)
+                weights[site] = self.rule.pathway.carrier(weight, back)
             return product.carry(signal, weights[site].to(signal.dtype), like)
 
         return carry

@@ -20,8 +20,9 @@ from metaplastic.online.light import light_parts
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.operations import Linear, Right
-from metaplastic.sites.products import Product
+from metaplastic.sites.products import IN_PLACE, Product
 
+FEW = 4  # rows, up to which an outer product is cheaper computed twice than kept
 KINDS = (torch.float32, torch.float64)  # the norm of half numbers may overflow
 
 
@@ -48,6 +49,8 @@ def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
     )
     known = plasticity.promises("outer") or (type(plasticity) is Polynomial and plasticity.light)
     if computed or plasticity.traces or not known or not follows:
+        return False
+    if any(view.name not in IN_PLACE for p in products for view in p.source.views):
         return False
     once = len({product.site for product in products if not product.source.views})
     single = once == sum(1 for product in products if not product.source.views)
@@ -105,19 +108,26 @@ def not_finite(
     return None
 
 
-def write(part: Part, weight: Tensor) -> None:
-    """Add a part to a weight, or to feedback of its shape, in place."""
-    product = part.product
-    view = product.view(weight)
-    operation = product.operation
-    if isinstance(operation, Linear):
-        left = part.left.reshape(-1, part.left.shape[-1])
-        right = part.right.reshape(-1, part.right.shape[-1])
-        if isinstance(operation, Right):
-            left, right = right, left
-        view.addmm_(left.mT, right, alpha=part.scale)
+def write(part: Part, *weights: Tensor) -> None:
+    """Add a part to a weight, and to feedback of its shape, in place."""
+    product, operation = part.product, part.product.operation
+    views = [product.view(weight) for weight in weights]
+    if not isinstance(operation, Linear):
+        change = operation.outer(part.left, part.right, views[0])
+        for view in views:
+            view.add_(change, alpha=part.scale)
+        return
+    left = part.left.reshape(-1, part.left.shape[-1])
+    right = part.right.reshape(-1, part.right.shape[-1])
+    if isinstance(operation, Right):
+        left, right = right, left
+    if len(left) > FEW and len(views) > 1:
+        change = left.mT @ right  # computed once, added twice
+        for view in views:
+            view.add_(change, alpha=part.scale)
     else:
-        view.add_(operation.outer(part.left, part.right, view), alpha=part.scale)
+        for view in views:
+            view.addmm_(left.mT, right, alpha=part.scale)
 
 
 def parts_of(

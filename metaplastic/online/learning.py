@@ -91,9 +91,8 @@ def _fast(
         site = part.product.site
         if site in frozen:
             continue
-        fast.write(part, plan.weights[site])
-        if copies and held is not None:
-            fast.write(part, held.of(site))
+        copy = (held.of(site),) if copies and held is not None else ()
+        fast.write(part, plan.weights[site], *copy)
     for _, name, push, scale in biases:
         plan.named[name].add_(push, alpha=scale)
     for name, push, scale in others:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.plasticity.polynomial import TERMS, Polynomial, Seen
+from metaplastic.plasticity.polynomial import TERMS, LocalQuantities, Polynomial
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
@@ -51,7 +51,7 @@ def light_parts(
         rate = rule.rate_scale / batch
         if plasticity.averages_positions:
             rate /= max(s[..., 0].numel() // batch, 1)
-        seen, behind = Seen(y, y, y, s, y), dict[str, Tensor]()
+        seen, behind = LocalQuantities(y, y, y, s, y), dict[str, Tensor]()
         for name, coefficient in zip(plasticity.terms, coefficients, strict=True):
             for what, factor in TERMS[name].factors(seen).items():
                 part = coefficient * factor

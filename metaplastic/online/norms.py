@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ Norms = Literal["stored", "slow", "own"]
 SLOW = 0.01  # the share of a running statistic that one step replaces
 
 
+@cache
 def norm_handlers(norms: Norms) -> dict[Any, Handler]:
     """What `F.batch_norm` does in train mode.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from metaplastic.inner.network import PlasticNetwork
 from metaplastic.online.credit import Credit
+from metaplastic.sites.activity import FOLLOW
 from metaplastic.sites.names import bare
-from metaplastic.sites.products import Known
+from metaplastic.sites.products import Handler, Known
 
 
 class Plan:
@@ -38,7 +42,14 @@ class Plan:
                 site: self.named[network.parameter(site)].detach() for site in credit.shapes
             }
         self.trainable = [name for name in network.others if self.named[name].requires_grad]
+        self._followed: tuple[Any, dict[Any, Handler]] | None = None
         self._rates: tuple[object, dict[str, Tensor], dict[str, float]] | None = None
+
+    def followed(self, handlers: Mapping[Any, Handler]) -> Mapping[Any, Handler]:
+        """With those that follow activities; the same object in every pass."""
+        if self._followed is None or self._followed[0] is not handlers:
+            self._followed = (handlers, {**handlers, **FOLLOW})
+        return self._followed[1]
 
     def holds(self) -> bool:
         """Whether the model still has these parameters, and they their memory."""

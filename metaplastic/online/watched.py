@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from metaplastic.online.credit import Credit
 from metaplastic.online.plan import Plan
-from metaplastic.sites.activity import FOLLOW, Followed, pulled
+from metaplastic.sites.activity import Followed, pulled
 from metaplastic.sites.network import Network
 from metaplastic.sites.products import Handler, Product, Products
 from metaplastic.sites.reroute import runnable
@@ -54,7 +54,7 @@ class Watched:
         self.follows = plasticity.two_sided or not plasticity.promises("ignores_post")
         kind: type[Products] = Followed if self.follows else Products
         if self.follows:
-            handlers = {**handlers, **FOLLOW}
+            handlers = plan.followed(handlers)
         self.mode = network.mode(kind, self._at, {}, {}, handlers, plan.sources)
 
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

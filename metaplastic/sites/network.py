@@ -32,9 +32,13 @@ class Network:
             parameter: site
             for site, parameters in found.parameters.items()
             for parameter in parameters
-            if site in served
+            if site in served and not found.is_derived(site)
         }
+        self._merged: dict[tuple[int, int], tuple[Any, dict[Any, Handler]]] = {}
         self.derived = {name: site for name, site in found.derived.items() if site in served}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_merged": {}}
 
     @property
     def readout(self) -> str:
@@ -80,7 +84,10 @@ class Network:
     ) -> Products:
         """The mode to run the module in; `handlers` are those beside the usual ones."""
         usual = DERIVING if self.derived else HANDLERS
-        every = {**usual, **handlers} if handlers else usual
+        every: Mapping[Any, Handler] = usual
+        if handlers:  # the same few, pass by pass
+            key = (id(usual), id(handlers))
+            every = self._merged.setdefault(key, (handlers, {**usual, **handlers}))[1]
         if sources is None:
             sources = self.sources(values, buffers)
         return kind(sources, at, every, self.derived, derive if self.derived else None)

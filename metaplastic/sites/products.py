@@ -22,7 +22,8 @@ Handler = Callable[["Products", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 T = torch.Tensor
 _METHODS = """t transpose chunk split unbind __getitem__ view reshape unflatten flatten squeeze
-unsqueeze contiguous permute movedim narrow select clone view_as reshape_as tensor_split""".split()
+unsqueeze contiguous permute movedim narrow select clone view_as reshape_as tensor_split expand
+expand_as""".split()
 _FUNCTIONS = """t transpose chunk split unbind reshape flatten squeeze unsqueeze permute movedim narrow
 select tensor_split""".split()
 VIEW_BY_NAME: dict[str, Any] = {
@@ -32,6 +33,11 @@ VIEW_BY_NAME: dict[str, Any] = {
 }  # fmt: skip
 VIEWS = {func: name for name, func in VIEW_BY_NAME.items()}
 """Functions that look at a weight from elsewhere, and what they are called where they are saved."""
+IN_PLACE = VIEW_BY_NAME.keys() - {
+    "Tensor.expand", "Tensor.expand_as", "Tensor.clone", "Tensor.contiguous", "Tensor.reshape",
+    "reshape", "Tensor.reshape_as", "Tensor.flatten", "flatten",
+}  # fmt: skip
+"""Those through which a weight can be written: no copies, no number twice."""
 
 
 class View(NamedTuple):

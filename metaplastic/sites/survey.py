@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,15 @@ class _Survey(Products):
     def _met(self, product: Product) -> Tensor:
         out = product.call(product.x)
         source, found = product.source, self.found
+        if "#" in source.weight and source.weight not in found.derived:
+            if any(site == product.site for site in found.derived.values()):
+                # Another weight that is computed from the same parameters.
+                count = sum(site.split(" #")[0] == product.site for site in found.likes)
+                source = source._replace(site=f"{product.site} #{count + 1}")
+                product.source = source
+            found.derived[source.weight] = product.site
+        elif "#" in source.weight:
+            product.source = source = source._replace(site=found.derived[source.weight])
         if product.x.dim() < 2 and product.x.dim() < out.dim() + 1 and out.dim() < 2:
             raise ValueError(
                 f"Site {product.site!r} was given one vector of {len(product.x)}; the first axis "
@@ -125,28 +135,13 @@ class _Survey(Products):
         found.met.append(
             Met(product.source, product.operation, product.x.shape, out.shape, product.batch_axis)
         )
-        whole = self._whole(product)
-        if product.site in found.likes and found.likes[product.site].shape != whole.shape:
-            raise ValueError(
-                f"From {source.weight.removesuffix('#')} two weights are computed, of shapes "
-                f"{tuple(found.likes[product.site].shape)} and {tuple(whole.shape)}, so it is no "
-                f"one site; name its module in leave=."
-            )
         if product.site not in found.likes:
+            whole = product.whole
             found.likes[product.site] = whole.detach()
-            found.parameters[product.site] = tuple(source.weight.removesuffix("#").split("+"))
-            if source.weight.endswith("#"):
-                found.derived[source.weight] = product.site
+            found.parameters[product.site] = tuple(made_of(source.weight))
         if product.bias is not None:
             found.biases.setdefault(product.bias.weight, product.site)
         return out
-
-    def _whole(self, product: Product) -> Tensor:
-        """The site's weight, of which the product may use a view."""
-        if not product.source.views:
-            return product.weight
-        base = product.source._replace(views=())
-        return next(t for t in reversed(self.kept) if self.sources.get(id(t)) == base)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -160,42 +155,55 @@ class _Survey(Products):
         if self.number > before or not any(sources) or not given:
             return out
         if all(sources):
-            single = func in VIEWS and len(given) == 1
-            if not single and (made := tensors_in(out)):
-                _derive(self, given, made)
+            if func not in VIEWS and (made := tensors_in(out)):
+                _derive(self, func, given, made)
             return out
         name = getattr(func, "__name__", str(func))
         for tensor, source in zip(given, sources, strict=True):
             if source is not None and source.site is not None and tensor.dim() > 1:
-                for parameter in source.weight.removesuffix("#").split("+"):
+                for parameter in made_of(source.weight):
                     self.uses.setdefault(parameter, set()).add(name)
         return out
 
 
-def _derive(mode: Products, given: list[Tensor], made: list[Tensor]) -> str | None:
-    """Know what was computed from parameters and buffers alone, by a name made of theirs."""
-    names: dict[str, None] = {}
+def _derive(mode: Products, func: Any, given: list[Tensor], made: list[Tensor]) -> None:
+    """Know what was computed from parameters and buffers alone, by a name made of how.
+
+    The same computation gets the same name in every pass.
+    """
+    parents: list[str] = []
+    parameters: dict[str, None] = {}
     for tensor in given:
         source = mode.source(tensor)
         if source is None:
-            return None
-        names |= dict.fromkeys(source.weight.removesuffix("#").split("+"))
-    parameters = [name for name in names if not name.startswith("buffer:")]
-    if not parameters:
-        return None
-    name = "+".join(parameters) + "#"
-    surveying = isinstance(mode, _Survey)
-    site = derived_site(parameters) if surveying else mode.sites.get(name)
-    for tensor in made:
+            return
+        if not source.weight.startswith("buffer:"):
+            parents.append("/".join([source.weight, *(view.name for view in source.views)]))
+            parameters |= dict.fromkeys(made_of(source.weight))
+    if not parents:
+        return
+    how = f"{getattr(func, '__name__', func)}({','.join(parents)})"
+    for i, tensor in enumerate(made):
+        if mode.source(tensor) is not None:
+            continue  # a buffer that was written to is that buffer still
+        name = f"{'+'.join(parameters)}#{crc32(f'{how}{i}'.encode()):08x}"
+        if isinstance(mode, _Survey):
+            site: str | None = derived_site(list(parameters))
+        else:
+            site = mode.sites.get(name)
         mode.keep(tensor, Source(name, site if tensor.dim() > 1 else None))
-    return name
+
+
+def made_of(weight: str) -> list[str]:
+    """The parameters that a weight is computed from, by its name; itself, if it is one."""
+    return weight.split("#")[0].split("+")
 
 
 def derive(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Any function, where a site's weight is computed from parameters."""
     out = func(*args, **kwargs)
     if any(id(a) in mode.sources for a in args):
-        _derive(mode, tensors_in([args, kwargs]), tensors_in(out))
+        _derive(mode, func, tensors_in([args, kwargs]), tensors_in(out))
     return out
 
 
@@ -206,7 +214,7 @@ def _derived_product(usual: Handler) -> Handler:
         before = mode.number
         out = usual(mode, func, args, kwargs)
         if mode.number == before:
-            _derive(mode, tensors_in([args, kwargs]), tensors_in(out))
+            _derive(mode, func, tensors_in([args, kwargs]), tensors_in(out))
         return out
 
     return handler
@@ -245,7 +253,7 @@ def find_sites(
     everything = dict(model.named_parameters())
     found = Sites()
     mode = _Survey(sources_of(everything, dict(model.named_buffers()), sites), found)
-    with _as_in_use(model), torch.enable_grad():
+    with as_in_use(model), torch.enable_grad():
         with mode:
             answer = call(model, example)
         picked = pick(answer, output)
@@ -322,7 +330,7 @@ def _name_unreached(
 
 
 @contextmanager
-def _as_in_use(model: nn.Module) -> Iterator[None]:
+def as_in_use(model: nn.Module) -> Iterator[None]:
     """In eval mode, with the state of random generators and modes put back afterwards."""
     training = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
