@@ -38,12 +38,12 @@ def run(config: Align) -> str:
     tried = {}
 
     def measure(title: str, settings: Sequence[Setting]) -> None:
-        with progress(title, len(settings) * config.seeds) as tell:
+        with progress(title, len(settings) * config.seeds) as show:
             for number, setting in enumerate(settings):
                 runs = []
                 for index, seed in enumerate(config.all_seeds):
                     runs.append(stored(setting, seed, config.root, config.out))
-                    tell(number * config.seeds + index + 1, setting.label)
+                    show(number * config.seeds + index + 1, setting.label)
                 found[setting.name] = (setting, runs)
 
     first = defaults(config)
@@ -57,9 +57,9 @@ def run(config: Align) -> str:
             and not setting.weight_decay
             and fails(found[setting.name][1])
         ]
-        with progress("other settings", sum(1 + len(CANDIDATES[s.rule]) for s in failed)) as tell:
+        with progress("other settings", sum(1 + len(CANDIDATES[s.rule]) for s in failed)) as show:
             steps = iter(range(1, 1000))
-            tried = chosen(config, failed, lambda note: tell(next(steps), note))
+            tried = chosen(config, failed, lambda note: show(next(steps), note))
         better = [
             replace(setting, options=dict(tried[setting.rule, setting.network][0]["options"]))
             for setting in first

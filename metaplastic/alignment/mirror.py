@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from metaplastic.alignment.base import Alignment, AtSite, Coefficient, Shared
+from metaplastic.support.noise import xavier_deviation
 from metaplastic.support.ranges import check_number
 
 
@@ -73,6 +74,5 @@ class ResampledSizes(Alignment):
         self.options = {"scale": scale, "noise": noise}
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        fans = site.weight[0].numel() + len(site.weight) * site.weight[0][0].numel()
-        size = self.options["scale"] * (2 / fans) ** 0.5
+        size = self.options["scale"] * xavier_deviation(site.weight)
         return site.noise(feedback.shape, "sizes").abs() * size - feedback  # type: ignore[no-any-return]

@@ -88,7 +88,7 @@ class AnyNetwork:
     ) -> FastWeights:
         """Through `tasks steps batch ...`, in order."""
         network = self.network
-        rates = rule.coefficients(network.shapes, x.shape[2])
+        batch = x.shape[2]
         life = {"x": x, "target": y}
         if isinstance(rule.alignment, Sleep):
             # Which step it is decides whether the network sleeps: a number of the host's.
@@ -102,6 +102,7 @@ class AnyNetwork:
             life["number"] = numbers
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
+            rates = rule.coefficients(network.shapes, batch)
             for i in range(len(given["x"])):
                 number = int(given["number"][i, 0]) if "number" in given else None
 
@@ -117,7 +118,8 @@ class AnyNetwork:
                 )
             return weights
 
-        return unroll(onwards, fast, life, how, passes=passes)
+        leaves = [*network.module.parameters(), *rule.parameters()]
+        return unroll(onwards, fast, life, how, passes=passes, leaves=leaves)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """`tasks queries ...` -> `tasks queries outputs`."""

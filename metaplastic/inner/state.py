@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -73,11 +74,15 @@ def initial_state(
     values = {
         name: (weights or {}).get(name, own[name]) for name in (*network.learned, *network.others)
     }
-    some = next(iter(network.shapes)).weight
-    number = torch.as_tensor(seed, dtype=torch.int64, device=some.device)
+    # As they are now: a network may have been moved, or cast, since its sites were found.
+    sites = [
+        replace(site, weight=network.weight(site.name, values).detach()) for site in network.shapes
+    ]
+    device = sites[0].weight.device
+    number = torch.as_tensor(seed, dtype=torch.int64, device=device)
     feedback = {}
     if rule.pathway.has_feedback:
-        for site in network.shapes:
+        for site in sites:
             key = feedback_key(number, site.name)
             feedback[site.name] = rule.pathway.initialize(site, key)
     traces = {
@@ -86,7 +91,7 @@ def initial_state(
         for name in values
     }
     if rule.pathway.keeps_norm:
-        for site in network.shapes:
+        for site in sites:
             traces[f"norm of {site.name}"] = network.weight(site.name, values).norm()
-    zero = torch.zeros((), dtype=torch.int64, device=some.device)
+    zero = torch.zeros((), dtype=torch.int64, device=device)
     return State(values, feedback, traces, zero, number)

@@ -9,6 +9,7 @@ takes the same step in one pass of its own and writes the state back into your m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -76,8 +77,10 @@ def step(
         )
     if rule.pathway.level:
         signals = [leveled(p, s, teaching) for p, s in zip(tape.products, signals, strict=True)]
+    products: Sequence[Product] = tape.products
     if not rule.pathway.second_order:
         signals = [signal.detach() for signal in signals]
+        products = [replace(product, x=product.x.detach()) for product in products]
     activity = _activity(network, rule, tape, y)
     back: list[Tensor] = []
     if rule.plasticity.two_sided:
@@ -86,7 +89,8 @@ def step(
         back = presynaptic(
             rule, network, own, state.feedback, tape.products, ways, signals, teaching
         )
-    seen = Signals(tape.products, signals, activity, back, pushes, batch)
+        back = back if rule.pathway.second_order else [received.detach() for received in back]
+    seen = Signals(products, signals, activity, back, pushes, batch)
     if rates is None:
         rates = rule.coefficients(network.shapes, batch)
     done = changes_of(rule, network, weights, state.traces, state.step + 1, rates, seen)

@@ -5,14 +5,16 @@ Settings, not identity: the same learner may be meta-trained with or without the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from metaplastic.inner.recompute import recomputed
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.choices import check_choice
 
@@ -70,10 +72,15 @@ def unroll(
     *,
     passes: int = 1,
     at_once: int | None = None,
+    leaves: Sequence[Tensor] | None = None,
 ) -> FastWeights:
     """Run `live` along the `steps` axis of every tensor of the life (`tasks steps ...`).
 
     `live` takes steps first, `steps tasks ...`, and at most `at_once` of them.
+
+    Args:
+        leaves: all that `live` uses beside its arguments and that may have a gradient; given where
+            it calls `torch.func.grad`, within which autograd's own checkpoints are not possible.
     """
     given = {name: torch.cat([tensor.movedim(1, 0)] * passes) for name, tensor in life.items()}
     first, steps = 0, _length(given)
@@ -85,10 +92,14 @@ def unroll(
             weights = _run(live, weights, _part(given, 0, first), at_once)
     *earlier, last = reversed(range(steps, first, -(how.checkpoint_every or steps)))
     for end in earlier:
-        weights = checkpoint(
-            _run, live, weights, _part(given, first, end), at_once,
-            use_reentrant=False, preserve_rng_state=False,
-        )  # fmt: skip
+        segment = partial(_run, live, at_once=at_once)
+        if leaves is not None:
+            weights = recomputed(segment, weights, _part(given, first, end), leaves)
+        else:
+            weights = checkpoint(
+                segment, weights, _part(given, first, end),
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
         first = end
     # Its backward pass comes at once, so nothing would be saved by forgetting the last segment.
     return _run(live, weights, _part(given, first, last), at_once)

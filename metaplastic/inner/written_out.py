@@ -77,7 +77,7 @@ class WrittenOut:
         self, rule: LearningRule, how: Initialization, support_y: Tensor, seed: Tensor
     ) -> FastWeights:
         """The plastic weights at the start of the lifetimes of these seeds, `tasks ...`."""
-        sampled = rule.pathway.born(self.sites, seed)
+        sampled = rule.pathway.initialize_lifetimes(self.sites, seed)
         return {**initialize(how, self.sites, support_y, seed), **sampled}
 
     def adapt(
@@ -97,8 +97,8 @@ class WrittenOut:
             for _ in range(passes):
                 fast = live_by_row(readout, rule.plasticity, rate, fast, x, y)
             return fast
-        ahead = rule.pathway.ahead(self.sites, self.objective, y, x)
-        life = {"x": x, "target": y, **ahead}
+        precomputed = rule.pathway.precompute(self.sites, self.objective, y, x)
+        given = {"x": x, "target": y, **precomputed}
         fixed = (
             self.stack, self.sites, self.first, self.objective, coefficients, self.slow_weights(),
         )  # fmt: skip
@@ -106,12 +106,12 @@ class WrittenOut:
         at_once = None
         if how.compile:
             at_once = steps_at_once(len(self.sites))
-            run, fast = ready(run_steps, rule, fixed, fast, life, how, passes, at_once)
+            run, fast = ready(run_steps, rule, fixed, fast, given, how, passes, at_once)
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
             return run(*fixed, weights, given)
 
-        return unroll(onwards, fast, life, how, passes=passes, at_once=at_once)
+        return unroll(onwards, fast, given, how, passes=passes, at_once=at_once)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """`tasks queries *features` -> `tasks queries outputs`."""

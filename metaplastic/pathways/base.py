@@ -1,17 +1,17 @@
-"""Feedback pathways: how news of the target reaches each plastic site.
+"""Feedback pathways: how the error or the label at the output reaches each plastic site.
 
-A pathway turns what the readout is taught into one signal per plastic unit: what the unit *should*
-do (FLP's clamped activity), or the direction in which its input should move (a negative gradient).
-It never touches weights; that is the plasticity rule's business.
+A pathway delivers one signal per plastic unit: the activity that it is clamped to (FLP), or the
+direction in which its input should change (a negative gradient). It never changes weights; that is
+the plasticity rule's part.
 
-In any network a pathway says three things: its first feedback weights (`initialize`), what carries
-a signal back through a site (`carrier`), or what is sent straight to a site's input (`sent`). In
-the written-out executor it delivers the signals itself (`signals`).
+In any network a pathway defines its initial feedback weights (`initialize`) and either the weight
+that carries a signal back through a site (`carrier`) or the signal sent directly to a site's input
+(`sent`). In the written-out executor it computes the signals itself (`signals`).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -40,19 +40,19 @@ class Clamped(NamedTuple):
 
 
 class FeedbackPathway(Recorded, nn.Module, ABC):
-    """What every pathway offers. `options` are its constructor's arguments, for rule files."""
+    """The base class of pathways. `options` are the constructor's arguments, for rule files."""
 
     options: dict[str, Any]
     second_order: bool = True  # False: signals and inputs are constants for the meta-gradient
-    has_feedback: ClassVar[bool] = False  # whether there are weights that carry signals back
-    direct: ClassVar[bool] = False  # the output's error is sent straight to the input of every site
+    has_feedback: ClassVar[bool] = False  # whether there are feedback weights
+    direct: ClassVar[bool] = False  # the output's error is sent directly to the input of every site
     clamps: ClassVar[bool] = False  # signals are activities, delivered by `clamped`
-    keeps_norm: bool = False  # a forward weight is given its first norm before every pass
+    keeps_norm: bool = False  # a forward weight is rescaled to its first norm before every pass
     reads_key: ClassVar[bool] = False  # `initialize` reads its key's value: no vmap over lifetimes
-    level: bool = False  # signals are brought to the length of the output's error
+    level: bool = False  # signals are rescaled to the length of the output's error
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
-        """Make the pathway's own weights for these plastic sites; the last may be the readout."""
+        """Create the pathway's parameters for these plastic sites; the last may be the readout."""
 
     def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
         """The feedback weights of a site at the start of a lifetime, of the weight's shape.
@@ -62,12 +62,12 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
         raise ValueError(f"{type(self).__name__} has no feedback weights.")
 
     def carrier(self, weight: Tensor, feedback: Tensor) -> Tensor:
-        """What carries signals back through a site, of the shape of its weight."""
+        """The weight that carries signals back through a site, of the shape of its weight."""
         return weight
 
     def sent(self, errors: Tensor, feedback: Tensor, site: SiteShape, like: Tensor) -> Tensor:
-        """What the output's errors send straight to a site's input `like`, examples first."""
-        raise ValueError(f"{type(self).__name__} sends nothing straight to a site.")
+        """The signal of the output's errors at a site's input `like`, examples first."""
+        raise ValueError(f"{type(self).__name__} sends nothing directly to a site.")
 
     def clamped(
         self,
@@ -82,7 +82,7 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
 
     @property
     def written_out(self) -> bool:
-        """Whether the written-out executor knows this pathway."""
+        """Whether the written-out executor can run this pathway."""
         return type(self).signals is not FeedbackPathway.signals
 
     def signals(
@@ -94,22 +94,22 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
         objective: Objective,
         given: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Site name -> `tasks rows post`. `given` holds the step's `target` and what came ahead."""
+        """Signals by site, `tasks rows post`; `given` has the `target` and what was precomputed."""
         raise NotImplementedError
 
-    def ahead(
+    def precompute(
         self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
     ) -> dict[str, Tensor]:
-        """What can be computed for all steps at once, before the lifetime: `tasks steps batch ...`.
+        """Tensors of all steps, computed before the lifetime starts: `tasks steps batch ...`.
 
-        `like` lends its dtype. Whatever is returned comes back, one step at a time, in `given`.
+        They are of the dtype of `like`, and `given` to `signals` one step at a time.
         """
         return {}
 
-    def born(self, sites: Sequence[Site], seed: Tensor) -> FastWeights:
-        """What each lifetime draws for itself by its `seed` (`tasks`), under names of its own.
+    def initialize_lifetimes(self, sites: Sequence[Site], seed: Tensor) -> FastWeights:
+        """The feedback weights that each lifetime samples by its `seed` (`tasks`), `tasks ...`.
 
-        It is kept among the fast weights, unchanged, and comes back in `weights`.
+        They are among the fast weights, unchanged, and in the `weights` given to `signals`.
         """
         return {}
 
@@ -121,25 +121,34 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
         sites: Sequence[Site],
         signals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """What the inputs of each site hear, `tasks rows pre`; for rules that are `two_sided`."""
+        """The signal at the inputs of each site, `tasks rows pre`; for `two_sided` rules."""
         raise ValueError(
             f"A {type(self).__name__} delivers nothing to the presynaptic side of a site, which "
             "this plasticity rule reads; use Backprop or RandomFeedback, or a rule without it."
         )
 
     def feedback_parameters(self) -> list[nn.Parameter]:
+        """The feedback weights among the parameters."""
         return []
 
     def strength_parameters(self) -> list[nn.Parameter]:
+        """The strengths of clamping among the parameters."""
         return []
 
 
 class CarriedBack(FeedbackPathway):
-    """The error carried back layer by layer, through weights of the shape of the forward ones."""
+    """The error carried back layer by layer, through weights of the shape of the forward ones.
 
-    @abstractmethod
+    A pathway that the written-out executor can run defines `carriers`.
+    """
+
+    @property
+    def written_out(self) -> bool:
+        return type(self).carriers is not CarriedBack.carriers
+
     def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The weights that carry it, by the names of the forward ones, out of all `weights`."""
+        """The weights that carry the error, by the names of the forward ones, of all `weights`."""
+        raise NotImplementedError
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         for site in sites:
@@ -147,7 +156,7 @@ class CarriedBack(FeedbackPathway):
                 raise ValueError(
                     f"Site {site.name!r} is a {type(site.module).__name__}, which is not a product "
                     "of input and weight, so a change along signal and input would not be down the "
-                    "gradient; use a Linear, or teach it by Direct."
+                    "gradient; use a Linear, or the pathway Direct."
                 )
 
     def signals(
@@ -176,20 +185,17 @@ class CarriedBack(FeedbackPathway):
         sites: Sequence[Site],
         signals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """The signal one site further down, through the nonlinearity that the inputs come from.
-
-        The inputs of the first site have none; for them it is weighted by `1 - exp(-10 |x|)`, so
-        that silent inputs hear nothing (Shervani-Tabar & Rosenbaum 2023, eq. 24).
-        """
+        """The signal carried through each site, as `presynaptic_signal`."""
         carriers, found = self.carriers(weights), {}
         for site in sites:
             signal = site.value_of_rows(signals[site.name], tape.values[site.layer + 1])
-            heard = heard_below(stack, tape, signal, carriers, site, site.layer + 1, sites[0])
-            found[site.name] = site.rows(heard)
+            found[site.name] = site.rows(
+                presynaptic_signal(stack, tape, signal, carriers, site, site.layer + 1, sites[0])
+            )
         return found
 
 
-def heard_below(
+def presynaptic_signal(
     stack: Stack,
     tape: Tape,
     signal: Tensor,
@@ -198,16 +204,17 @@ def heard_below(
     above: int,
     first: Site,
 ) -> Tensor:
-    """What the units that a site's inputs come from hear of a signal at layer `above`.
+    """The signal at a site's inputs that comes from a signal at layer `above`.
 
-    Pulled back through their nonlinearity, in the shape of the site's inputs; see `presynaptic`
-    for those of the first site, which have none.
+    Backpropagated through the nonlinearity of the units below, in the shape of the site's inputs.
+    The inputs of the first site have none; for them the signal is weighted by `1 - exp(-10 |x|)`,
+    so that it is 0 at inputs of 0 (Shervani-Tabar & Rosenbaum 2023, eq. 24).
     """
     value, below = tape.values[site.layer], site.layer
     while below > first.layer and isinstance(stack.layers[below - 1], KEEPS_ORDER):
         below -= 1
-    heard = stack.pull(tape, signal, carriers, above, below).reshape_as(value)
-    return heard * -torch.expm1(-10 * value.abs()) if site is first else heard
+    found = stack.pull(tape, signal, carriers, above, below).reshape_as(value)
+    return found * -torch.expm1(-10 * value.abs()) if site is first else found
 
 
 class Backprop(CarriedBack):

@@ -1,4 +1,4 @@
-"""Direct feedback: what FLP meta-learns, and the controls that tell what it adds."""
+"""Learned direct feedback, as meta-learned by FLP, and its controls."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Direct(FeedbackPathway):
     """Learned direct feedback from the readout to every plastic layer.
 
     Lindsey & Litwin-Kumar (2020, arXiv:2006.09549). The seed s (label or error) drives site l by
-    `r = phi(B s + c)`, and the plasticity rule sees the clamped activity `p = b r + (1 - b) x`,
-    with x the site's own activity and b its strength. The forward pass is not disturbed: p is
-    neither passed on nor used as presynaptic activity.
+    `r = phi(B s + c)`, and the signal of the plasticity rule is the clamped activity
+    `p = b r + (1 - b) x`, with x the site's own activity and b its strength. The forward pass is
+    unchanged: p is neither passed on nor used as presynaptic activity.
     A convolution's feedback is one number per channel, the same at every position, like its bias.
 
     Args:
         teaching: the seed: the one-hot `label` (the target itself in regression), or the `error`.
         nonlinearity: `relu` after every feedback layer (published), or `linear`.
-        depth: feedback layers of each site's private pathway; `width` is that of the hidden ones.
+        depth: feedback layers of each site; `width` is that of the hidden ones.
         strength: initial b of every site. `learn_strength=False` freezes it.
-        feedback: `learned`; `random` (drawn once, the feedback-alignment control); `none`
-            (hidden sites hear nothing: p is their own activity).
-        gate: `none` (published), or `derivative`: the drive is carried back through the unit's own
-            norm and nonlinearity, as in direct feedback alignment.
-        readout: `clamped`: the readout's p is the seed itself; `feedback`: it is served like any
-            hidden site, as published for regression.
-        hidden_seed: `signed`, or the control `magnitude` (hidden sites hear only |s|).
+        feedback: `learned`; `random` (sampled once, the feedback-alignment control); `none`
+            (hidden sites receive nothing: p is their own activity).
+        gate: `none` (published), or `derivative`: the drive is backpropagated through the unit's
+            own norm and nonlinearity, as in direct feedback alignment.
+        readout: `clamped`: the readout's p is the seed itself; `feedback`: it has feedback layers
+            like any hidden site, as published for regression.
+        hidden_seed: `signed`, or the control `magnitude` (hidden sites receive only |s|).
         detach_error: treat the error as a constant in the meta-gradient, as the reference code's
             classifier does.
 
@@ -104,19 +104,19 @@ class Direct(FeedbackPathway):
         for site in sites:
             if self._is_clamped(site, sites):
                 continue
-            hears = self._hears(site, sites)
-            if hears:
+            receives = self._receives(site, sites)
+            if receives:
                 self.pathways[site.key] = self._pathway(outputs, site.shape[0])
             self.strengths[site.key] = nn.Parameter(
                 torch.tensor(float(self.options["strength"])),
-                requires_grad=self.options["learn_strength"] and hears,
+                requires_grad=self.options["learn_strength"] and receives,
             )
 
     def _is_clamped(self, site: AnySite, sites: Sequence[AnySite]) -> bool:
         return self.readout == "clamped" and site is sites[-1]
 
-    def _hears(self, site: AnySite, sites: Sequence[AnySite]) -> bool:
-        # Without feedback to hidden sites the readout must still be taught.
+    def _receives(self, site: AnySite, sites: Sequence[AnySite]) -> bool:
+        # Without feedback to hidden sites the readout still needs a signal.
         return self.feedback != "none" or site is sites[-1]
 
     def _pathway(self, outputs: int, units: int) -> nn.Sequential:
@@ -131,10 +131,10 @@ class Direct(FeedbackPathway):
                 layers.append(nn.ReLU())
         return nn.Sequential(*layers).requires_grad_(self.feedback != "random")
 
-    def ahead(
+    def precompute(
         self, sites: Sequence[Site], objective: Objective, target: Tensor, like: Tensor
     ) -> dict[str, Tensor]:
-        # The label is known before anything is predicted, so its feedback needs no inner loop.
+        # The label is known before the prediction, so its feedback needs no inner loop.
         if self.teaching != "label":
             return {}
         return self._drives(sites, objective.label(like, target))
@@ -161,14 +161,14 @@ class Direct(FeedbackPathway):
         }
 
     def _drives(self, sites: Sequence[AnySite], seed: Tensor) -> dict[str, Tensor]:
-        """What the seed sends to each site: `... post`; the seed itself to a clamped readout."""
+        """The drive of each site: `... post`; the seed itself for a clamped readout."""
         found = {}
         for site in sites:
             if self._is_clamped(site, sites):
                 found["drive." + site.name] = seed
-            elif self._hears(site, sites):
-                heard = seed.abs() if self.magnitude and site is not sites[-1] else seed
-                found["drive." + site.name] = self.pathways[site.key](heard)
+            elif self._receives(site, sites):
+                given = seed.abs() if self.magnitude and site is not sites[-1] else seed
+                found["drive." + site.name] = self.pathways[site.key](given)
         return found
 
     def _clamp(self, stack: Stack, tape: Tape, site: Site, drives: Mapping[str, Tensor]) -> Tensor:
@@ -191,19 +191,20 @@ class Direct(FeedbackPathway):
         prediction: Tensor,
         target: Tensor,
     ) -> list[Tensor]:
-        """As `signals`, in any network: product by product, shaped as the product's output.
+        """The clamped activity of each product, in any network.
 
         Raises:
             ValueError: for the gate, which reads layers, and a site of several products.
         """
         if self.gate != "none":
             raise ValueError(
-                "gate='derivative' is known to the written-out executor alone, which runs plain "
+                "gate='derivative' needs the written-out executor, which runs plain "
                 "nn.Sequentials; use gate='none'."
             )
         label = self.teaching == "label"
         seed = (objective.label if label else objective.error)(prediction, target)
-        drives = self._drives(shapes, seed.detach() if self.detach_error and not label else seed)
+        seed = seed.detach() if self.detach_error else seed
+        drives = self._drives(shapes, seed)
         found = []
         for call in calls:
             site = next(shape for shape in shapes if shape.name == call.site)

@@ -1,9 +1,9 @@
-"""Direct random feedback: the output's error goes straight to the inputs of every site.
+"""Direct random feedback: the output's error is sent directly to the inputs of every site.
 
-Nokland (2016): what arrives at a site's inputs is carried exactly through the nonlinearity there,
-to the site below. However deep a network is, a signal has passed one random matrix. It can be
-sampled anew in every lifetime, and its length can be made that of the error, so that a plasticity
-rule may be meta-learned on it and transferred to other networks.
+Nokland (2016): the signal at a site's inputs is backpropagated exactly through the nonlinearity
+there, to the site below. At any depth a signal has passed one random matrix. The matrix can be
+sampled anew in every lifetime, and the signal rescaled to the length of the error, so that a
+plasticity rule may be meta-learned on it and transferred to other networks.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import AnySite, FeedbackPathway, heard_below
+from metaplastic.pathways.base import AnySite, presynaptic_signal
+from metaplastic.pathways.sampled import SampledFeedback
 from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site
-from metaplastic.stacked.stack import FastWeights, Stack, Tape
+from metaplastic.stacked.stack import Stack, Tape
 from metaplastic.support.choices import check_choice
 from metaplastic.support.level import gain
-from metaplastic.support.noise import feedback_key, uniform
+from metaplastic.support.noise import uniform
 
-Drawn = Literal["fixed", "redrawn"]
+Weights = Literal["fixed", "redrawn"]
 Per = Literal["auto", "unit", "channel"]
 LARGE = 1 << 26  # bytes of one site's matrix, from which on a channel has one number
 MOST = 1 << 32  # bytes that are refused
-OWN = "direct feedback to "  # before the names of sites: no layer can be called so
 
 
-class RandomDirect(FeedbackPathway):
+class RandomDirect(SampledFeedback):
     """The error through one random matrix for each site.
 
     Where each position of the output has one of the input, as in a network of tokens, the matrix is
@@ -40,10 +40,10 @@ class RandomDirect(FeedbackPathway):
     units of one example's input.
 
     Args:
-        scale: entries are uniform within `scale / sqrt(units that receive)`.
-        weights: `fixed`, sampled once; `redrawn` in each lifetime by its own seed, so that no rule
-            can be fitted to them.
-        level: every site's signal is brought to the length of the output's error (`level`).
+        scale: entries are uniform within `scale / sqrt(units of one example's input)`.
+        weights: `fixed`, sampled once; `redrawn`, sampled in each lifetime by its own seed, so that
+            no rule can be fitted to them.
+        level: every site's signal is rescaled to the length of the output's error (`level`).
         per: `unit`, a number for each unit; `channel`, one for all positions of a channel;
             `auto`, a channel where a number for each unit would take more than 64 MiB.
 
@@ -52,26 +52,20 @@ class RandomDirect(FeedbackPathway):
             anything is allocated, for a matrix of more than 4 GiB.
     """
 
-    has_feedback = True
     direct = True
 
     def __init__(
         self,
         *,
         scale: float = 1.0,
-        weights: Drawn = "fixed",
+        weights: Weights = "fixed",
         level: bool = False,
         per: Per = "auto",
     ) -> None:
-        super().__init__()
-        check_choice("weights", weights, Drawn)
+        super().__init__(scale, weights, Weights)
         check_choice("per", per, Per)
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale is {scale!r}; feedback needs a finite scale above 0.")
         self.options = {"scale": scale, "weights": weights, "level": level, "per": per}
-        self.scale, self.drawn, self.level, self.outputs = scale, weights, level, 0
-        self.per = per
-        self.feedback = nn.ParameterDict()
+        self.level, self.per, self.outputs = level, per, 0
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:
         self.outputs = outputs
@@ -79,27 +73,21 @@ class RandomDirect(FeedbackPathway):
             if isinstance(site, Site) and type(site.module) is not nn.Linear:
                 raise ValueError(
                     f"Site {site.name!r} is a {type(site.module).__name__}; the written-out "
-                    "executor knows direct random feedback in networks of nn.Linear. Give the "
+                    "executor runs direct random feedback in networks of nn.Linear. Give the "
                     "learner input_shape=, and it runs any module."
                 )
-            if self.drawn == "fixed":
-                shape = (outputs, site.shape[1]) if isinstance(site, Site) else self._size(site)
-                drawn = torch.rand(shape) * 2 - 1
-                self.feedback[site.key] = nn.Parameter(drawn * self._bound(shape), False)
+        super().attach(sites, outputs)
 
-    def _bound(self, shape: tuple[int, ...]) -> float:
-        return self.scale / math.sqrt(shape[1])
+    def sample(self, site: AnySite, key: Tensor | None = None) -> Tensor:
+        shape = self.shape(site)
+        units = site.shape[1] if isinstance(site, Site) else site.input[1:].numel()
+        some = torch.rand(shape) if key is None else uniform(key, shape, site.weight.dtype)
+        return (2 * some - 1) * self.scale / math.sqrt(units)
 
-    def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
-        """Fixed weights where there are any of this shape, else a sample by the key."""
-        shape = self._size(site)
-        own: Tensor | None = self.feedback.get(site.key)
-        if own is not None and tuple(own.shape) == shape:
-            return own
-        drawn = 2 * uniform(key, shape, site.weight.dtype) - 1
-        return drawn * self.scale / math.sqrt(site.input[1:].numel() if shape[1:] else 1)
-
-    def _size(self, site: SiteShape) -> tuple[int, int]:
+    def shape(self, site: AnySite) -> tuple[int, ...]:
+        """`outputs x units`, `outputs x channels`, or `output features x input features`."""
+        if isinstance(site, Site):
+            return self.outputs, site.shape[1]
         if by_position(site):
             return site.output[-1], site.input[-1]
         outputs, units = site.output[1:].numel(), site.input[1:].numel()
@@ -136,19 +124,6 @@ class RandomDirect(FeedbackPathway):
             )
         return arrived.reshape(like.shape)
 
-    def born(self, sites: Sequence[Site], seed: Tensor) -> FastWeights:
-        if self.drawn == "fixed":
-            return {}
-        found = {}
-        for site in sites:
-            shape = (self.outputs, site.shape[1])
-            own = [
-                2 * uniform(feedback_key(one, site.name), shape, site.weight.dtype) - 1
-                for one in seed.unbind()
-            ]
-            found[OWN + site.name] = torch.stack(own) * self.scale / math.sqrt(shape[1])
-        return found
-
     def signals(
         self,
         stack: Stack,
@@ -161,7 +136,7 @@ class RandomDirect(FeedbackPathway):
         if sites[-1].layer + 1 < len(stack.layers):
             raise ValueError(
                 f"A {type(stack.layers[-1]).__name__} follows the readout {sites[-1].name!r}; "
-                "direct random feedback needs a network that ends in its readout, so leave it out."
+                "direct random feedback needs a network that ends in its readout, so remove it."
             )
         error = objective.negative_gradient(tape.output, given["target"])
         found = {sites[-1].name: error}
@@ -179,21 +154,18 @@ class RandomDirect(FeedbackPathway):
         sites: Sequence[Site],
         signals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """What is sent to the inputs of each site, through the nonlinearity that they come from.
-
-        The inputs of the first site have none; for them it is weighted by `1 - exp(-10 |x|)`, so
-        that silent inputs hear nothing (Shervani-Tabar & Rosenbaum 2023, eq. 24).
-        """
+        """The signal sent to each site, as `presynaptic_signal`."""
         error, found = signals[sites[-1].name], {}
         for site in sites:
             sent = self._sent(tape, weights, site, error)
-            found[site.name] = heard_below(stack, tape, sent, weights, site, site.layer, sites[0])
+            found[site.name] = presynaptic_signal(
+                stack, tape, sent, weights, site, site.layer, sites[0]
+            )
         return found
 
     def _sent(self, tape: Tape, weights: Mapping[str, Tensor], site: Site, error: Tensor) -> Tensor:
-        """What arrives at the inputs of a site: `tasks batch inputs`."""
-        matrix = weights[OWN + site.name] if self.drawn == "redrawn" else self.feedback[site.key]
-        return error @ matrix
+        """The signal at the inputs of a site: `tasks batch inputs`."""
+        return error @ self.feedback_of(site.name, site.key, weights)
 
 
 def by_position(site: SiteShape) -> bool:

@@ -1,12 +1,12 @@
-"""Target propagation: every site is told what it should have said, by undoing those above it.
+"""Target propagation: every site has a target, the inverse of the layers above at the output's.
 
-The target of a layer is the layer above it, inverted, at that layer's target: exact inverses, so
-sites are square and nonlinearities invertible. Going the whole way is target propagation, whose
-changes are not gradients. Going a small part of it, weighted by the squared derivative, gives
-backprop's gradient wherever the weights are orthogonal, their inverse being their transpose
-(GAIT-prop: Ahmad, van Gerven & Ambrogioni 2020, arXiv:2006.06438). A part gamma of a part gamma
-soon falls below the precision of a number, so in deep chains each example's part is set anew by
-the length of its error (Dalm, Ahmad, Ambrogioni & van Gerven 2021, arXiv:2102.11598).
+The target of a layer is the inverse of the layer above it at that layer's target: exact inverses,
+so sites are square and nonlinearities invertible. With full targets this is target propagation,
+whose updates are not gradients. Targets that are a small step gamma from the activity, weighted by
+the squared derivative, give backprop's gradient if the weights are orthogonal, their inverse being
+their transpose (GAIT-prop: Ahmad, van Gerven & Ambrogioni 2020, arXiv:2006.06438). Powers of gamma
+soon fall below floating-point precision, so in deep chains each example's step is rescaled by the
+length of its error (Dalm, Ahmad, Ambrogioni & van Gerven 2021, arXiv:2102.11598).
 """
 
 from __future__ import annotations
@@ -37,20 +37,19 @@ class Inverse:
         Inverse()                            GAIT-prop: `a = gamma D^2`
         Inverse(gamma=1e-7, adaptive=True)   rescaled GAIT-prop, for deep chains
 
-    where D is the derivative of the nonlinearity, and the layer below is told the inverse of
-    `h + a (t - h)`.
+    where D is the derivative of the nonlinearity, and the target of the layer below is the inverse
+    of `h + a (t - h)`.
 
     Args:
-        gamma: what part of the way to a target is passed down; None, all of it.
-        adaptive: per example and layer, `gamma * sqrt(units) / |t - h|` instead: what is passed
-            down has the root mean square gamma at any depth. Errors are divided by the part that
-            was taken.
-        adjusted: whether the part is multiplied by D^2; nothing without a gamma.
+        gamma: the step towards a target that is propagated, as a share; None for 1.
+        adaptive: per example and layer, `gamma * sqrt(units) / |t - h|` instead: the step has the
+            root mean square gamma at any depth. Errors are divided by the share.
+        adjusted: whether the step is multiplied by D^2; nothing without a gamma.
         orthogonality: weight of the penalty on square sites, the sum of squares of `W W^T - I`.
         diagonal: False leaves the diagonal out of it: rows become orthogonal, of any length
             (2006.06438); with it they become orthonormal (2102.11598).
-        reduction: what the loss does over the batch, `mean` or `sum`. It sets how far an example's
-            output target is from the output: the gradient of its own loss, in any batch.
+        reduction: that of the loss over the batch, `mean` or `sum`. An example's output target
+            differs from the output by the gradient of its own loss, in any batch.
 
     Raises:
         ValueError: for a gamma or orthogonality that is not positive, or an adaptive None.
@@ -66,22 +65,22 @@ class Inverse:
     def __post_init__(self) -> None:
         check_choice("reduction", self.reduction, Reduction)
         if self.gamma is not None and not self.gamma > 0:
-            raise ValueError(f"gamma is {self.gamma}; give a positive part such as 1e-3, or None.")
+            raise ValueError(f"gamma is {self.gamma}; give a positive step such as 1e-3, or None.")
         if self.gamma is None and self.adaptive:
             raise ValueError("adaptive rescales gamma, which is None; give a gamma such as 1e-7.")
         if not self.orthogonality >= 0:
             raise ValueError(f"orthogonality is {self.orthogonality}; give 0 or a positive weight.")
 
     def backward(self, chain: nn.Sequential, x: Tensor, y: Any, loss_fn: LossFunction) -> Tensor:
-        """Add to `.grad` of every weight and bias what this rule takes for the gradient.
+        """Add this rule's gradients to `.grad` of every weight and bias.
 
         Like `loss_fn(chain(x), y).backward()`, in its scale, and with the penalty's exact gradient.
 
         Returns:
             The loss without the penalty, detached.
         """
-        loss, heard = self._hear(chain, x, y, loss_fn)
-        for stage, pre, error in heard:
+        loss, found = self._site_errors(chain, x, y, loss_fn)
+        for stage, pre, error in found:
             weight, bias = stage.site.weight, stage.site.bias
             gradient = error.mT @ pre
             if self.orthogonality and stage.square:
@@ -94,13 +93,14 @@ class Inverse:
     def errors(
         self, chain: nn.Sequential, x: Tensor, y: Any, loss_fn: LossFunction
     ) -> dict[str, Tensor]:
-        """What stands for the loss's gradient at each site's output: `batch post` by site name."""
-        return {stage.name: error for stage, _, error in self._hear(chain, x, y, loss_fn)[1]}
+        """The error at each site's output, in the place of the gradient: name -> `batch post`."""
+        found = self._site_errors(chain, x, y, loss_fn)[1]
+        return {stage.name: error for stage, _, error in found}
 
     @torch.no_grad()
-    def _hear(
+    def _site_errors(
         self, chain: nn.Sequential, x: Tensor, y: Any, loss_fn: LossFunction
-    ) -> tuple[Tensor, list[_Heard]]:
+    ) -> tuple[Tensor, list[_SiteError]]:
         """The loss, and each site with its input and error, `batch pre` and `batch post`."""
         stages = stages_of(chain)
         passed, seen = flattened(chain, x), []
@@ -116,32 +116,32 @@ class Inverse:
         examples = max(len(passed), 1) if self.reduction == "mean" else 1
         target = passed - examples * gradient
         scale = torch.full_like(target[:, :1], 1 / examples)
-        heard = []
+        errors = []
         for stage, (pre, post) in zip(reversed(stages), reversed(seen), strict=True):
-            # Auxiliary units are told what they said, so nothing is learned from them.
+            # The target of auxiliary units is their activity, so their error is 0.
             away = torch.cat([target, post[:, target.shape[1] :]], dim=1) - post
             derivative = torch.ones_like(post).where(post > 0, stage.slope)
-            heard.append(_Heard(stage, pre, -scale * derivative * away))
+            errors.append(_SiteError(stage, pre, -scale * derivative * away))
             if stage is stages[0]:
                 break
-            part = self._part(away)
+            share = self._share(away)
             adjusted = self.adjusted and self.gamma is not None
-            step = part * derivative.square() if adjusted else part
+            step = share * derivative.square() if adjusted else share
             target = stage.undo(post + step * away)
-            scale = scale / part
-        return loss, heard[::-1]
+            scale = scale / share
+        return loss, errors[::-1]
 
-    def _part(self, away: Tensor) -> Tensor:
-        """How much of the way to the target each example goes: `batch units` -> `batch 1`."""
+    def _share(self, away: Tensor) -> Tensor:
+        """Each example's step as a share of `t - h`: `batch units` -> `batch 1`."""
         gamma = 1.0 if self.gamma is None else self.gamma
         if not self.adaptive:
             return torch.full_like(away[:, :1], gamma)
         length = away.norm(dim=1, keepdim=True).clamp_min(NO_ERROR)
-        part: Tensor = gamma * math.sqrt(away.shape[1]) / length
-        return part
+        share: Tensor = gamma * math.sqrt(away.shape[1]) / length
+        return share
 
     def _penalty_gradient(self, weight: Tensor) -> Tensor:
-        """`4 (W W^T - I) W`, or without the diagonal of what is in parentheses."""
+        """`4 (W W^T - I) W`, or without the diagonal of the difference."""
         excess = weight @ weight.mT
         if self.diagonal:
             excess.diagonal().sub_(1)
@@ -151,14 +151,14 @@ class Inverse:
 
 
 class InversePathway(FeedbackPathway):
-    """Targets through inverses, on a chain: there is no signal at a site, only a gradient."""
+    """Targets through inverses on a chain: gradients for an optimizer, and no signals at sites."""
 
     def __init__(self, how: Inverse) -> None:
         super().__init__()
         self.how, self.options = how, {"how": how}
 
 
-class _Heard(NamedTuple):
+class _SiteError(NamedTuple):
     stage: Stage
     pre: Tensor
     error: Tensor

@@ -1,4 +1,4 @@
-"""Chains whose every step can be undone: what targets are taken through, from output to input.
+"""Invertible chains, through which targets are propagated from output to input.
 
 A chain is an `nn.Sequential` of an optional `Flatten`, then sites: `Linear`, invertible pointwise
 layers (`LeakyReLU`, `Identity`), and `First(n)` where the next site is narrower or after the last.
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 
 
 class First(nn.Module):
-    """Pass the first `units` on. The others are auxiliary: they keep a narrowing net invertible."""
+    """The first `units`. The others are auxiliary: they keep a narrowing network invertible."""
 
     def __init__(self, units: int) -> None:
         super().__init__()
         if units < 1:
-            raise ValueError(f"First is asked for {units} units; give it at least 1.")
+            raise ValueError(f"First has {units} units; give it at least 1.")
         self.units = units
 
     def forward(self, x: Tensor) -> Tensor:
         """`... units` -> `... first units`."""
         if x.shape[-1] < self.units:
             raise ValueError(
-                f"First is asked for {self.units} units, but the layer before it has only "
+                f"First has {self.units} units, but the layer before it has only "
                 f"{x.shape[-1]}; give First at most as many."
             )
         return x[..., : self.units]
@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
     @property
     def slope(self) -> float:
-        """Of its nonlinearity below zero; several leaky ones in a row are one."""
+        """The slope of its nonlinearity below zero; that of several in a row is their product."""
         found = 1.0
         for layer in self.pointwise:
             found *= layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 1.0
@@ -73,14 +73,14 @@ class Stage(NamedTuple):
 
 
 def stages_of(chain: nn.Sequential) -> list[Stage]:
-    """The sites of a chain, from input to output; ValueError for what is not one."""
+    """The sites of a chain, from input to output; ValueError for another network."""
     if type(chain).forward is not nn.Sequential.forward:
         raise ValueError(
-            f"The model is a {type(chain).__name__}, whose layers may meet in any way, but targets "
-            "need a plain nn.Sequential of sites; build one, or take another rule."
+            f"The model is a {type(chain).__name__} with a forward of its own, but targets need a "
+            "plain nn.Sequential of sites; build one, or use another rule."
         )
     stages: list[Stage] = []
-    units: int | None = None  # that the next site is given
+    units: int | None = None  # inputs of the next site
     # `named_children` would leave out a layer's second place, a shared nonlinearity's among them.
     for index, (name, layer) in enumerate(chain._modules.items()):
         if type(layer) is nn.Linear:
@@ -91,9 +91,9 @@ def stages_of(chain: nn.Sequential) -> list[Stage]:
             continue
         elif not stages or type(layer) not in (nn.LeakyReLU, nn.Identity, First):
             raise ValueError(
-                f"Layer {name!r} is {layer}, which targets cannot be taken through; a chain is an "
-                "optional Flatten, then Linear sites, each with LeakyReLU or Identity and "
-                "First(n) after it: replace it by one of these, or take another rule."
+                f"Layer {name!r} is {layer}, which has no inverse here; a chain is an optional "
+                "Flatten, then Linear sites, each with LeakyReLU or Identity and First(n) after "
+                "it: replace it by one of these, or use another rule."
             )
         elif stages[-1].first is not None:
             raise ValueError(
@@ -115,28 +115,28 @@ def stages_of(chain: nn.Sequential) -> list[Stage]:
 
 
 def _check_site(name: str, site: nn.Linear, units: int | None) -> None:
-    """Raise ValueError unless targets can be taken through it; `units` are what it is given."""
+    """Raise ValueError unless the site has an inverse; `units` is the number of its inputs."""
     pre, post = site.in_features, site.out_features
     if units is not None and pre != post:
         raise ValueError(
             f"Site {name!r} is {pre} -> {post}, but every site after the first must be square to "
             "have an inverse; use equal widths with First(n) where the net narrows (see "
-            "narrowing), or take another rule."
+            "narrowing), or use another rule."
         )
     if units not in (None, pre):
         raise ValueError(
-            f"Site {name!r} takes {pre} units but is given {units}; put First({pre}) before it, or "
+            f"Site {name!r} has {pre} inputs but is given {units}; put First({pre}) before it, or "
             f"make it {units} -> {units}."
         )
     if site.weight.dtype != torch.float64:
         raise ValueError(
             f"Site {name!r} is {site.weight.dtype}, but targets differ from activities by less "
-            "than that resolves; call model.double() first."
+            "than its precision; call model.double() first."
         )
 
 
 def flattened(chain: nn.Sequential, x: Tensor) -> Tensor:
-    """What the first site is given, `batch pre`."""
+    """The inputs of the first site, `batch pre`."""
     flatten = chain[0]
     given: Tensor = flatten(x) if isinstance(flatten, nn.Flatten) else x
     if given.dtype != torch.float64:
@@ -150,9 +150,9 @@ def flattened(chain: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def orthogonal_(chain: nn.Sequential, generator: torch.Generator | None = None) -> nn.Sequential:
-    """Draw orthogonal weights for all Linear layers, semi-orthogonal ones if not square.
+    """Set all Linear weights to random orthogonal ones, semi-orthogonal if not square.
 
-    Biases stay. Returns the chain.
+    Biases are unchanged. Returns the chain.
     """
     for layer in chain.modules():
         if isinstance(layer, nn.Linear):
@@ -163,9 +163,9 @@ def orthogonal_(chain: nn.Sequential, generator: torch.Generator | None = None) 
 def narrowing(sizes: Sequence[int], slope: float = 0.1) -> nn.Sequential:
     """The tower of 2006.06438, in float64: `[784, 784, 500, 200, 10]` has four sites.
 
-    Each later site is as wide as what it passes on and takes that many of the units below, the
-    first ones: 784 -> 784, of which 500; 500 -> 500, of which 200; 200 -> 200, of which 10;
-    10 -> 10. The outputs are leaky as well, as in the paper.
+    The inputs of each later site are the first units below, as many as its outputs: 784 -> 784, of
+    which 500; 500 -> 500, of which 200; 200 -> 200, of which 10; 10 -> 10. The outputs are leaky
+    as well, as in the paper.
 
     Raises:
         ValueError: for fewer than two sizes, or a net that widens after its first site.
@@ -176,8 +176,8 @@ def narrowing(sizes: Sequence[int], slope: float = 0.1) -> nn.Sequential:
     for index, (below, width) in enumerate(pairwise(sizes)):
         if index and width > below:
             raise ValueError(
-                f"sizes widen from {below} to {width}, but a square site can pass on no more units "
-                "than it is given; use sizes that do not grow after the first site."
+                f"sizes widen from {below} to {width}, but a square site has no more outputs than "
+                "inputs; use sizes that do not grow after the first site."
             )
         if index and width < below:
             layers.append(First(width))

@@ -1,20 +1,17 @@
-"""Feedback through two matrices, of which the first is fixed and the second may follow."""
+"""Feedback through the product of two matrices, the first fixed, the second aligned."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from metaplastic.pathways.base import CarriedBack
 from metaplastic.sites.shape import SiteShape
-from metaplastic.support.noise import fold, normal
+from metaplastic.support.noise import fold, normal, xavier_deviation
 
 
 class ProductFeedback(CarriedBack):
-    """Signals are carried back through F R, F `post mid` fixed and random, R `mid pre`.
+    """Feedback through F R, with F `post mid` fixed and random, and R `mid pre`.
 
     After the code of product feedback alignment (2025). F is sampled with variance `1 / mid`, R so
     that F R has the scale of other feedback. Held in one tensor, `mid (post + pre)`: F transposed,
@@ -32,22 +29,12 @@ class ProductFeedback(CarriedBack):
         self.options = {"expansion": expansion, "scale": scale}
         self.expansion, self.scale = expansion, scale
 
-    @property
-    def written_out(self) -> bool:
-        return False
-
-    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        raise NotImplementedError
-
-    def attach(self, sites: Sequence[object], outputs: int) -> None:
-        """Nothing is kept for a site beside its feedback."""
-
     def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
         like = site.weight
         post = len(like)
         mid = self.expansion * post
         fixed = normal(fold(key, "fixed"), (mid, post), like.dtype) / mid**0.5
-        size = self.scale * math.sqrt(2 / sum(site.fans))
+        size = self.scale * xavier_deviation(site.weight)
         learned = normal(fold(key, "learned"), (mid, like[0].numel()), like.dtype) * size
         return torch.cat([fixed, learned], 1)
 

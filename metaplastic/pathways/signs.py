@@ -1,9 +1,7 @@
-"""Sign symmetry: feedback that has the signs of the forward weights, and sizes of its own."""
+"""Sign-symmetric feedback: the signs of the forward weights, with other magnitudes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -12,21 +10,21 @@ from torch import Tensor
 from metaplastic.pathways.base import CarriedBack
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.choices import check_choice
-from metaplastic.support.noise import normal
+from metaplastic.support.noise import normal, xavier_deviation
 
 Strict = Literal["none", "feedback", "forward"]
 Sizes = Literal["uniform", "random"]
 
 
 class SignSymmetricFeedback(CarriedBack):
-    """Sizes are kept as the feedback weights; signs are read off the forward weight at every pass.
+    """Feedback `sizes * sign(W)`: the feedback weights are the sizes, W is that of the pass.
 
-    Moskovitz, Litwin-Kumar & Abbott (2018, arXiv:1812.06488), after Liao et al. (2016). Their text
-    was not at hand; what is known of it are the codes of others, and these read "strict
-    normalization" in two ways. Both are here.
+    Moskovitz, Litwin-Kumar & Abbott (2018, arXiv:1812.06488), after Liao et al. (2016). "Strict
+    normalization" as in two public implementations, which read it differently; the paper's text was
+    not compared.
 
     Args:
-        sizes: all one (`uniform`, the Xavier deviation) or `random`, sampled once.
+        sizes: all equal (`uniform`, the Xavier deviation) or `random`, sampled once.
         strict: `feedback`: B is rescaled to the norm of the forward weight at every pass (as in
             Interp_FA); `forward`: the forward weight is rescaled to its first norm before every
             pass (as in biotorch); or `none`.
@@ -45,18 +43,8 @@ class SignSymmetricFeedback(CarriedBack):
         self.sizes, self.strict, self.scale = sizes, strict, scale
         self.keeps_norm = strict == "forward"
 
-    @property
-    def written_out(self) -> bool:
-        return False
-
-    def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        raise NotImplementedError
-
-    def attach(self, sites: Sequence[object], outputs: int) -> None:
-        """Nothing is kept for a site beside its feedback."""
-
     def initialize(self, site: SiteShape, key: Tensor) -> Tensor:
-        like, size = site.weight, self.scale * math.sqrt(2 / sum(site.fans))
+        like, size = site.weight, self.scale * xavier_deviation(site.weight)
         if self.sizes == "uniform":
             return torch.full_like(like, size)
         return normal(key, tuple(like.shape), like.dtype).abs() * size

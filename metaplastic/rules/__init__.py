@@ -25,7 +25,7 @@ SCHEDULED = ("decay", "amp", "null", "sparse", "self_", "rate")  # may be functi
 RANGES: dict[str, dict[str, Any]] = {
     **{name: {} for name in (*SCHEDULED, "noise", "deviation", "orthogonality")},
     **{name: {"above": True} for name in ("scale", "gamma")},
-    **{name: {"least": 1, "whole": True} for name in ("expansion", "examples")},
+    **{name: {"least": 1, "integer": True} for name in ("expansion", "examples")},
 }
 
 

@@ -57,6 +57,11 @@ def normal(key: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return _quantiles(dtype, key.device)[bits(key, shape) >> 16]
 
 
+def xavier_deviation(weight: Tensor) -> float:
+    """`sqrt(2 / (fan-in + fan-out))` of a weight `post pre ...`, kernels counted in both."""
+    return math.sqrt(2 / (weight[0].numel() + len(weight) * weight[0][0].numel()))
+
+
 def _mix(x: Tensor) -> Tensor:
     """A bijection of 32-bit integers whose every output bit depends on every input bit."""
     x = (((x >> 16) ^ x) * _FIRST) & BITS

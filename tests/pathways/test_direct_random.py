@@ -1,4 +1,4 @@
-"""Direct random feedback: against its two lines, against the credit rule of that name, as drawn."""
+"""Direct random feedback: against its two lines, against the credit rule, as sampled."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_its_signals_are_the_gradients_of_the_credit_rule_with_the_same_matrices
     network = nn.Sequential(*model)
     x, y = life.support_x[0, 0], life.support_y[0, 0]
     given = credit("dfa", network, example=x)
-    for key, drawn in feedback.feedback.items():
-        given.feedback(key).copy_(drawn.detach())
+    for key, sampled in feedback.feedback.items():
+        given.feedback(key).copy_(sampled.detach())
     given.backward(network, x, y, nn.functional.cross_entropy)
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(after[name][0] - born[name][0], -parameter.grad)
@@ -80,7 +80,7 @@ def test_leveled_signals_have_the_length_of_the_error_and_their_own_direction(
             )
 
 
-def test_what_presynaptic_units_hear_is_what_was_sent_to_them() -> None:
+def test_the_presynaptic_signal_is_what_was_sent() -> None:
     feedback = RandomDirect()
     made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), LearningRule(feedback, Polynomial()))
     life = episodes(tasks=2, steps=1)
@@ -88,35 +88,35 @@ def test_what_presynaptic_units_hear_is_what_was_sent_to_them() -> None:
     tape = made.stack.run(life.support_x[:, 0], weights)
     told, stack, sites = {"target": life.support_y[:, 0]}, made.stack, made.sites
     signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
-    heard = feedback.presynaptic(stack, tape, weights, sites, signals)
-    torch.testing.assert_close(heard["2"], signals["0"])
-    torch.testing.assert_close(heard["4"], signals["2"])
+    received = feedback.presynaptic(stack, tape, weights, sites, signals)
+    torch.testing.assert_close(received["2"], signals["0"])
+    torch.testing.assert_close(received["4"], signals["2"])
     error = made.objective.negative_gradient(tape.output, told["target"])
     first = error @ feedback.feedback["0"] * (1 - torch.exp(-10 * tape.pre["0"].abs()))
-    torch.testing.assert_close(heard["0"], first)
+    torch.testing.assert_close(received["0"], first)
 
 
-def test_feedback_is_within_its_bound_and_redrawn_for_each_lifetime_by_its_seed() -> None:
+def test_feedback_is_within_its_bound_and_sampled_for_each_lifetime_by_its_seed() -> None:
     made = learner(
         dense(9, 4, 2), LearningRule(RandomDirect(scale=0.6, weights="redrawn"), Polynomial()),
         initialization=Initialization("redrawn", "redrawn"),
     )  # fmt: skip
     life = episodes(tasks=2, shape=(9,))
     one, other = (made.initialize(life.support_y, life.seed) for _ in range(2))
-    drawn = one["direct feedback to 0"]
-    assert drawn.shape == (2, 2, 9)
-    assert drawn.abs().max() <= 0.2
-    assert drawn.std() == pytest.approx(0.2 / 3**0.5, rel=0.25)
-    assert drawn.equal(other["direct feedback to 0"])
-    assert not drawn[0].equal(drawn[1])
+    sampled = one["feedback of 0"]
+    assert sampled.shape == (2, 2, 9)
+    assert sampled.abs().max() <= 0.2
+    assert sampled.std() == pytest.approx(0.2 / 3**0.5, rel=0.25)
+    assert sampled.equal(other["feedback of 0"])
+    assert not sampled[0].equal(sampled[1])
     after = made.adapt(life.support_x, life.support_y, one)
-    assert after["direct feedback to 0"].equal(drawn)
+    assert after["feedback of 0"].equal(sampled)
 
 
 def test_what_it_cannot_serve_gets_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"scale is 0\.0"):
         RandomDirect(scale=0.0)
-    with pytest.raises(ValueError, match="goes into others by PlasticModule"):
+    with pytest.raises(ValueError, match=r"Give the learner input_shape="):
         learner(convolutional(), LearningRule(RandomDirect(), Polynomial()))
     followed = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
     made = learner(followed, LearningRule(RandomDirect(), Polynomial()))

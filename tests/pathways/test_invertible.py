@@ -98,12 +98,12 @@ REFUSED = {
     ),
     "units that do not fit": (
         lambda: chain_of(nn.Linear(3, 3)),
-        r"Site '1' takes 3 units but is given 4; put First\(3\) before it",
+        r"Site '1' has 3 inputs but is given 4; put First\(3\) before it",
     ),
-    "a First of too many": (lambda: chain_of(First(5)), "asked for 5 units.*has only 4"),
+    "a First of too many": (lambda: chain_of(First(5)), "has 5 units.*has only 4"),
     "a nonlinearity without inverse": (
         lambda: chain_of(nn.ReLU(), nn.Linear(4, 4)),
-        r"Layer '1' is ReLU\(\), which targets cannot be taken through.*LeakyReLU.*another rule",
+        r"Layer '1' is ReLU\(\), which has no inverse here.*LeakyReLU.*another rule",
     ),
     "a flat leaky one": (
         lambda: chain_of(nn.LeakyReLU(0.0)),
@@ -116,7 +116,7 @@ REFUSED = {
     ),
     "a nonlinearity of the inputs": (
         lambda: nn.Sequential(nn.LeakyReLU(), nn.Linear(4, 4)).double(),
-        "Layer '0' is LeakyReLU.*which targets cannot be taken through",
+        "Layer '0' is LeakyReLU.*which has no inverse here",
     ),
     "a forward of its own": (
         lambda: Residual(nn.Linear(4, 4)).double(),
@@ -151,11 +151,11 @@ def test_inputs_and_losses_that_do_not_fit_are_refused(generator: torch.Generato
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Inverse(gamma=0.0), "gamma is 0.0; give a positive part such as 1e-3, or None"),
+        (lambda: Inverse(gamma=0.0), "gamma is 0.0; give a positive step such as 1e-3, or None"),
         (lambda: Inverse(gamma=None, adaptive=True), "adaptive rescales gamma, which is None"),
         (lambda: Inverse(orthogonality=-1.0), "orthogonality is -1.0; give 0 or a positive"),
         (lambda: Inverse(reduction="men"), "reduction is 'men'.*Did you mean 'mean'"),
-        (lambda: First(0), "asked for 0 units; give it at least 1"),
+        (lambda: First(0), "has 0 units; give it at least 1"),
         (lambda: narrowing([4]), r"sizes are \[4\]; give the inputs and the width of each site"),
         (lambda: narrowing([4, 4, 6]), "widen from 4 to 6.*do not grow after the first site"),
     ],

@@ -1,4 +1,4 @@
-"""Sequential feedback alignment: against its two lines, against backprop, and as it is drawn."""
+"""Sequential feedback alignment: against its two lines, against backprop, and as it is sampled."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_with_feedback_of_the_forward_weights_it_is_backprop(network: Any) -> No
         torch.testing.assert_close(changes[0][name], changes[1][name], rtol=1e-10, atol=1e-12)
 
 
-def test_what_presynaptic_units_hear_is_the_signal_of_the_layer_below() -> None:
+def test_the_presynaptic_signal_is_that_of_the_layer_below() -> None:
     rule = LearningRule(RandomFeedback(), Polynomial())
     made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), rule)
     life = episodes(tasks=2, steps=1)
@@ -60,11 +60,11 @@ def test_what_presynaptic_units_hear_is_the_signal_of_the_layer_below() -> None:
     told = {"target": life.support_y[:, 0]}
     stack, sites, feedback = made.stack, made.sites, made.rule.pathway
     signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
-    heard = feedback.presynaptic(stack, tape, weights, sites, signals)
-    torch.testing.assert_close(heard["2"], signals["0"])
-    torch.testing.assert_close(heard["4"], signals["2"])
+    received = feedback.presynaptic(stack, tape, weights, sites, signals)
+    torch.testing.assert_close(received["2"], signals["0"])
+    torch.testing.assert_close(received["4"], signals["2"])
     first = signals["0"] @ feedback.feedback["0"] * (1 - torch.exp(-10 * tape.pre["0"].abs()))
-    torch.testing.assert_close(heard["0"], first)
+    torch.testing.assert_close(received["0"], first)
 
 
 def test_feedback_that_is_redrawn_differs_between_lifetimes_and_not_between_looks() -> None:
@@ -74,12 +74,12 @@ def test_feedback_that_is_redrawn_differs_between_lifetimes_and_not_between_look
     )  # fmt: skip
     life = episodes(tasks=2)
     one, other = (made.initialize(life.support_y, life.seed) for _ in range(2))
-    feedback = one["feedback of 2.weight"]
-    assert feedback.equal(other["feedback of 2.weight"])
+    feedback = one["feedback of 2"]
+    assert feedback.equal(other["feedback of 2"])
     assert not feedback[0].equal(feedback[1])
     after = made.adapt(life.support_x, life.support_y, one)
-    assert after["feedback of 2.weight"].equal(feedback)
-    assert not one["0.weight"][0].equal(one["feedback of 0.weight"][0])
+    assert after["feedback of 2"].equal(feedback)
+    assert not one["0.weight"][0].equal(one["feedback of 0"][0])
 
 
 def test_a_pathway_that_says_nothing_to_presynaptic_units_is_refused() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import metaplastic
 from experiments.lab.alignment.config import Setting
 from experiments.lab.alignment.networks import network
-from experiments.lab.credit_checks.data import Pictures, pictures
+from experiments.lab.credit_checks.data import Images, load_images
 from experiments.lab.runs.run_folder import read_json, write_json
 from experiments.lab.settings.registry import ConfigError
 from metaplastic import Credit
@@ -51,7 +51,7 @@ def stored(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
 
 def measured(setting: Setting, seed: int, root: str | None) -> Run:
     """Angles, norms and accuracy of one run; `diverged` is the example at which it broke off."""
-    data = pictures(setting.data_set, root=root)
+    data = load_images(setting.data_set, root=root)
     order = torch.randperm(len(data.x), generator=seeded("order", seed))[: setting.examples]
     model = network(setting.network, seed)
     credit = metaplastic.credit(
@@ -150,7 +150,7 @@ def _keeping(seen: list[Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def _deltas(credit: Credit, model: nn.Module, data: Pictures) -> dict[str, SiteAngles]:
+def _deltas(credit: Credit, model: nn.Module, data: Images) -> dict[str, SiteAngles]:
     return metaplastic.angles(
         credit, model, data.test_x[:TESTED], data.test_y[:TESTED], F.cross_entropy
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from experiments.lab.credit_checks.networks import draw, layered
+from experiments.lab.credit_checks.networks import initialize, layered
 from metaplastic.support.seeding import derive
 
 GROUPS = 4
@@ -13,7 +13,7 @@ GROUPS = 4
 def network(name: str, seed: int) -> nn.Module:
     """`n 1 28 28` -> `n 10`, weights normal of Xavier's variance, as the feedback is."""
     model = layered((784, 128, 64, 10), "relu") if name == "mlp" else _conv()
-    draw(model, 1.0, derive("weights", seed))
+    initialize(model, 1.0, derive("weights", seed))
     return model
 
 

@@ -45,7 +45,7 @@ def report(config: Align, found: Found, tried: Tried) -> str:
             f"{LARGEST:g} times too large or small. The first of each is chosen.",
             as_markdown(tried_rows(tried), order=()),
         ]
-    draw(config.out / "alignment_online.png", config, found)
+    initialize(config.out / "alignment_online.png", config, found)
     write_json(
         config.out / "results.json",
         {
@@ -107,7 +107,7 @@ def tried_rows(tried: Tried) -> list[dict[str, str]]:
     return table
 
 
-def draw(path: Path, config: Align, found: Found) -> None:
+def plot(path: Path, config: Align, found: Found) -> None:
     """A panel for each network and way of learning, a line for each rule, its range over seeds."""
     figure = Figure(figsize=(10.0, 4.0 * len(config.networks)), layout="constrained", dpi=110)
     grid = figure.subplots(len(config.networks), len(config.ways), squeeze=False, sharey=True)

@@ -1,0 +1,1 @@
+"""BatchNorm while a network learns by single examples: which statistics serve best."""
