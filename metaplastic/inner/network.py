@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.sites.found import Sites
 from metaplastic.sites.network import Network
 from metaplastic.sites.outputs import Output, pick
 from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape, site_shapes
-from metaplastic.sites.survey import Sites
 
 
 class Teacher(Protocol):

@@ -20,7 +20,8 @@ from metaplastic.online.light import light_parts
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.operations import Linear, Right
-from metaplastic.sites.products import IN_PLACE, Product
+from metaplastic.sites.products import Product
+from metaplastic.sites.views import IN_PLACE
 
 FEW = 4  # rows, up to which an outer product is cheaper computed twice than kept
 KINDS = (torch.float32, torch.float64)  # the norm of half numbers may overflow

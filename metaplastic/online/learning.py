@@ -42,7 +42,8 @@ def learn(
     numbers = plan.numbers()
     one_number = len(numbers) == len(rates) or not credit.rule.plasticity.promises("outer")
     if used and one_number and fast.serves(credit.rule, used, bool(memory.network.computed)):
-        before = _fast(credit, memory, plan, watched, used, pushes, teaching, answer, loss, numbers)
+        before = None
+        _fast(credit, memory, plan, watched, used, pushes, teaching, answer, loss, numbers)
     else:
         before = _general(
             credit, memory, plan, model, watched, used, pushes, teaching, answer, loss, rates

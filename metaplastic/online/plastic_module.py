@@ -27,10 +27,9 @@ from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.online.watched import Watched
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
-from metaplastic.plasticity.delta import Delta
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.found import Sites
 from metaplastic.sites.outputs import Output
-from metaplastic.sites.survey import Sites
 from metaplastic.support.ranges import check_number
 from metaplastic.support.renamed import warn_renamed
 
@@ -45,8 +44,8 @@ class PlasticModule(nn.Module):
 
     Args:
         model: any module; it is changed in place and is `net.model`.
-        rule: a name in `metaplastic.rules`, a `LearningRule` such as `from_pretrained(folder).rule`,
-            or a `Credit`.
+        rule: a name in `metaplastic.rules`, a `LearningRule`, such as
+            `from_pretrained(folder).rule`, or a `Credit`.
         example: a minibatch of inputs, as for `credit`.
         plasticity: what sites do, in the place of the rule's own.
         rate: of the delta rule, 0.01 unless given; refused beside a plasticity, which has its own.
@@ -64,7 +63,8 @@ class PlasticModule(nn.Module):
     feedback, traces, the step and the seed.
 
     Raises:
-        ValueError: as `credit`, and for a rate that is negative, not finite, or beside a plasticity.
+        ValueError: as `credit`, and for a rate that is negative, not finite, or beside a
+            plasticity.
     """
 
     def __init__(
@@ -99,20 +99,17 @@ class PlasticModule(nn.Module):
                 "This rule carries targets through inverses and has no signals at its sites; use "
                 "Credit.backward and an optimizer."
             )
-        named = isinstance(rule, str) or (isinstance(rule, Credit) and plasticity is None)
-        own = plasticity or (None if named else self.credit.rule.plasticity)
-        if named and plasticity is None and not type(self.credit.rule.plasticity) is Delta:
-            own = self.credit.rule.plasticity
+        # The delta rule of a named rule is at `rate`; other plasticity has rates of its own.
+        own = plasticity or self.credit.rule.plasticity
+        named = plasticity is None and not isinstance(rule, LearningRule)
         if rate is not None:
             check_number("rate", rate)
-            if own is not None and not (named and plasticity is None):
+            if not named:
                 raise ValueError(
                     f"rate is {rate}, but the {type(own).__name__} given or in the rule has rates "
                     "of its own; leave rate out, and set net.rate_scale to multiply them."
                 )
-        if own is None or rate is not None:
-            kind = type(own) if own is not None else Delta
-            own = kind(rate=0.01 if rate is None else rate, per="shared", learn=False)
+            own = type(own)(rate=rate, per="shared", learn=False)
         feedback = "no feedback"
         if self.credit.held is not None:
             kept = getattr(self.credit.rule.pathway, "feedback", {})

@@ -81,9 +81,10 @@ def pulled(
     if func in ORDERED:
         return signal.reshape(given.shape)
     calm = {**named, "inplace": False} if "inplace" in named else named
-    out, pull = torch.func.vjp(lambda value: func(value, *rest, **calm), given)
-    (found,) = pull(signal.reshape(out.shape))
-    return found  # type: ignore[no-any-return]
+    found: tuple[Tensor, Any] = torch.func.vjp(lambda value: func(value, *rest, **calm), given)
+    out, pull = found
+    (arrived,) = pull(signal.reshape(out.shape))
+    return arrived  # type: ignore[no-any-return]
 
 
 _RELU = {F.relu, torch.relu, T.relu}

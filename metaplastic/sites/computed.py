@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metaplastic.sites.found import Sites
 from metaplastic.sites.network import Network
 from metaplastic.sites.outputs import call
 from metaplastic.sites.products import Product, Products
-from metaplastic.sites.survey import Sites, as_in_use
+from metaplastic.sites.survey import as_in_use
 
 
 class ComputedWeights:

@@ -19,7 +19,8 @@ from metaplastic.sites import recurrent
 from metaplastic.sites.attention import multi_head_attention
 from metaplastic.sites.convolution import convolution
 from metaplastic.sites.operations import Einsum, Linear, Operation, Right, einsum, tensordot
-from metaplastic.sites.products import VIEWS, Handler, Products, Source, View
+from metaplastic.sites.products import Handler, Products, Source
+from metaplastic.sites.views import VIEWS, View
 
 T = torch.Tensor
 LINEAR, RIGHT = Linear(), Right()
@@ -56,7 +57,7 @@ def linear(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _convolution(dimensions: int, transposed: bool) -> Handler:
-    names = ("input", "weight", "bias", "stride", "padding")
+    names: tuple[str, ...] = ("input", "weight", "bias", "stride", "padding")
     names += ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
 
     def handler(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -189,7 +190,8 @@ def backward(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     """A backward pass within the mode: what is checkpointed is computed again within it, too."""
     names = ("gradient", "retain_graph", "create_graph", "inputs")
     given = dict(zip(names, args[1:], strict=False)) | kwargs
-    if given.get("gradient") is None and args[0].numel() != 1 or given.get("inputs") is not None:
+    lacks = given.get("gradient") is None and args[0].numel() != 1
+    if lacks or given.get("inputs") is not None:  # which it refuses, or which is another call
         return func(*args, **kwargs)  # type: ignore[no-any-return]
     again = bool(given.get("create_graph", False))
     keep = given.get("retain_graph")
@@ -209,7 +211,7 @@ def attention(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str
     try:
         with mode:  # its products, in the open
             core = F.scaled_dot_product_attention  # written out by the passes that need it
-            return multi_head_attention(*args, **kwargs, core=core)
+            return multi_head_attention(*args, **{**kwargs, "core": core})
     finally:
         mode.batch_axis = before
 

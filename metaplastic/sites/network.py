@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaplastic.sites.found import Sites
 from metaplastic.sites.handlers import HANDLERS
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import as_call
 from metaplastic.sites.products import At, Handler, Products, Source
-from metaplastic.sites.survey import DERIVING, Sites, derive
+from metaplastic.sites.surveying import DERIVING, derive
 
 
 class Network:

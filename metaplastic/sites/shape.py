@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaplastic.sites.found import Sites
 from metaplastic.sites.operations import Linear
-from metaplastic.sites.survey import Sites
 
 
 @dataclass(frozen=True)
