@@ -62,8 +62,7 @@ class Credit(nn.Module):
         self.held = Feedback(rule, list(self.shapes.values()), seed) if own else None
         self._computed = ComputedWeights(self.found, example)
         self._errors: Tensor | None = None
-        weight = next(iter(self.shapes.values())).weight
-        rule.to(weight.device)
+        rule.to(next(iter(self.shapes.values())).weight.device)
 
     @property
     def sites(self) -> dict[str, str]:
@@ -164,6 +163,10 @@ class Credit(nn.Module):
 
         return carry
 
+    def detach(self) -> None:
+        """Let go of everything kept of the model; it never carried anything of this."""
+        self._errors = None
+
     def silent_calls(self, site: str) -> list[Product]:
         """The products of a site as noise meets them: as on the example, without a value."""
         like = self.shapes[site].weight
@@ -215,9 +218,8 @@ class Credit(nn.Module):
         return pick(output, self.output)
 
     def extra_repr(self) -> str:
-        lines = f"{self.rule!r}, sites: {', '.join(self.sites)}"
         lost = "; ".join(f"{name} ({why})" for name, why in self.unreached.items())
-        return lines + (f", out of reach: {lost}" if lost else "")
+        return f"sites: {', '.join(self.sites)}" + (f", out of reach: {lost}" if lost else "")
 
 
 def credit(

@@ -81,7 +81,7 @@ def pulled(
     if func in ORDERED:
         return signal.reshape(given.shape)
     calm = {**named, "inplace": False} if "inplace" in named else named
-    found: tuple[Tensor, Any] = torch.func.vjp(lambda value: func(value, *rest, **calm), given)
+    found: Any = torch.func.vjp(lambda value: func(value, *rest, **calm), given)
     out, pull = found
     (arrived,) = pull(signal.reshape(out.shape))
     return arrived  # type: ignore[no-any-return]
