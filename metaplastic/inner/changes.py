@@ -17,6 +17,7 @@ from metaplastic.inner.network import PlasticNetwork
 from metaplastic.plasticity.delta import Delta
 from metaplastic.plasticity.manhattan import Manhattan
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.operations import Linear
 from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape
 
@@ -185,7 +186,8 @@ def _as_parameter(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
     """`post pre`, or broadcastable to it -> the shape of the weight's parameter."""
     full, like = rate.expand(shape.shape), shape.weight
     operation = product.operation
-    by_group = operation.matrix(like).shape if like.dim() == 2 else None
+    plain = isinstance(operation, Linear) or not product.source.views
+    by_group = operation.matrix(like).shape if like.dim() == 2 and plain else None
     if by_group is not None and by_group[0] == 1:
         return operation.unmatrix(full[None], like)
     return full.reshape(like.shape)

@@ -1,4 +1,4 @@
-"""A module as the inner loop sees it: its sites, what a lifetime may change, and the teacher."""
+"""A module in the inner loop: its sites, the parameters that a lifetime changes, and the teacher."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
+from metaplastic.sites.found import Sites
 from metaplastic.sites.network import Network
 from metaplastic.sites.outputs import Output, pick
 from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape, site_shapes
-from metaplastic.sites.survey import Sites
 
 
 class Teacher(Protocol):
-    """What is taught: per example, without a division by their number."""
+    """The source of the error signal: per example, not divided by the batch size."""
 
     @property
     def objective(self) -> Objective | None:
-        """The objective that is taught; None for a loss function."""
+        """The objective; None for a loss function."""
         ...
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
-        """Of the loss, at the prediction and of its shape."""
+        """The negative gradient of the loss at the prediction, of its shape."""
         ...
 
     def answer(self, prediction: Tensor, target: Any) -> Tensor:
@@ -38,11 +38,11 @@ class PlasticNetwork(Network):
     Args:
         module: any module; never changed.
         found: its sites, from `find_sites`.
-        teacher: what is taught.
+        teacher: the source of the error signal.
         plastic: the sites that learn, in the order in which they are run; all by default.
         others: parameters that are no site's weight or bias and learn along the signals, such as
             the scale of a norm; none by default.
-        output: what of the module's output is learned from.
+        output: the part of the module's output that is the prediction.
         computed: whether a weight that is computed from several parameters may learn.
     """
 
@@ -92,13 +92,8 @@ class PlasticNetwork(Network):
 
     def silent_calls(self, site: str) -> list[Product]:
         """The products of a site as noise meets them: as on the example, without a value."""
-        like = self.shape_of[site].weight
-        return [
-            met.silent(number, like)
-            for number, met in enumerate(self.found.met)
-            if met.site == site
-        ]
+        return self.found.silent_calls(site)
 
     def predicted(self, output: Any) -> Tensor:
-        """What of the output is learned from."""
+        """The prediction in a module's output."""
         return pick(output, self.output)

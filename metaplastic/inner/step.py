@@ -24,6 +24,7 @@ from metaplastic.inner.passes import Tape, first_pass, second_pass
 from metaplastic.inner.state import State
 from metaplastic.pathways.base import Clamped
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.activity import pulled
 from metaplastic.sites.products import Product
 from metaplastic.support.level import gain
 from metaplastic.support.noise import fold
@@ -221,14 +222,7 @@ def presynaptic(
             carrier = rule.pathway.carrier(weights[site], feedback.get(site, weights[site]))
             arrived = product.carry(signal, carrier, x)
         for func, given, rest, named in way:
-            (pulled,) = torch.func.vjp(
-                lambda v, f=func, r=rest, n=named: f(v, *r, **_not_in_place(n)), given
-            )[1](arrived.reshape(func(given, *rest, **_not_in_place(named)).shape))
-            arrived = pulled
+            arrived = pulled(func, given, rest, named, arrived)
         arrived = arrived.reshape(x.shape)
         found.append(arrived * -torch.expm1(-10 * x.abs()) if site == first else arrived)
     return found
-
-
-def _not_in_place(named: Mapping[str, Any]) -> dict[str, Any]:
-    return {**named, "inplace": False} if "inplace" in named else dict(named)

@@ -8,23 +8,26 @@ opt.step()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from metaplastic.online.credit_feedback import BEFORE, NORM, Feedback
+from metaplastic.online.credit_feedback import Feedback
+from metaplastic.online.gradients import by_inverses, finish, one_number, set_aside
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.rules import rule_of
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.computed import ComputedWeights
+from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, call, pick
 from metaplastic.sites.products import Product
 from metaplastic.sites.reroute import Carry, rerouted, runnable
 from metaplastic.sites.shape import site_shapes
-from metaplastic.sites.survey import Sites, find_sites, warn_of_unreached
+from metaplastic.sites.survey import find_sites, warn_of_unreached
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -57,9 +60,9 @@ class Credit(nn.Module):
             rule.attached = True
         own = rule.pathway.has_feedback
         self.held = Feedback(rule, list(self.shapes.values()), seed) if own else None
+        self._computed = ComputedWeights(self.found, example)
         self._errors: Tensor | None = None
-        weight = next(iter(self.shapes.values())).weight
-        rule.to(weight.device)
+        rule.to(next(iter(self.shapes.values())).weight.device)
 
     @property
     def sites(self) -> dict[str, str]:
@@ -82,9 +85,7 @@ class Credit(nn.Module):
         site = self.sites[name]
         if not self.found.is_derived(site):
             return bare(model).get_parameter(self.found.parameters[site][0])
-        holder: Any = bare(model).get_submodule(site)
-        found: Tensor = holder.weight
-        return found
+        return self._computed.of(bare(model))[site]
 
     def through(self, name: str, model: nn.Module) -> Tensor:
         """What carries errors back through a site: of the shape of its weight."""
@@ -108,15 +109,16 @@ class Credit(nn.Module):
                 the rule sends the output's error.
         """
         if isinstance(self.rule.pathway, InversePathway):
-            return self._by_inverses(self.rule.pathway, model, x, y, loss_fn)
+            return by_inverses(self.rule.pathway, bare(model), x, y, loss_fn)
         if self.held is not None:
-            self._prepare(self.held, model)
+            silent = {name: self.silent_calls(name) for name in self.shapes}
+            self.held.prepare(self.rule, self._weights(model), silent)
         seen: dict[str, list[Product]] = {}
-        had = self._set_aside(model)
+        had = set_aside(self.rule, self._own_weights(model))
         with self.rerouted(model, seen if self.rule.alignment.sees_inputs else None):
             output = call(runnable(model), x)
             loss = self._send(output, y, loss_fn)
-        self._finish(model, had)
+        finish(self.rule, had)
         alignment = self.rule.alignment
         learns = (alignment.follows or alignment.noise) and not alignment.sees_change
         if self.held is not None and learns:
@@ -154,7 +156,9 @@ class Credit(nn.Module):
         def carry(product: Product, signal: Tensor, like: Tensor) -> Tensor:
             site = product.site
             if site not in weights:
-                weights[site] = self.through(site, model).detach()
+                weight = product.whole.detach()
+                back = self.feedback(site).to(weight)
+                weights[site] = self.rule.pathway.carrier(weight, back)
             return product.carry(signal, weights[site].to(signal.dtype), like)
 
         return carry
@@ -163,38 +167,20 @@ class Credit(nn.Module):
         """Let go of everything kept of the model; it never carried anything of this."""
         self._errors = None
 
-    @torch.no_grad()
-    def _prepare(self, held: Feedback, model: nn.Module) -> None:
-        """Before a pass: norms are restored, and the feedback follows what an optimizer did."""
-        weights = self._weights(model)
-        if self.rule.pathway.keeps_norm:
-            for name, weight in weights.items():
-                weight.mul_(held.of(name, NORM) / weight.norm())
-        silent = {name: self.silent_calls(name) for name in held.names}
-        if int(held.step) == 0 or not self.rule.alignment.sees_change:
-            held.sleep(self.rule, weights, silent)
-        if not self.rule.alignment.sees_change:
-            return
-        before = {name: held.of(name, BEFORE) for name in held.names}
-        if all(torch.equal(weights[name], before[name]) for name in held.names):
-            return  # no step was made: gradients are being added up
-        held.follow(self.rule, weights, before, {}, everywhere=True)
-        for name in held.names:
-            before[name].copy_(weights[name])
-        held.step += 1
-
     def silent_calls(self, site: str) -> list[Product]:
         """The products of a site as noise meets them: as on the example, without a value."""
-        like = self.shapes[site].weight
-        return [met.silent(number, like) for number, met in enumerate(self.found.met)
-                if met.site == site]  # fmt: skip
+        return self.found.silent_calls(site)
+
+    def _own_weights(self, model: nn.Module) -> list[nn.Parameter]:
+        names = [self.found.parameters[s][0] for s in self.shapes if not self.found.is_derived(s)]
+        return [bare(model).get_parameter(name) for name in names]
 
     def _weights(self, model: nn.Module) -> dict[str, Tensor]:
         return {name: self.weight(name, model).detach() for name in self.shapes}
 
     def _send(self, output: Any, y: Any, loss_fn: Loss) -> Tensor:
         if not self.rule.pathway.direct:
-            loss = _one_number(loss_fn(output, y))
+            loss = one_number(loss_fn(output, y))
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         if not isinstance(output, Tensor):
@@ -203,7 +189,7 @@ class Credit(nn.Module):
                 "one output tensor. Return a tensor, or use a sequential rule."
             )
         leaf = output.detach().requires_grad_()
-        loss = _one_number(loss_fn(leaf, y))
+        loss = one_number(loss_fn(leaf, y))
         (self._errors,) = torch.autograd.grad(loss, leaf)
         output.backward(self._errors)  # type: ignore[no-untyped-call]
         self._errors = None
@@ -225,53 +211,13 @@ class Credit(nn.Module):
         """
         return self.rule.pathway.sent(errors, self.feedback(name), self.shapes[name], like)
 
-    def _by_inverses(
-        self, pathway: InversePathway, model: nn.Module, x: Any, y: Any, loss_fn: Loss
-    ) -> Tensor:
-        chain = bare(model)
-        if not isinstance(chain, nn.Sequential):
-            raise ValueError(
-                f"This rule carries targets back through inverse layers, so it needs an "
-                f"nn.Sequential; the model is a {type(chain).__name__}. Use another rule for it."
-            )
-        return pathway.how.backward(chain, x, y, loss_fn)
-
-    def _set_aside(self, model: nn.Module) -> dict[str, Tensor | None]:
-        """Earlier gradients of site weights, where the rule finishes this minibatch's alone."""
-        if not self.rule.finishes:
-            return {}
-        had = {}
-        for name in self.shapes:
-            if not self.found.is_derived(name):
-                weight = self.weight(name, model)
-                had[name], weight.grad = weight.grad, None
-        return had
-
-    def _finish(self, model: nn.Module, had: Mapping[str, Tensor | None]) -> None:
-        for name, before in had.items():
-            weight = self.weight(name, model)
-            if weight.grad is not None:
-                weight.grad = self.rule.finish(weight.grad)
-            if before is not None:
-                weight.grad = before if weight.grad is None else before + weight.grad
-
     def picked(self, output: Any) -> Tensor:
         """What of the model's output is learned from."""
         return pick(output, self.output)
 
     def extra_repr(self) -> str:
-        lines = f"{self.rule!r}, sites: {', '.join(self.sites)}"
         lost = "; ".join(f"{name} ({why})" for name, why in self.unreached.items())
-        return lines + (f", out of reach: {lost}" if lost else "")
-
-
-def _one_number(loss: Tensor) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise ValueError(
-            f"loss_fn returned {getattr(loss, 'shape', type(loss).__name__)!r}; it must return one "
-            "number, such as the mean over the batch."
-        )
-    return loss
+        return f"sites: {', '.join(self.sites)}" + (f", out of reach: {lost}" if lost else "")
 
 
 def credit(

@@ -48,6 +48,32 @@ class Feedback(nn.Module):
         return found
 
     @torch.no_grad()
+    def prepare(
+        self,
+        rule: LearningRule,
+        weights: Mapping[str, Tensor],
+        silent: Mapping[str, Sequence[Product]],
+    ) -> None:
+        """Before a pass: norms are restored, and the feedback follows what an optimizer did.
+
+        Where no step was made since, gradients are being added up, and nothing follows.
+        """
+        if rule.pathway.keeps_norm:
+            for name, weight in weights.items():
+                weight.mul_(self.of(name, NORM) / weight.norm())
+        if isinstance(rule.alignment, Sleep):
+            self.sleep(rule, weights, silent)
+        if not rule.alignment.sees_change:
+            return
+        before = {name: self.of(name, BEFORE) for name in self.names}
+        if all(torch.equal(weights[name], before[name]) for name in self.names):
+            return
+        self.follow(rule, weights, before, {}, everywhere=True)
+        for name in self.names:
+            before[name].copy_(weights[name])
+        self.step += 1
+
+    @torch.no_grad()
     def follow(
         self,
         rule: LearningRule,

@@ -102,10 +102,13 @@ def check_finite(
     finite = torch.stack([s.to(torch.float64) for s in sums]).isfinite().tolist()
     if not all(finite):
         first = names[finite.index(False)]
-        owner = sites.get(first, first.removesuffix(".bias"))
-        what = f"the change of site {owner!r}" if first else "the loss"
-        raise FloatingPointError(
-            f"After this minibatch {what} is not finite, so no weight was changed; leave out "
-            "inputs and targets that are not finite or, if there are none, start again at a lower "
-            "rate."
-        )
+        refuse(sites.get(first, first.removesuffix(".bias")) if first else "")
+
+
+def refuse(site: str) -> None:
+    """Raise FloatingPointError for the change of a site, or for the loss where it is nobody's."""
+    what = f"the change of site {site!r}" if site else "the loss"
+    raise FloatingPointError(
+        f"After this minibatch {what} is not finite, so no weight was changed; leave out inputs "
+        "and targets that are not finite or, if there are none, start again at a lower rate."
+    )

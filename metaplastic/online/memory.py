@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from metaplastic.inner.changes import Changes
+from metaplastic.alignment.sleep import Sleep
 from metaplastic.inner.network import PlasticNetwork
 from metaplastic.inner.teacher import LossTeacher
 from metaplastic.online.credit import Credit
 from metaplastic.online.credit_feedback import NORM
 from metaplastic.online.losses import usual_loss
 from metaplastic.sites.names import bare
-from metaplastic.sites.products import Product
 
 
 class Memory(nn.Module):
@@ -44,6 +41,12 @@ class Memory(nn.Module):
             for name in (*self.network.learned, *self.network.others)
         }
 
+    def keep(self, traces: dict[str, Tensor]) -> None:
+        """Write the traces after a step."""
+        for name, value in traces.items():
+            trace, _, parameter = name.partition(" of ")
+            getattr(self, _key(trace, parameter)).copy_(value)
+
     def restore_norms(self, credit: Credit, model: nn.Module) -> None:
         """Give every forward weight its first norm, if the pathway keeps that."""
         if credit.held is None or not credit.rule.pathway.keeps_norm:
@@ -54,36 +57,11 @@ class Memory(nn.Module):
 
     def sleep(self, credit: Credit, model: nn.Module) -> None:
         """The sleeping steps that are due before this step."""
-        if credit.held is None:
+        if credit.held is None or not isinstance(credit.rule.alignment, Sleep):
             return
         weights = {site: credit.weight(site, model).detach() for site in credit.shapes}
         silent = {site: credit.silent_calls(site) for site in credit.shapes}
         credit.held.sleep(credit.rule, weights, silent)
-
-    def write(
-        self, credit: Credit, model: nn.Module, done: Changes, products: Sequence[Product]
-    ) -> None:
-        """Write the changes into the model, the traces and the feedback, and count the step."""
-        held, alignment = credit.held, credit.rule.alignment
-        follows = held is not None and (alignment.follows or bool(alignment.noise))
-        before = {}
-        if follows and alignment.sees_change:
-            before = {site: credit.weight(site, model).detach().clone() for site in credit.shapes}
-        own = dict(bare(model).named_parameters())
-        for name, change in done.weights.items():
-            own[name] += change
-        for name, value in done.traces.items():
-            trace, _, parameter = name.partition(" of ")
-            getattr(self, _key(trace, parameter)).copy_(value)
-        if held is not None:
-            if follows:
-                after = {site: credit.weight(site, model).detach() for site in credit.shapes}
-                seen: dict[str, list[Product]] = {}
-                for product in products if alignment.sees_inputs else ():
-                    seen.setdefault(product.site, []).append(product)
-                held.follow(credit.rule, after, before or None, seen, everywhere=True)
-            held.step += 1
-        self.step += 1
 
 
 def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ Norms = Literal["stored", "slow", "own"]
 SLOW = 0.01  # the share of a running statistic that one step replaces
 
 
+@cache
 def norm_handlers(norms: Norms) -> dict[Any, Handler]:
     """What `F.batch_norm` does in train mode.
 
@@ -47,9 +49,8 @@ def norm_handlers(norms: Norms) -> dict[Any, Handler]:
 def _move(mean: Tensor, var: Tensor, x: Tensor) -> None:
     """Running statistics a little of the way to those of this minibatch."""
     axes = [axis for axis in range(x.dim()) if axis != 1]
-    count = x.numel() // x.shape[1]
     now = x.mean(axes, dtype=mean.dtype)
     # The spread round the running mean: one example alone has none round its own.
     spread = (x - mean.view(1, -1, *[1] * (x.dim() - 2))).square().mean(axes, dtype=var.dtype)
     mean.lerp_(now, SLOW)
-    var.lerp_(spread if count < 2 else spread, SLOW)
+    var.lerp_(spread, SLOW)

@@ -18,18 +18,18 @@ from torch import Tensor, nn
 
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.online.credit import Credit, credit
-from metaplastic.online.losses import check_finite
+from metaplastic.online.learning import learn
 from metaplastic.online.memory import Memory
 from metaplastic.online.norms import Norms, norm_handlers
+from metaplastic.online.plan import Plan
 from metaplastic.online.taught import Loss, taught
 from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.online.watched import Watched
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
-from metaplastic.plasticity.delta import Delta
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.found import Sites
 from metaplastic.sites.outputs import Output
-from metaplastic.sites.survey import Sites
 from metaplastic.support.ranges import check_number
 from metaplastic.support.renamed import FormerAttribute
 
@@ -44,8 +44,8 @@ class PlasticModule(nn.Module):
 
     Args:
         model: any module; it is changed in place and is `net.model`.
-        rule: a name in `metaplastic.rules`, a `LearningRule` such as `from_pretrained(folder).rule`,
-            or a `Credit`.
+        rule: a name in `metaplastic.rules`, a `LearningRule`, such as
+            `from_pretrained(folder).rule`, or a `Credit`.
         example: a minibatch of inputs, as for `credit`.
         plasticity: what sites do, in the place of the rule's own.
         rate: of the delta rule, 0.01 unless given; refused beside a plasticity, which has its own.
@@ -63,7 +63,8 @@ class PlasticModule(nn.Module):
     feedback, traces, the step and the seed.
 
     Raises:
-        ValueError: as `credit`, and for a rate that is negative, not finite, or beside a plasticity.
+        ValueError: as `credit`, and for a rate that is negative, not finite, or beside a
+            plasticity.
     """
 
     def __init__(
@@ -98,20 +99,17 @@ class PlasticModule(nn.Module):
                 "This rule carries targets through inverses and has no signals at its sites; use "
                 "Credit.backward and an optimizer."
             )
-        named = isinstance(rule, str) or (isinstance(rule, Credit) and plasticity is None)
-        own = plasticity or (None if named else self.credit.rule.plasticity)
-        if named and plasticity is None and type(self.credit.rule.plasticity) is not Delta:
-            own = self.credit.rule.plasticity
+        # The delta rule of a named rule is at `rate`; other plasticity has rates of its own.
+        own = plasticity or self.credit.rule.plasticity
+        named = plasticity is None and not isinstance(rule, LearningRule)
         if rate is not None:
             check_number("rate", rate)
-            if own is not None and not (named and plasticity is None):
+            if not named:
                 raise ValueError(
                     f"rate is {rate}, but the {type(own).__name__} given or in the rule has rates "
                     "of its own; leave rate out, and set net.rate_scale to multiply them."
                 )
-        if own is None or rate is not None:
-            kind = type(own) if own is not None else Delta
-            own = kind(rate=0.01 if rate is None else rate, per="shared", learn=False)
+            own = type(own)(rate=rate, per="shared", learn=False)
         feedback = "no feedback"
         if self.credit.held is not None:
             kept = getattr(self.credit.rule.pathway, "feedback", {})
@@ -120,6 +118,7 @@ class PlasticModule(nn.Module):
         self.transplant: Transplant = transplant(own, shapes, feedback)
         self.credit.rule.plasticity = self.plasticity = self.transplant.plasticity
         self.memory = Memory(self.credit, model)
+        self._plan: Plan | None = None
         self._watched: Watched | None = None
         self._output: Any = None
 
@@ -140,7 +139,10 @@ class PlasticModule(nn.Module):
         self._watched = None
         with torch.no_grad():
             self.memory.restore_norms(self.credit, self.model)
-        watched = Watched(self.credit, self.memory, self.model, norm_handlers(self.norms))
+        if self._plan is None or not self._plan.holds():
+            self._plan = Plan(self.credit, self.memory.network, self.model)
+        handlers = norm_handlers(self.norms)
+        watched = Watched(self.credit, self.memory.network, self._plan, self.model, handlers)
         with torch.enable_grad():
             self._output = watched.run(self.model, args, kwargs)
         self._watched = watched
@@ -168,19 +170,20 @@ class PlasticModule(nn.Module):
         watched.check_inputs()
         with torch.no_grad():
             self.memory.sleep(self.credit, self.model)
-        signals = watched.signals(prediction, teaching)
+        pushes = watched.send(prediction, teaching)
         self.credit.rule.rate_scale = self.rate_scale
-        with torch.no_grad():
-            done = watched.changes(self.credit.rule, self.memory, signals, teaching, answer)
-            check_finite(loss, done.weights.items(), self.memory.network.site_of)
-            self.memory.write(self.credit, self.model, done, watched.products)
+        assert self._plan is not None
+        learn(
+            self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
+            loss,
+        )  # fmt: skip
         return loss.detach()
 
     pace = FormerAttribute("rate_scale")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the output that was not learned from, whose graph cannot be copied or saved."""
-        return {**self.__dict__, "_watched": None, "_output": None}
+        return {**self.__dict__, "_plan": None, "_watched": None, "_output": None}
 
     def extra_repr(self) -> str:
         lost = "; ".join(f"{name}: {why}" for name, why in self.sites.unreached.items())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.inner.teacher import LossTeacher
-from metaplastic.online.losses import check_target, usual_loss
+from metaplastic.online.losses import IGNORED, check_target, usual_loss
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -30,12 +30,56 @@ def taught(
         raise ValueError(
             f"The target is on {y.device}, the prediction on {prediction.device}; move one of them."
         )
+    if loss_fn is None and _is_plain(prediction, y):
+        loss, slope = _cross_entropy(prediction.detach(), y)
+    else:
+        loss, slope = _by_autograd(output, prediction, y, loss_fn)
+    teaching = -examples * slope
+
+    def answer() -> Tensor:
+        return LossTeacher(usual_loss).answer(prediction.detach(), y)
+
+    return loss, teaching, answer
+
+
+def _is_plain(prediction: Tensor, y: Any) -> bool:
+    """Whether it is one label for each example, which is most of what is learned online."""
+    return (
+        isinstance(y, Tensor)
+        and y.dtype == torch.int64
+        and prediction.dim() == 2
+        and y.shape == prediction.shape[:1]
+        and y.device.type == "cpu"  # which refuses a label out of range by itself
+    )
+
+
+@torch.no_grad()
+def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean over examples and its gradient, by the kernels that autograd would call."""
+    aten = torch.ops.aten
+    log = torch.log_softmax(logits, 1)
+    try:
+        loss, total = aten.nll_loss_forward(log, y, None, 1, IGNORED)
+    except IndexError:
+        check_target(logits, y)
+        raise
+    one = torch.ones_like(loss)
+    slope = aten.nll_loss_backward(one, log, y, None, 1, IGNORED, total)
+    slope = aten._log_softmax_backward_data(slope, log, 1, logits.dtype)
+    if not float(total):
+        return torch.zeros_like(loss), torch.zeros_like(logits)  # nothing is taught
+    return loss, slope
+
+
+def _by_autograd(
+    output: Any, prediction: Tensor, y: Any, loss_fn: Loss | None
+) -> tuple[Tensor, Tensor]:
     leaf = prediction.detach().requires_grad_()
     with torch.enable_grad():
         if loss_fn is None:
             check_target(leaf, y)
             loss = usual_loss(leaf, y)
-            if not y.is_floating_point() and bool((y == -100).all()):
+            if not y.is_floating_point() and bool((y == IGNORED).all()):
                 loss = leaf.sum() * 0.0  # nothing is taught
         elif output is prediction:
             loss = loss_fn(leaf, y)
@@ -47,12 +91,5 @@ def taught(
                 f"loss_fn returned {getattr(loss, 'shape', type(loss).__name__)!r}; it must return "
                 "one number, the mean over the examples."
             )
-        keep = leaf is prediction
-        (slope,) = torch.autograd.grad(loss, leaf, retain_graph=keep)
-    with torch.no_grad():
-        teaching = -examples * slope
-
-    def answer() -> Tensor:
-        return LossTeacher(usual_loss).answer(prediction.detach(), y)
-
-    return loss.detach(), teaching, answer
+        (slope,) = torch.autograd.grad(loss, leaf, retain_graph=leaf is prediction)
+    return loss.detach(), slope

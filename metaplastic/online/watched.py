@@ -1,4 +1,4 @@
-"""One pass of a model that is to learn: its products, the signals at them, and the changes."""
+"""One pass of a model that is to learn: its products, and the signals at them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from metaplastic.inner.changes import Changes, Signals, changes_of
-from metaplastic.inner.step import leveled, presynaptic
 from metaplastic.online.credit import Credit
-from metaplastic.online.memory import Memory
-from metaplastic.rules.learning_rule import LearningRule
-from metaplastic.sites.activity import FOLLOW, Followed
-from metaplastic.sites.names import bare
+from metaplastic.online.plan import Plan
+from metaplastic.sites.activity import Followed, pulled
+from metaplastic.sites.network import Network
 from metaplastic.sites.products import Handler, Product, Products
 from metaplastic.sites.reroute import runnable
 
@@ -24,15 +20,12 @@ class _Site(torch.autograd.Function):
     """A product's output, which depends on its input by a pullback that keeps the signal."""
 
     @staticmethod
-    def forward(
-        ctx: Any, out: Tensor, x: Tensor, probe: Tensor, received: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def forward(ctx: Any, out: Tensor, x: Tensor, probe: Tensor, received: Any) -> Tensor:
         ctx.received, ctx.carries = received, x.requires_grad
         ctx.mark_dirty(out)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor | None, None, None]:
         return None, ctx.received(signal, ctx.carries), None, None
 
@@ -43,21 +36,26 @@ class Watched:
     def __init__(
         self,
         credit: Credit,
-        memory: Memory,
+        network: Network,
+        plan: Plan,
         model: nn.Module,
         handlers: Mapping[Any, Handler],
     ) -> None:
-        self.credit, self.memory, self.model = credit, memory, model
+        self.credit, self.plan, self.model = credit, plan, model
         self.products: list[Product] = []
         self.received: list[Tensor | None] = []
+        self.carried: list[Tensor | None] = []
         self.versions: list[int] = []
-        self.probe = torch.zeros((), requires_grad=True)
-        self.carry = credit.carrier(model)
+        self.errors: Tensor | None = None
+        self.carriers: dict[str, Tensor] = {}
+        some = next(iter(credit.shapes.values())).weight
+        self.probe = torch.zeros((), device=some.device, requires_grad=True)
         plasticity = credit.rule.plasticity
         self.follows = plasticity.two_sided or not plasticity.promises("ignores_post")
         kind: type[Products] = Followed if self.follows else Products
-        handlers = {**handlers, **(FOLLOW if self.follows else {})}
-        self.mode = memory.network.mode(kind, self._at, {}, {}, handlers)
+        if self.follows:
+            handlers = plan.followed(handlers)
+        self.mode = network.mode(kind, self._at, {}, {}, handlers, plan.sources)
 
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model's output."""
@@ -68,8 +66,9 @@ class Watched:
         number, x = product.number, product.x
         self.products.append(product)
         self.received.append(None)
+        self.carried.append(None)
+        self.versions.append(x._version)
         if not torch.is_grad_enabled():
-            self.versions.append(x._version)
             return product.call(x)
         like = x.detach()
         with torch.no_grad():
@@ -81,15 +80,27 @@ class Watched:
             self.received[number] = signal
             if not carries:
                 return None
-            if self.carry is None:
-                return product.carry(signal, product.whole.detach().to(signal.dtype), like)
-            return self.carry(product, signal, like)
+            self.carried[number] = found = self.carry(product, signal, like)
+            return found
 
         through: Any = _Site.apply
         made: Tensor = through(out, x, self.probe, received)
         product.x = like
-        self.versions.append(x._version)
         return made
+
+    def carry(self, product: Product, signal: Tensor, like: Tensor) -> Tensor:
+        """What arrives at a product's input of a signal at its output."""
+        pathway, held, site = self.credit.rule.pathway, self.credit.held, product.site
+        if held is not None and pathway.direct:
+            assert self.errors is not None
+            shape, first = self.credit.shapes[site], product.examples_first(like)
+            return product.examples_first(pathway.sent(self.errors, held.of(site), shape, first))
+        if site not in self.carriers:
+            weight = product.whole.detach()
+            if held is not None:
+                weight = pathway.carrier(weight, held.of(site).to(weight))
+            self.carriers[site] = weight
+        return product.carry(signal, self.carriers[site].to(signal.dtype), like)
 
     def check_inputs(self) -> None:
         """Raise RuntimeError if an input was written over after it was used."""
@@ -97,90 +108,54 @@ class Watched:
             if product.x._version != version:
                 raise RuntimeError(
                     f"The input of site {product.site!r} was written over after it was used, so "
-                    "what its synapses saw is lost; use operations that are not in place."
+                    "what its synapses received is lost; use operations that are not in place."
                 )
 
-    def signals(self, prediction: Tensor, teaching: Tensor) -> dict[str, Tensor]:
-        """Send the teaching back; what other parameters get of it."""
-        own = dict(bare(self.model).named_parameters())
-        others = [name for name in self.memory.network.others if own[name].requires_grad]
+    def send(self, prediction: Tensor, teaching: Tensor) -> dict[str, Tensor]:
+        """Send the teaching back through the pass; what other parameters get of it."""
         moves = self.credit.rule.plasticity.moves_others
-        leaves = [own[name] for name in others] if moves else []
-        self.credit._errors = teaching
-        try:
-            found = torch.autograd.grad(
-                prediction, [self.probe, *leaves], teaching, allow_unused=True,
-                retain_graph=bool(self.memory.network.computed),
-            )  # fmt: skip
-        finally:
-            self.credit._errors = None
-        pushes = dict(zip(others, found[1:], strict=False))
-        return {name: torch.zeros_like(own[name]) if g is None else g for name, g in pushes.items()}
+        names = self.plan.trainable if moves else []
+        self.errors = teaching
+        found = torch.autograd.grad(
+            prediction, [self.probe, *(self.plan.named[name] for name in names)], teaching,
+            allow_unused=True, retain_graph=bool(self.mode.sites),
+        )  # fmt: skip
+        pushes = dict(zip(names, found[1:], strict=False))
+        return {name: push for name, push in pushes.items() if push is not None}
 
-    def changes(
-        self,
-        rule: LearningRule,
-        memory: Memory,
-        pushes: dict[str, Tensor],
-        teaching: Tensor,
-        answer: Callable[[], Tensor],
-    ) -> Changes:
-        """What every parameter of the model changes by, and the traces after it."""
-        network = memory.network
-        used = [p for p in self.products if self.received[p.number] is not None]
-        signals: list[Tensor] = [self.received[p.number] for p in used]  # type: ignore[misc]
-        if rule.pathway.level:
-            signals = [leveled(p, s, teaching) for p, s in zip(used, signals, strict=True)]
-        activity: list[Tensor] = []
-        back: list[Tensor] = []
-        if isinstance(self.mode, Followed):
-            activity = [self.mode.activity[p.number].detach() for p in used]
-            if rule.plasticity.reads_answer:
-                shown = self.mode.activity[used[-1].number]
-                if shown.shape == teaching.shape:
-                    activity[-1] = answer()
-            if rule.plasticity.two_sided:
-                ways = [self.mode.way_back(self.mode.kept_input[p.number]) for p in used]
-                back = presynaptic(
-                    rule, network, self._weights(), self._feedback(), used, ways, signals, teaching
-                )
-        values = self._values(used)
-        seen = Signals(used, signals, activity, back, pushes, len(teaching))
-        rates = rule.coefficients(network.shapes, len(teaching))
-        traces = memory.traces(self.credit)
-        done = changes_of(rule, network, values, traces, memory.step + 1, rates, seen)
-        self._into_parameters(done, values)
-        return done
+    @property
+    def used(self) -> list[Product]:
+        """The products that a signal came to."""
+        return [p for p in self.products if self.received[p.number] is not None]
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {site: self.credit.weight(site, self.model).detach() for site in self.credit.shapes}
+    def activity(self, used: list[Product], answer: Callable[[], Tensor]) -> list[Tensor]:
+        """The activity behind each product, where the rule reads it."""
+        if not isinstance(self.mode, Followed):
+            return []
+        found = [self.mode.activity[p.number].detach() for p in used]
+        assert self.errors is not None
+        if self.credit.rule.plasticity.reads_answer and found[-1].shape == self.errors.shape:
+            found[-1] = answer()
+        return found
 
-    def _feedback(self) -> dict[str, Tensor]:
-        held = self.credit.held
-        return {} if held is None else {site: held.of(site) for site in held.names}
-
-    def _values(self, used: list[Product]) -> dict[str, Tensor]:
-        """Parameters, and weights that are computed from several, by the names they learn under."""
-        values: dict[str, Tensor] = dict(bare(self.model).named_parameters())
-        for product in used:
-            name = self.memory.network.parameter(product.site)
-            if name in self.memory.network.computed:
-                values[name] = product.whole
-        return values
-
-    def _into_parameters(self, done: Changes, values: Mapping[str, Tensor]) -> None:
-        """A change of a computed weight becomes one of the parameters that it is computed from."""
-        own = dict(bare(self.model).named_parameters())
-        for name, site in self.memory.network.computed.items():
-            if name not in done.weights:
-                continue
-            change = done.weights.pop(name)
-            parameters = [p for p in self.credit.found.parameters[site] if own[p].requires_grad]
-            parts = torch.autograd.grad(
-                values[name], [own[p] for p in parameters], change, allow_unused=True,
-                retain_graph=True,
-            )  # fmt: skip
-            for parameter, part in zip(parameters, parts, strict=True):
-                if part is not None:
-                    had = done.weights.get(parameter)
-                    done.weights[parameter] = part if had is None else had + part
+    def back(self, used: list[Product], gains: list[float]) -> list[Tensor]:
+        """What presynaptic units receive of each product, as `inner.step.presynaptic`."""
+        if not self.credit.rule.plasticity.two_sided:
+            return []
+        assert isinstance(self.mode, Followed)
+        found, first, direct = [], used[0].site, self.credit.rule.pathway.direct
+        for product, gain in zip(used, gains, strict=True):
+            x, arrived = product.x, self.carried[product.number]
+            if arrived is None:
+                signal = self.received[product.number]
+                assert signal is not None
+                arrived = self.carry(product, signal, x)
+            if gain != 1.0 and not direct:
+                arrived = arrived * gain
+            for step in self.mode.way_back(self.mode.kept_input[product.number]):
+                arrived = pulled(*step, arrived)
+            arrived = arrived.detach().reshape(x.shape)
+            found.append(
+                arrived * -torch.expm1(-10 * x.abs()) if product.site == first else arrived
+            )
+        return found

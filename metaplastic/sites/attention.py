@@ -8,7 +8,7 @@ the core matmul and softmax: all differentiable twice, and at home under `torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,11 @@ def multi_head_attention(
     k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
     static_k: Tensor | None = None, static_v: Tensor | None = None,
     average_attn_weights: bool = True, is_causal: bool = False,
+    core: Callable[..., Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """`steps batch units` or `steps units` -> the same, and the weights: as torch's function.
+
+    `core` may be a fused kernel in the place of `attend`.
 
     Raises:
         ValueError: where torch's function raises an AssertionError or a RuntimeError.
@@ -74,7 +77,7 @@ def multi_head_attention(
         shown = shown.mean(1) if average_attn_weights else shown
         shown = shown if batched else shown.squeeze(0)
     else:
-        mixed = attend(q, k, v, mask, dropout_p, is_causal)
+        mixed = (core or attend)(q, k, v, mask, dropout_p, is_causal)
     output = F.linear(mixed.permute(2, 0, 1, 3).flatten(-2), out_proj_weight, out_proj_bias)
     return output if batched else output.squeeze(1), shown
 

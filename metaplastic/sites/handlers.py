@@ -18,8 +18,9 @@ from torch.autograd.graph import _engine_run_backward
 from metaplastic.sites import recurrent
 from metaplastic.sites.attention import multi_head_attention
 from metaplastic.sites.convolution import convolution
-from metaplastic.sites.operations import Einsum, Linear, Operation, Right, einsum
-from metaplastic.sites.products import VIEWS, Handler, Products, Source, View
+from metaplastic.sites.operations import Einsum, Linear, Operation, Right, einsum, tensordot
+from metaplastic.sites.products import Handler, Products, Source
+from metaplastic.sites.views import VIEWS, View
 
 T = torch.Tensor
 LINEAR, RIGHT = Linear(), Right()
@@ -56,7 +57,7 @@ def linear(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _convolution(dimensions: int, transposed: bool) -> Handler:
-    names = ("input", "weight", "bias", "stride", "padding")
+    names: tuple[str, ...] = ("input", "weight", "bias", "stride", "padding")
     names += ("output_padding", "groups", "dilation") if transposed else ("dilation", "groups")
 
     def handler(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -140,7 +141,7 @@ def einsums(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, 
         for first in (True, False):
             weight, x = operands if first else operands[::-1]
             if _is_site(mode, weight) and mode.source(x) is None:
-                operation = einsum(equation, first)
+                operation = einsum(equation, first, x.dim())
                 if operation is not None:
 
                     def call(x: Tensor, weight: Tensor = weight, first: bool = first) -> Tensor:
@@ -148,6 +149,23 @@ def einsums(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, 
                         return func(equation, *pair)  # type: ignore[no-any-return]
 
                     return mode.product(operation, x, weight, call)
+    return func(*args, **kwargs)
+
+
+def tensordots(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    a, b = args[0], _argument(args, kwargs, 1, "b")
+    dims = _argument(args, kwargs, 2, "dims")
+    dims = 2 if dims is None else dims
+    for first in (True, False):
+        weight, x = (a, b) if first else (b, a)
+        if _is_site(mode, weight) and mode.source(x) is None and not isinstance(dims, Tensor):
+            operation = tensordot(x.dim(), weight.dim(), dims, first)
+            if operation is not None:
+
+                def call(x: Tensor, weight: Tensor = weight, first: bool = first) -> Tensor:
+                    return func(*((weight, x) if first else (x, weight)), dims)  # type: ignore[no-any-return]
+
+                return mode.product(operation, x, weight, call)
     return func(*args, **kwargs)
 
 
@@ -172,7 +190,8 @@ def backward(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str,
     """A backward pass within the mode: what is checkpointed is computed again within it, too."""
     names = ("gradient", "retain_graph", "create_graph", "inputs")
     given = dict(zip(names, args[1:], strict=False)) | kwargs
-    if given.get("gradient") is None and args[0].numel() != 1 or given.get("inputs") is not None:
+    lacks = given.get("gradient") is None and args[0].numel() != 1
+    if lacks or given.get("inputs") is not None:  # which it refuses, or which is another call
         return func(*args, **kwargs)  # type: ignore[no-any-return]
     again = bool(given.get("create_graph", False))
     keep = given.get("retain_graph")
@@ -191,7 +210,8 @@ def attention(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str
     mode.batch_axis = int(query.dim() == 3)
     try:
         with mode:  # its products, in the open
-            return multi_head_attention(*args, **kwargs)
+            core = F.scaled_dot_product_attention  # written out by the passes that need it
+            return multi_head_attention(*args, **{**kwargs, "core": core})
     finally:
         mode.batch_axis = before
 
@@ -211,7 +231,7 @@ PRODUCTS: dict[Any, Handler] = {
     F.conv_transpose2d: _convolution(2, True), F.conv_transpose3d: _convolution(3, True),
     torch.matmul: matmul, T.matmul: matmul, T.__matmul__: matmul, torch.mm: matmul, T.mm: matmul,
     torch.bmm: matmul, T.bmm: matmul, torch.addmm: addmm, T.addmm: addmm, torch.baddbmm: addmm,
-    T.baddbmm: addmm, torch.einsum: einsums,
+    T.baddbmm: addmm, torch.einsum: einsums, torch.tensordot: tensordots,
 }  # fmt: skip
 OPAQUE: dict[Any, Handler] = {
     F.multi_head_attention_forward: attention,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metaplastic.sites.found import Sites
 from metaplastic.sites.handlers import HANDLERS
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import as_call
 from metaplastic.sites.products import At, Handler, Products, Source
-from metaplastic.sites.survey import DERIVING, Sites, derive
+from metaplastic.sites.surveying import DERIVING, derive
 
 
 class Network:
@@ -32,9 +33,13 @@ class Network:
             parameter: site
             for site, parameters in found.parameters.items()
             for parameter in parameters
-            if site in served
+            if site in served and not found.is_derived(site)
         }
+        self._merged: dict[tuple[int, int], tuple[Any, dict[Any, Handler]]] = {}
         self.derived = {name: site for name, site in found.derived.items() if site in served}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_merged": {}}
 
     @property
     def readout(self) -> str:
@@ -76,11 +81,16 @@ class Network:
         values: Mapping[str, Tensor],
         buffers: Mapping[str, Tensor],
         handlers: Mapping[Any, Handler] | None = None,
+        sources: Iterable[tuple[Tensor, Source]] | None = None,
     ) -> Products:
         """The mode to run the module in; `handlers` are those beside the usual ones."""
         usual = DERIVING if self.derived else HANDLERS
-        every = {**usual, **handlers} if handlers else usual
-        sources = self.sources(values, buffers)
+        every: Mapping[Any, Handler] = usual
+        if handlers:  # the same few, pass by pass
+            key = (id(usual), id(handlers))
+            every = self._merged.setdefault(key, (handlers, {**usual, **handlers}))[1]
+        if sources is None:
+            sources = self.sources(values, buffers)
         return kind(sources, at, every, self.derived, derive if self.derived else None)
 
     def run(

@@ -8,8 +8,10 @@ product as a matrix `groups post pre` that meets rows: `pre_rows`, `post_rows`, 
 
 from __future__ import annotations
 
+import string
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -167,15 +169,41 @@ class Einsum(Operation):
         return ordered.reshape(*shape, -1)
 
 
-def einsum(equation: str, weight_first: bool) -> Einsum | None:
-    """The operation of an equation of two operands; None for one that is no such product."""
+def einsum(equation: str, weight_first: bool, x_axes: int) -> Einsum | None:
+    """The operation of an equation of two operands; None for one that is no such product.
+
+    Args:
+        x_axes: how many the input has, for an equation with dots.
+    """
     left, arrow, z = equation.replace(" ", "").partition("->")
     operands = left.split(",")
-    if len(operands) != 2 or not arrow or "." in equation:
+    if len(operands) != 2 or not arrow:
         return None
     w, x = operands if weight_first else operands[::-1]
+    if "..." in x and "..." not in w:
+        free = [letter for letter in string.ascii_letters if letter not in equation]
+        dots = "".join(free[: x_axes - len(x.replace("...", ""))])
+        x, z = x.replace("...", dots), z.replace("...", dots)
+    if "." in x + w + z:
+        return None
     once = all(len(set(labels)) == len(labels) for labels in (x, w, z))
     known = all(label in x + w for label in z) and all(label in w + z for label in x)
     found = Einsum(x, w, z)
     lone = any(label not in x and label not in z for label in w)
     return found if once and known and not lone and found._pre and found._post else None
+
+
+def tensordot(x_axes: int, w_axes: int, dims: Any, weight_first: bool) -> Einsum | None:
+    """The operation of `torch.tensordot(x, w, dims)`, or of `(w, x, dims)`."""
+    first, second = (w_axes, x_axes) if weight_first else (x_axes, w_axes)
+    if isinstance(dims, int):
+        dims = (list(range(first - dims, first)), list(range(dims)))
+    letters = string.ascii_letters
+    a, b = list(letters[:first]), list(letters[first : first + second])
+    for i, j in zip(*dims, strict=True):
+        b[j] = a[i]
+    summed = {a[i] for i in dims[0]}
+    z = "".join(label for label in [*a, *b] if label not in summed)
+    w, x = (a, b) if weight_first else (b, a)
+    found = Einsum("".join(x), "".join(w), z)
+    return found if found._pre and found._post else None

@@ -7,7 +7,7 @@ them, and hands each product to a function of the caller's, which returns the ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,35 +16,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from metaplastic.sites.operations import Operation
+from metaplastic.sites.views import View
 
 Handler = Callable[["Products", Any, tuple[Any, ...], dict[str, Any]], Any]
-
-
-T = torch.Tensor
-_METHODS = """t transpose chunk split unbind __getitem__ view reshape unflatten flatten squeeze
-unsqueeze contiguous permute movedim narrow select clone view_as reshape_as tensor_split""".split()
-_FUNCTIONS = """t transpose chunk split unbind reshape flatten squeeze unsqueeze permute movedim narrow
-select tensor_split""".split()
-VIEW_BY_NAME: dict[str, Any] = {
-    **{f"Tensor.{name}": getattr(T, name) for name in _METHODS},
-    **{name: getattr(torch, name) for name in _FUNCTIONS},
-    "Tensor.T": T.T.__get__, "Tensor.mT": T.mT.__get__,
-}  # fmt: skip
-VIEWS = {func: name for name, func in VIEW_BY_NAME.items()}
-"""Functions that look at a weight from elsewhere, and what they are called where they are saved."""
-
-
-class View(NamedTuple):
-    """One such look: the function's name, its further arguments, and which part of the result."""
-
-    name: str
-    rest: tuple[Any, ...]
-    named: dict[str, Any]
-    part: int | None = None
-
-    def __call__(self, tensor: Tensor) -> Tensor:
-        found = VIEW_BY_NAME[self.name](tensor, *self.rest, **self.named)
-        return found if self.part is None else found[self.part]  # type: ignore[no-any-return]
 
 
 class Source(NamedTuple):
@@ -133,6 +107,18 @@ class Product:
         return found  # type: ignore[no-any-return]
 
 
+class Known:
+    """Parameters and buffers as a pass knows them, made once for many passes."""
+
+    def __init__(self, held: list[tuple[Tensor, Source]]) -> None:
+        self.held = held
+        self.sources = {id(tensor): source for tensor, source in held}
+        self.bases = {source.weight: tensor for tensor, source in held if not source.views}
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Source]]:
+        return iter(self.held)
+
+
 At = Callable[[Product], Tensor]
 
 
@@ -158,13 +144,17 @@ class Products(TorchFunctionMode):
         super().__init__()
         self.derived = derived
         self.sources: dict[int, Source] = {}
-        self.kept: list[Tensor] = []  # an id is not used again while its tensor lives
+        self.kept: list[Any] = []  # an id is not used again while its tensor lives
         self.at, self.handlers, self.number = at, handlers, 0
         self.bases: dict[str, Tensor] = {}
         self.batch_axis = 0
         self.sites = sites or {}  # of derived weights, by the name that they are given
-        for tensor, source in sources:
-            self.keep(tensor, source)
+        if isinstance(sources, Known):
+            self.sources, self.bases = sources.sources.copy(), sources.bases
+            self.kept.append(sources.held)
+        else:
+            for tensor, source in sources:
+                self.keep(tensor, source)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -200,8 +190,7 @@ class Products(TorchFunctionMode):
         self.number = number + 1
         known = self.sources.get(id(bias)) if bias is not None else None
         base = self.bases[source.weight] if source.views else None
-        return self.at(
-            Product(
-                number, source, operation, x, weight, call, known, bias, base, self.batch_axis
-            )  # fmt: skip
+        made = Product(
+            number, source, operation, x, weight, call, known, bias, base, self.batch_axis
         )
+        return self.at(made)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
 from metaplastic.sites.network import Network
 from metaplastic.sites.products import Product
-from metaplastic.sites.survey import Sites
 
 Carry = Callable[[Product, Tensor, Tensor], Tensor]  # product, signal, its input
 Watch = Callable[[Product, Tensor], None]  # product, its output

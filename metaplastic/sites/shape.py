@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metaplastic.sites.operations import Right
-from metaplastic.sites.survey import Sites
+from metaplastic.sites.found import Sites
+from metaplastic.sites.operations import Linear
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,9 @@ def site_shapes(found: Sites, names: list[str] | None = None) -> list[SiteShape]
     for name in found.names if names is None else names:
         first = next(met for met in found.met if met.site == name)
         like = found.likes[name]
-        flat = first.operation.matrix(like) if like.dim() == 2 else like.flatten(1)
-        if isinstance(first.operation, Right):
-            post, pre = like.shape[-1], like.shape[0]
-        else:
-            post, pre = flat.shape[-2] * (len(flat) if flat.dim() == 3 else 1), flat.shape[-1]
+        plain = isinstance(first.operation, Linear) or not first.source.views
+        flat = first.operation.matrix(like) if like.dim() == 2 and plain else like.flatten(1)
+        post, pre = flat.shape[-2] * (len(flat) if flat.dim() == 3 else 1), flat.shape[-1]
         has_bias = name in found.biases.values()
         shape = first.examples_first
         shapes.append(SiteShape(name, like, (post, pre), has_bias, shape, found.output))

@@ -3,222 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from metaplastic.sites.handlers import HANDLERS, OPAQUE, PRODUCTS
-from metaplastic.sites.names import derived_site, left_out, shared_names, site_name
-from metaplastic.sites.operations import Operation
-from metaplastic.sites.outputs import Output, call, pick, tensors_in
-from metaplastic.sites.products import VIEWS, Handler, Product, Products, Source
-
-HARMLESS = frozenset(
-    (
-        "embedding embedding_bag add add_ sub rsub mul "
-        "mul_ div cat stack concat where expand "
-        "expand_as repeat layer_norm group_norm batch_norm instance_norm rms_norm "
-        "native_layer_norm __add__ __radd__ __iadd__ __mul__ __rmul__ __imul__ "
-        "__sub__ __rsub__ __truediv__ __rtruediv__ index_select gather lerp "
-        "addcmul broadcast_tensors broadcast_to roll prelu interpolate pad "
-        "__setitem__ copy_ to type type_as float double "
-        "half bfloat16 size dim numel stride is_contiguous "
-    ).split()  # noqa: SIM905, as words they can be read
-)
-"""Functions through which an error reaches no other unit by way of a weight's transpose."""
+from metaplastic.sites.found import Sites
+from metaplastic.sites.names import left_out, shared_names, site_name
+from metaplastic.sites.outputs import Output, call, pick
+from metaplastic.sites.products import Source
+from metaplastic.sites.surveying import HARMLESS, Survey
 
 
 class UnreachedWarning(UserWarning):
     """A trainable weight that no rule reaches: it keeps its exact gradient, or gets none."""
 
 
-@dataclass
-class Met:
-    """One product of the example's pass: which site, how, and what it met."""
-
-    source: Source
-    operation: Operation
-    input: torch.Size
-    output: torch.Size
-    batch_axis: int = 0
-
-    @property
-    def examples_first(self) -> torch.Size:
-        """The shape of the input with examples as its first axis."""
-        shape = list(self.input)
-        return torch.Size([shape.pop(self.batch_axis), *shape])
-
-    @property
-    def site(self) -> str:
-        """Whose product it is."""
-        assert self.source.site is not None
-        return self.source.site
-
-    def silent(self, number: int, weight: Tensor) -> Product:
-        """The product as noise meets it: with the shape of its input, and without a value."""
-        x = torch.empty(self.input, device="meta")
-        return Product(
-            number, self.source, self.operation, x, weight, _never, batch_axis=self.batch_axis
-        )
-
-
-@dataclass
-class Sites:
-    """What was found. Sites are named by their module, or by their parameter where it is not
-    called `weight`; in the order in which the example met them."""
-
-    owners: dict[str, str] = field(default_factory=dict)  # every name -> first of the same weight
-    parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)  # site -> its parameters
-    likes: dict[str, Tensor] = field(default_factory=dict)  # site -> its weight, detached
-    biases: dict[str, str] = field(default_factory=dict)  # parameter -> site
-    met: list[Met] = field(default_factory=list)
-    frozen: list[str] = field(default_factory=list)
-    unreached: dict[str, str] = field(default_factory=dict)  # parameter -> the reason
-    derived: dict[str, str] = field(default_factory=dict)  # name of a computed weight -> site
-    output: torch.Size = field(default_factory=torch.Size)
-
-    @property
-    def names(self) -> list[str]:
-        """The sites, each once."""
-        return list(self.likes)
-
-    def is_derived(self, site: str) -> bool:
-        """Whether its weight is computed from parameters, as by `weight_norm`."""
-        return site in self.derived.values()
-
-    def inputs(self, site: str) -> list[torch.Size]:
-        """The shapes of what it met, product by product."""
-        return [met.input for met in self.met if met.site == site]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{name}: {tuple(like.shape)}{', frozen' if name in self.frozen else ''}"
-            for name, like in self.likes.items()
-        ]
-        lines += [f"{name}: out of reach, {why}" for name, why in self.unreached.items()]
-        return "\n".join(lines)
-
-
-class _Survey(Products):
-    """Sees every function: what weights are made of, and where one enters anything unknown."""
-
-    def __init__(self, sources: list[tuple[Tensor, Source]], found: Sites) -> None:
-        super().__init__(sources, self._met, HANDLERS)
-        self.found, self.uses = found, dict[str, set[str]]()
-        self.blocked: set[str] = set()  # sites met under no_grad
-
-    def _met(self, product: Product) -> Tensor:
-        out = product.call(product.x)
-        source, found = product.source, self.found
-        if product.x.dim() < 2 and product.x.dim() < out.dim() + 1 and out.dim() < 2:
-            raise ValueError(
-                f"Site {product.site!r} was given one vector of {len(product.x)}; the first axis "
-                "must be the batch: use example[None]."
-            )
-        if not torch.is_grad_enabled():
-            self.blocked.add(source.weight)
-            return out
-        found.met.append(
-            Met(product.source, product.operation, product.x.shape, out.shape, product.batch_axis)
-        )
-        whole = self._whole(product)
-        if product.site in found.likes and found.likes[product.site].shape != whole.shape:
-            raise ValueError(
-                f"From {source.weight.removesuffix('#')} two weights are computed, of shapes "
-                f"{tuple(found.likes[product.site].shape)} and {tuple(whole.shape)}, so it is no "
-                f"one site; name its module in leave=."
-            )
-        if product.site not in found.likes:
-            found.likes[product.site] = whole.detach()
-            found.parameters[product.site] = tuple(source.weight.removesuffix("#").split("+"))
-            if source.weight.endswith("#"):
-                found.derived[source.weight] = product.site
-        if product.bias is not None:
-            found.biases.setdefault(product.bias.weight, product.site)
-        return out
-
-    def _whole(self, product: Product) -> Tensor:
-        """The site's weight, of which the product may use a view."""
-        if not product.source.views:
-            return product.weight
-        base = product.source._replace(views=())
-        return next(t for t in reversed(self.kept) if self.sources.get(id(t)) == base)
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func in OPAQUE:
-            return super().__torch_function__(func, types, args, kwargs)
-        before = self.number
-        given = tensors_in([args, kwargs])
-        sources = [self.sources.get(id(t)) for t in given]
-        out = super().__torch_function__(func, types, args, kwargs)
-        if self.number > before or not any(sources) or not given:
-            return out
-        if all(sources):
-            single = func in VIEWS and len(given) == 1
-            if not single and (made := tensors_in(out)):
-                _derive(self, given, made)
-            return out
-        name = getattr(func, "__name__", str(func))
-        for tensor, source in zip(given, sources, strict=True):
-            if source is not None and source.site is not None and tensor.dim() > 1:
-                for parameter in source.weight.removesuffix("#").split("+"):
-                    self.uses.setdefault(parameter, set()).add(name)
-        return out
-
-
-def _derive(mode: Products, given: list[Tensor], made: list[Tensor]) -> str | None:
-    """Know what was computed from parameters and buffers alone, by a name made of theirs."""
-    names: dict[str, None] = {}
-    for tensor in given:
-        source = mode.source(tensor)
-        if source is None:
-            return None
-        names |= dict.fromkeys(source.weight.removesuffix("#").split("+"))
-    parameters = [name for name in names if not name.startswith("buffer:")]
-    if not parameters:
-        return None
-    name = "+".join(parameters) + "#"
-    surveying = isinstance(mode, _Survey)
-    site = derived_site(parameters) if surveying else mode.sites.get(name)
-    for tensor in made:
-        mode.keep(tensor, Source(name, site if tensor.dim() > 1 else None))
-    return name
-
-
-def derive(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Any function, where a site's weight is computed from parameters."""
-    out = func(*args, **kwargs)
-    if any(id(a) in mode.sources for a in args):
-        _derive(mode, tensors_in([args, kwargs]), tensors_in(out))
-    return out
-
-
-def _derived_product(usual: Handler) -> Handler:
-    """A product, which may be one of two weights, and then makes a weight."""
-
-    def handler(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        before = mode.number
-        out = usual(mode, func, args, kwargs)
-        if mode.number == before:
-            _derive(mode, tensors_in([args, kwargs]), tensors_in(out))
-        return out
-
-    return handler
-
-
-DERIVING: dict[Any, Handler] = {
-    **HANDLERS, **{func: _derived_product(usual) for func, usual in PRODUCTS.items()}
-}  # fmt: skip
-
-
 def sources_of(
-    named: dict[str, Tensor], buffers: dict[str, Tensor], sites: dict[str, str]
+    named: Mapping[str, Tensor], buffers: Mapping[str, Tensor], sites: Mapping[str, str]
 ) -> list[tuple[Tensor, Source]]:
     """Parameters and buffers as they are used in a pass; `sites` maps parameters to sites."""
     known = [(tensor, Source(name, sites.get(name))) for name, tensor in named.items()]
@@ -244,8 +48,8 @@ def find_sites(
     sites = {name: site_name(name) for name, p in named.items() if p.dim() > 1}
     everything = dict(model.named_parameters())
     found = Sites()
-    mode = _Survey(sources_of(everything, dict(model.named_buffers()), sites), found)
-    with _as_in_use(model), torch.enable_grad():
+    mode = Survey(sources_of(everything, dict(model.named_buffers()), sites), found)
+    with as_in_use(model), torch.enable_grad():
         with mode:
             answer = call(model, example)
         picked = pick(answer, output)
@@ -302,7 +106,7 @@ def _used(output: Tensor, named: dict[str, nn.Parameter]) -> set[str] | None:
 
 
 def _name_unreached(
-    found: Sites, mode: _Survey, named: dict[str, nn.Parameter], used: set[str] | None
+    found: Sites, mode: Survey, named: dict[str, nn.Parameter], used: set[str] | None
 ) -> None:
     at_sites = {name for names in found.parameters.values() for name in names}
     for name, parameter in named.items():
@@ -322,7 +126,7 @@ def _name_unreached(
 
 
 @contextmanager
-def _as_in_use(model: nn.Module) -> Iterator[None]:
+def as_in_use(model: nn.Module) -> Iterator[None]:
     """In eval mode, with the state of random generators and modes put back afterwards."""
     training = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -338,7 +142,3 @@ def _as_in_use(model: nn.Module) -> Iterator[None]:
             for name, buffer in model.named_buffers():
                 if name in buffers and not torch.equal(buffer, buffers[name]):
                     buffer.copy_(buffers[name])
-
-
-def _never(x: Tensor) -> Tensor:
-    raise RuntimeError("A product without a value cannot be called again.")

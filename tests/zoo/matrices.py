@@ -70,7 +70,7 @@ BARE: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[int, ...
     # No site: a matrix that multiplies number by number looks like a gain.
     "sum of products": (lambda x, w, b: (x[..., None, :] * w).sum(-1) + b, (8, 8)),
 }  # fmt: skip
-ALOOF = ("einsum with dots", "tensordot")
+ALOOF: tuple[str, ...] = ()
 
 
 class Recurrent(nn.Module):

@@ -1,0 +1,155 @@
+"""The same step for the rules that are used most: written straight into the weights.
+
+A change that is an outer product of rank `rows` need not exist as a matrix: it is added to the
+weight (and, where feedback gets every change, to the feedback) by one matrix product each. All
+sizes that a rule asks for, and whether everything is finite, are read off norms, in one look.
+`inner.changes` is the general form, and what a step without this file would do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
+from metaplastic.online.light import light_parts
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.operations import Linear, Right
+from metaplastic.sites.products import Product
+from metaplastic.sites.views import IN_PLACE
+
+FEW = 4  # rows, up to which an outer product is cheaper computed twice than kept
+KINDS = (torch.float32, torch.float64)  # the norm of half numbers may overflow
+
+
+@dataclass(slots=True)
+class Part:
+    """`scale left^T right`, summed over examples and positions, for one product's weight.
+
+    `left` is shaped as the output, `right` as the input.
+    """
+
+    product: Product
+    left: Tensor
+    right: Tensor
+    scale: float
+
+
+def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
+    """Whether this file knows the rule, and every synapse is met once in this step."""
+    plasticity, alignment = rule.plasticity, rule.alignment
+    follows = not alignment.sees_change or (
+        type(alignment) is KolenPollackAlignment
+        and not (alignment.learn or alignment.noise)
+        and alignment.options["gain"] == 1
+    )
+    known = plasticity.promises("outer") or (type(plasticity) is Polynomial and plasticity.light)
+    if computed or plasticity.traces or not known or not follows:
+        return False
+    if any(view.name not in IN_PLACE for p in products for view in p.source.views):
+        return False
+    once = len({product.site for product in products if not product.source.views})
+    single = once == sum(1 for product in products if not product.source.views)
+    return single and all(product.weight.dtype in KINDS for product in products)
+
+
+def gains(
+    rule: LearningRule, signals: list[Tensor], products: list[Product], teaching: Tensor
+) -> list[float]:
+    """What each signal is multiplied by to have the length of the output's error."""
+    if not rule.pathway.level:
+        return [1.0] * len(signals)
+    lengths = torch.stack(torch._foreach_norm([teaching, *signals])).tolist()
+    rows = [_rows(p, s) for p, s in zip(products, signals, strict=True)]
+    classes = teaching.shape[1 if teaching.dim() > 3 else -1]
+    error = _inverse_length(lengths[0], teaching.numel() // classes)
+    return [_inverse_length(n, r) / error for n, r in zip(lengths[1:], rows, strict=True)]
+
+
+def _rows(product: Product, signal: Tensor) -> int:
+    return product.operation.units_last(signal)[..., 0].numel()
+
+
+def _inverse_length(norm: float, rows: int) -> float:
+    return (norm * norm / rows + 1e-12) ** -0.5 if math.isfinite(norm) else norm
+
+
+def outer_parts(products: list[Product], signals: list[Tensor], scales: list[float]) -> list[Part]:
+    """The parts of a rule whose change is `rate` times the outer product of signal and input."""
+    return [Part(p, s, p.x, scale) for p, s, scale in zip(products, signals, scales, strict=True)]
+
+
+def not_finite(
+    parts: list[Part], more: list[tuple[str, Tensor, float]], loss: Tensor
+) -> str | None:
+    """The name of what is not finite, or would not be, in one look; None if all is.
+
+    An entry of `left^T right` is at most the product of their norms.
+    """
+    tensors = [t for part in parts for t in (part.left, part.right)]
+    tensors += [tensor for _, tensor, _ in more]
+    norms = [loss.reshape(()), *torch._foreach_norm(tensors)]
+    kind = torch.float64
+    found = torch.stack([norm.to(kind) for norm in norms]).tolist()
+    if not math.isfinite(found[0]):
+        return ""
+    bound = torch.finfo(parts[0].left.dtype).max if parts else math.inf
+    for i, part in enumerate(parts):
+        size = found[1 + 2 * i] * found[2 + 2 * i] * abs(part.scale)
+        if not size <= bound:
+            return part.product.site
+    for (name, _, scale), norm in zip(more, found[1 + 2 * len(parts) :], strict=True):
+        if not norm * abs(scale) <= bound:
+            return name
+    return None
+
+
+def write(part: Part, *weights: Tensor) -> None:
+    """Add a part to a weight, and to feedback of its shape, in place."""
+    product, operation = part.product, part.product.operation
+    views = [product.view(weight) for weight in weights]
+    if not isinstance(operation, Linear):
+        change = operation.outer(part.left, part.right, views[0])
+        for view in views:
+            view.add_(change, alpha=part.scale)
+        return
+    left = part.left.reshape(-1, part.left.shape[-1])
+    right = part.right.reshape(-1, part.right.shape[-1])
+    if isinstance(operation, Right):
+        left, right = right, left
+    if len(left) > FEW and len(views) > 1:
+        change = left.mT @ right  # computed once, added twice
+        for view in views:
+            view.add_(change, alpha=part.scale)
+    else:
+        for view in views:
+            view.addmm_(left.mT, right, alpha=part.scale)
+
+
+def parts_of(
+    rule: LearningRule,
+    products: list[Product],
+    signals: list[Tensor],
+    activity: list[Tensor],
+    back: Callable[[list[float]], list[Tensor]],
+    weights: dict[str, Tensor],
+    numbers: dict[str, float],
+    teaching: Tensor,
+) -> tuple[list[Part], list[tuple[Tensor, Tensor]], list[float]]:
+    """What is added to each weight; what is done to it before; and the gain of each signal."""
+    gained = gains(rule, signals, products, teaching)
+    if isinstance(rule.plasticity, Polynomial):
+        parts, before = light_parts(
+            rule, products, signals, activity, back(gained), weights, gained, len(teaching)
+        )
+        return [Part(*part) for part in parts], before, gained
+    scales = [numbers[p.site + ".weight"] * g for p, g in zip(products, gained, strict=True)]
+    if rule.plasticity.averages_positions:
+        positions = [_rows(p, s) // len(teaching) for p, s in zip(products, signals, strict=True)]
+        scales = [s / n for s, n in zip(scales, positions, strict=True)]
+    return outer_parts(products, signals, scales), [], gained

@@ -1,0 +1,221 @@
+"""From signals to another model: the changes of one step, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
+from metaplastic.inner.changes import Changes, Signals, changes_of
+from metaplastic.inner.step import leveled, presynaptic
+from metaplastic.online import fast
+from metaplastic.online.credit import Credit
+from metaplastic.online.losses import check_finite, refuse
+from metaplastic.online.memory import Memory
+from metaplastic.online.plan import Plan
+from metaplastic.online.watched import Watched
+from metaplastic.sites.activity import Followed
+from metaplastic.sites.products import Product
+
+
+@torch.no_grad()
+def learn(
+    credit: Credit,
+    memory: Memory,
+    plan: Plan,
+    model: nn.Module,
+    watched: Watched,
+    pushes: Mapping[str, Tensor],
+    teaching: Tensor,
+    answer: Callable[[], Tensor],
+    loss: Tensor,
+) -> None:
+    """Change the model, the feedback and the traces by one step.
+
+    Raises:
+        FloatingPointError: if the loss or a change is not finite; nothing has changed then.
+    """
+    used = watched.used
+    rates = plan.rates(credit, memory.network, len(teaching))
+    numbers = plan.numbers()
+    one_number = len(numbers) == len(rates) or not credit.rule.plasticity.promises("outer")
+    if used and one_number and fast.serves(credit.rule, used, bool(memory.network.computed)):
+        before = None
+        _fast(credit, memory, plan, watched, used, pushes, teaching, answer, loss, numbers)
+    else:
+        before = _general(
+            credit, memory, plan, model, watched, used, pushes, teaching, answer, loss, rates
+        )
+    _follow(credit, model, plan, before, watched.products)
+    if credit.held is not None:
+        credit.held.step += 1
+    memory.step += 1
+
+
+def _fast(
+    credit: Credit,
+    memory: Memory,
+    plan: Plan,
+    watched: Watched,
+    used: list[Product],
+    pushes: Mapping[str, Tensor],
+    teaching: Tensor,
+    answer: Callable[[], Tensor],
+    loss: Tensor,
+    numbers: dict[str, float],
+) -> None:
+    """Outer products, straight into the weights and the feedback that gets every change."""
+    rule, held = credit.rule, credit.held
+    signals: list[Tensor] = [watched.received[p.number] for p in used]  # type: ignore[misc]
+    parts, before, gains = fast.parts_of(
+        rule, used, signals, watched.activity(used, answer),
+        lambda gains: watched.back(used, gains), plan.weights, numbers, teaching,
+    )  # fmt: skip
+    learned = set(memory.network.learned)
+    biases = _biases(memory, used, signals, gains, numbers, learned, len(teaching), rule)
+    others = [(name, push, _other_rate(numbers, rule)) for name, push in pushes.items()]
+    more = [(owner, push, scale) for owner, _, push, scale in biases] + others
+    more += [("", change, 1.0) for _, change in before]
+    wrong = fast.not_finite(parts, more, loss)
+    if wrong is not None:
+        refuse(wrong)
+    copies = type(rule.alignment) is KolenPollackAlignment and held is not None
+    if copies and held is not None and (decay := rule.alignment.options["decay"]):
+        for site, weight in plan.weights.items():
+            held.of(site).lerp_(weight, decay)
+    frozen = set(credit.found.frozen)
+    for view, change in before:
+        view.add_(change)
+    for part in parts:
+        site = part.product.site
+        if site in frozen:
+            continue
+        copy = (held.of(site),) if copies and held is not None else ()
+        fast.write(part, plan.weights[site], *copy)
+    for _, name, push, scale in biases:
+        plan.named[name].add_(push, alpha=scale)
+    for name, push, scale in others:
+        plan.named[name].add_(push, alpha=scale)
+
+
+def _biases(
+    memory: Memory,
+    used: list[Product],
+    signals: list[Tensor],
+    gains: list[float],
+    numbers: dict[str, float],
+    learned: set[str],
+    batch: int,
+    rule: object,
+) -> list[tuple[str, str, Tensor, float]]:
+    """Of each product's bias: its site, its name, where it should go, and how far."""
+    found = []
+    for product, signal, gain in zip(used, signals, gains, strict=True):
+        bias, rate = product.bias, numbers.get(product.site + ".bias")
+        if bias is None or rate is None or bias.weight not in learned:
+            continue
+        units = product.operation.units_last(signal)
+        push = units.reshape(-1, units.shape[-1]).sum(0)
+        if bias.views:
+            push = product.scattered_bias(push, memory.network.module.get_parameter(bias.weight))
+        plasticity = rule.plasticity  # type: ignore[attr-defined]
+        if plasticity.averages_positions:
+            rate = rate / max(units[..., 0].numel() // batch, 1)
+        found.append((product.site, bias.weight, push, rate * gain))
+    return found
+
+
+def _other_rate(numbers: Mapping[str, float], rule: object) -> float:
+    return list(numbers.values())[-1]
+
+
+def _general(
+    credit: Credit,
+    memory: Memory,
+    plan: Plan,
+    model: nn.Module,
+    watched: Watched,
+    used: list[Product],
+    pushes: Mapping[str, Tensor],
+    teaching: Tensor,
+    answer: Callable[[], Tensor],
+    loss: Tensor,
+    rates: Mapping[str, Tensor],
+) -> dict[str, Tensor] | None:
+    """The changes as the pure step has them, then written; the weights before, if asked for."""
+    rule, network = credit.rule, memory.network
+    signals: list[Tensor] = [watched.received[p.number] for p in used]  # type: ignore[misc]
+    if rule.pathway.level:
+        signals = [leveled(p, s, teaching) for p, s in zip(used, signals, strict=True)]
+    back: list[Tensor] = []
+    if rule.plasticity.two_sided and isinstance(watched.mode, Followed):
+        mode, held = watched.mode, credit.held
+        ways = [mode.way_back(mode.kept_input[p.number]) for p in used]
+        feedback = {} if held is None else {site: held.of(site) for site in held.names}
+        own = {site: credit.weight(site, model).detach() for site in credit.shapes}
+        back = presynaptic(rule, network, own, feedback, used, ways, signals, teaching)
+        back = [b.detach() for b in back]
+    values: dict[str, Tensor] = dict(plan.named)
+    for product in used:
+        name = network.parameter(product.site)
+        if name in network.computed:
+            values[name] = product.whole
+    named = {name: torch.zeros_like(plan.named[name]) for name in network.others}
+    activity = watched.activity(used, answer)
+    seen = Signals(used, signals, activity, back, {**named, **pushes}, len(teaching))
+    traces = memory.traces(credit)
+    done = changes_of(rule, network, values, traces, memory.step + 1, rates, seen)
+    _into_parameters(credit, network.computed, plan, done, values)
+    check_finite(loss, done.weights.items(), network.site_of)
+    before = None
+    if credit.rule.alignment.sees_change:
+        before = {site: credit.weight(site, model).detach().clone() for site in credit.shapes}
+    for name, change in done.weights.items():
+        plan.named[name].add_(change)
+    memory.keep(done.traces)
+    return before
+
+
+def _into_parameters(
+    credit: Credit,
+    computed: Mapping[str, str],
+    plan: Plan,
+    done: Changes,
+    values: Mapping[str, Tensor],
+) -> None:
+    """A change of a computed weight becomes one of the parameters that it is computed from."""
+    for name, site in computed.items():
+        if name not in done.weights:
+            continue
+        change = done.weights.pop(name)
+        parameters = [p for p in credit.found.parameters[site] if plan.named[p].requires_grad]
+        parts = torch.autograd.grad(
+            values[name], [plan.named[p] for p in parameters], change, allow_unused=True,
+            retain_graph=True,
+        )  # fmt: skip
+        for parameter, part in zip(parameters, parts, strict=True):
+            if part is not None:
+                had = done.weights.get(parameter)
+                done.weights[parameter] = part if had is None else had + part
+
+
+def _follow(
+    credit: Credit,
+    model: nn.Module,
+    plan: Plan,
+    before: dict[str, Tensor] | None,
+    products: Sequence[Product],
+) -> None:
+    """The alignment rule, after the weights have changed."""
+    held, alignment = credit.held, credit.rule.alignment
+    if held is None or not (alignment.follows or alignment.noise):
+        return
+    if alignment.sees_change and before is None:
+        return  # it got every change already
+    after = plan.weights or {site: credit.weight(site, model).detach() for site in credit.shapes}
+    seen: dict[str, list[Product]] = {}
+    for product in products if alignment.sees_inputs else ():
+        seen.setdefault(product.site, []).append(product)
+    held.follow(credit.rule, after, before, seen, everywhere=True)
