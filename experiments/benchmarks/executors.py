@@ -1,4 +1,4 @@
-"""The two executors of an `OnlineLearner`: the written-out task axis, and the step of any network."""
+"""The two executors of an `OnlineLearner`: the written-out one, and the step of any network."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class PlasticModule(nn.Module):
             )
         if self._later is not None:
             self._begin(Inputs(args, kwargs))
-        self._watched = None
+        self._forget()
         with torch.no_grad():
             self.memory.restore_norms(self.credit, self.model)
         if self._plan is None or not self._plan.holds():
@@ -195,18 +195,27 @@ class PlasticModule(nn.Module):
             )
         watched, prediction = self._watched, self.credit.picked(self._output)
         loss, teaching, answer = taught(self._output, prediction, y, self.loss_fn)
-        self._watched, self._output = None, None
-        watched.check_inputs()
-        with torch.no_grad():
-            self.memory.sleep(self.credit, self.model)
-        pushes = watched.send(prediction, teaching)
-        self.credit.rule.rate_scale = self.rate_scale
-        assert self._plan is not None
-        learn(
-            self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
-            loss,
-        )  # fmt: skip
+        self._output = None
+        try:
+            watched.check_inputs()
+            with torch.no_grad():
+                self.memory.sleep(self.credit, self.model)
+            pushes = watched.send(prediction, teaching)
+            self.credit.rule.rate_scale = self.rate_scale
+            assert self._plan is not None
+            learn(
+                self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
+                loss,
+            )  # fmt: skip
+        finally:
+            self._forget()
         return loss.detach()
+
+    def _forget(self) -> None:
+        """Let go of the last pass."""
+        if self._watched is not None:
+            self._watched.clear()
+        self._watched, self._output = None, None
 
     pace = FormerAttribute("rate_scale")
 

@@ -27,7 +27,12 @@ class _Site(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor | None, None, None]:
-        return None, ctx.received(signal, ctx.carries), None, None
+        received, ctx.received = ctx.received, None
+        return None, received(signal, ctx.carries), None, None
+
+
+def _gone(x: Tensor) -> Tensor:
+    raise RuntimeError("This product was made in a pass that is over.")
 
 
 class Watched:
@@ -57,6 +62,11 @@ class Watched:
             handlers = plan.followed(handlers)
         self.mode = network.mode(kind, self._at, {}, {}, handlers, plan.sources)
 
+    def clear(self) -> None:
+        """Let go of the pass: its graph holds this object, which holds tensors of the graph."""
+        self.products, self.received, self.carried = [], [], []
+        self.mode.forget()
+
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model's output."""
         with self.mode:
@@ -83,6 +93,7 @@ class Watched:
             self.carried[number] = found = self.carry(product, signal, like)
             return found
 
+        product.call = _gone  # it holds the input with its graph
         through: Any = _Site.apply
         made: Tensor = through(out, x, self.probe, received)
         product.x = like

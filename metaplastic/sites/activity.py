@@ -41,6 +41,10 @@ class Followed(Products):
         self.owner: dict[int, int] = {}  # identity of an activity -> the product's number
         self.came: dict[int, tuple[Any, Tensor, tuple[Any, ...], dict[str, Any]]] = {}
 
+    def forget(self) -> None:
+        super().forget()
+        self.activity, self.kept_input, self.owner, self.came = [], [], {}, {}
+
     def product(self, *args: Any, **kwargs: Any) -> Tensor:
         number = self.number
         self.kept_input.append(args[1])
