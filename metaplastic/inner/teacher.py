@@ -1,4 +1,4 @@
-"""Teachers: what a network is taught, as a direction at its prediction."""
+"""Teachers: the error signal at a network's prediction."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Loss = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class ObjectiveTeacher:
-    """Teaches a meta-learner's objective."""
+    """The error signal of a learner's objective."""
 
     objective: Objective
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
-        """Of each example's loss."""
+        """The negative gradient of each example's loss."""
         return self.objective.negative_gradient(prediction, target)
 
     def answer(self, prediction: Tensor, target: Any) -> Tensor:
@@ -31,13 +31,13 @@ class ObjectiveTeacher:
 
 @dataclass(frozen=True)
 class LossTeacher:
-    """Teaches a loss of one's own, the mean over examples."""
+    """The error signal of a loss function that is a mean over examples."""
 
     loss: Loss
     objective: Objective | None = None
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
-        """Of the sum over examples: the mean's times their number."""
+        """The negative gradient of the sum over examples: that of the mean times their number."""
         slope: Tensor = torch.func.grad(lambda p: self.loss(p, target))(prediction)
         return -len(prediction) * slope
 
