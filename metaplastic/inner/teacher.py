@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from metaplastic.objective import Objective
 
@@ -42,7 +43,10 @@ class LossTeacher:
         return -len(prediction) * slope
 
     def answer(self, prediction: Tensor, target: Any) -> Tensor:
-        """A softmax over classes where the target is whole numbers, else the prediction."""
+        """A softmax over classes where loss or target is of classes, else the prediction."""
+        if self.loss is F.cross_entropy or isinstance(self.loss, nn.CrossEntropyLoss):
+            return prediction.softmax(min(1, prediction.dim() - 1))  # of soft labels, too
         if isinstance(target, Tensor) and not target.is_floating_point():
-            return prediction.softmax(1 if target.dim() < prediction.dim() > 2 else -1)
+            of_tokens = target.shape == prediction.shape[:-1]
+            return prediction.softmax(-1 if of_tokens or prediction.dim() < 3 else 1)
         return prediction
