@@ -1,13 +1,13 @@
-"""Inner steps through `torch.compile`, trusted only after their meta-gradient has been compared.
+"""Inner steps through `torch.compile`, used only after their meta-gradient has been compared.
 
-Compilation is an optimization, so it may never change a result in silence or stop a run: on a
-machine without a compiler, or where a compiled meta-gradient differs, steps run as written. There
-is one comparison for each learner, on the first steps of its first lifetime. What is compiled later
-for other shapes (a larger meta-batch, a shorter first segment) is trusted on the strength of it.
+Compilation is an optimization, so it must not change a result silently or stop a run: on a machine
+without a compiler, or where a compiled meta-gradient differs, steps run uncompiled. There is one
+comparison for each learner, on the first steps of its first lifetime. Code compiled later for other
+shapes (a larger meta-batch, a shorter first segment) is not compared again.
 
-Weights are large and a step does little with each, so time goes where memory goes. A few steps are
-compiled together, and of these only the weights they start from are kept for the backward pass:
-the rest is computed again, a row of synapses at a time, while it is in the nearest cache.
+Weights are large and a step does little arithmetic with each, so the time is that of memory access.
+A few steps are compiled together, and only their initial weights are kept for the backward pass:
+the rest is recomputed, a row of synapses at a time, in the nearest cache.
 """
 
 from __future__ import annotations
@@ -23,54 +23,57 @@ import torch
 from torch import Tensor, nn
 from torch._functorch import config as autograd_of_compiled
 
-from metaplastic.inner.unroll import Given, Unroll, usual_piece
+from metaplastic.inner.unroll import Given, Unroll, segment_length
 from metaplastic.stacked.stack import FastWeights
 
 Function = Callable[..., dict[str, Tensor]]
 
 
 def steps_at_once(sites: int) -> int:
-    """How many steps to compile together: five, but for deep networks, which take long to compile.
+    """The number of steps to compile together: five, fewer for deep networks.
 
-    Five was quickest of 1 to 25 for 8 lifetimes of a 256 x 256 site; what five steps touch still
-    fits the caches between them.
+    Five was fastest of 1 to 25 for 8 lifetimes of a 256 x 256 site; the data of five steps still
+    fit the caches. Deep networks take long to compile.
     """
     return max(1, min(5, 10 // sites))
 
 
-def ready(
-    live: Function,
+def compiled_steps(
+    run: Function,
     owner: nn.Module,
     fixed: tuple[Any, ...],
     fast: FastWeights,
-    life: Given,
+    lifetimes: Given,
     how: Unroll,
     passes: int,
     at_once: int,
 ) -> tuple[Function, FastWeights]:
-    """`live` as it is to be run in this lifetime, and the weights at birth as it wants them.
+    """`run`, compiled if the compiler agrees, and the initial weights in its memory layout.
 
-    The two ways are compared on the first steps. That is done here and not during the lifetime,
-    which may run under checkpointing, where no gradient may be asked for.
+    The compiled and the uncompiled function are compared on the first steps, before the lifetime,
+    which may run under checkpointing, where gradients cannot be computed.
     """
     # One memory layout for all steps, the first included, so that one compilation serves.
     fast = {name: weight.contiguous() for name, weight in fast.items()}
-    steps = life["x"].shape[1]
-    first = torch.arange(usual_piece(steps * passes, how, at_once), device=life["x"].device) % steps
-    given = {name: tensor[:, first].movedim(1, 0).contiguous() for name, tensor in life.items()}
-    return _compiled_or_eager(live, owner, (*fixed, fast, given)), fast
+    steps = lifetimes["x"].shape[1]
+    length = segment_length(steps * passes, how, at_once)
+    first = torch.arange(length, device=lifetimes["x"].device) % steps
+    given = {
+        name: tensor[:, first].movedim(1, 0).contiguous() for name, tensor in lifetimes.items()
+    }
+    return _compiled_or_eager(run, owner, (*fixed, fast, given)), fast
 
 
-def _compiled_or_eager(live: Function, owner: nn.Module, arguments: tuple[Any, ...]) -> Function:
-    found = _VERDICTS.setdefault(owner, {})
+def _compiled_or_eager(run: Function, owner: nn.Module, arguments: tuple[Any, ...]) -> Function:
+    found = _CHOSEN.setdefault(owner, {})
     with_graph = torch.is_grad_enabled()
     if with_graph not in found:
-        found[with_graph] = _compiled_if_it_agrees(live, (owner, *arguments), owner)
+        found[with_graph] = _compiled_if_it_agrees(run, (owner, *arguments), owner)
     return partial(found[with_graph], owner)
 
 
-_VERDICTS: WeakKeyDictionary[nn.Module, dict[bool, Function]] = WeakKeyDictionary()
-"""For each rule, with a graph and without: how it lives, compiled or as written."""
+_CHOSEN: WeakKeyDictionary[nn.Module, dict[bool, Function]] = WeakKeyDictionary()
+"""For each rule, with a graph (True) and without: the compiled function or the eager one."""
 
 
 def _compile(step: Function) -> Function:
@@ -97,7 +100,7 @@ def _compiled_if_it_agrees(
             warnings.simplefilter("ignore")  # compilers warn of what they do themselves
             compiled = _compile(eager)
             expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
-    except Exception as reason:  # a missing compiler shows in many types
+    except Exception as reason:  # a missing compiler raises errors of many types
         first = (str(reason).strip().splitlines() or [""])[0][:200]
         warnings.warn(
             f"The inner step could not be compiled ({type(reason).__name__}: {first}); "
@@ -119,7 +122,7 @@ def _compiled_if_it_agrees(
 
 
 def _probe(step: Function, arguments: tuple[Any, ...], leaves: list[Tensor]) -> list[Tensor]:
-    """Values after one step, and the gradient in all that is learned of a function of them."""
+    """Values after one step, and the gradient of a function of them at all `leaves`."""
     result = list(step(*arguments).values())
     if not torch.is_grad_enabled() or not leaves:
         return result

@@ -1,4 +1,4 @@
-"""Initialization: where the plastic weights of a new lifetime come from."""
+"""Initialization: the plastic weights at the start of a lifetime."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __getattr__ = former_names(globals(), Birth="Initialization", born="initialize")
 
 @dataclass(frozen=True)
 class Initialization:
-    """Plastic weights at the start of a lifetime: for hidden sites, and for the readout.
+    """How plastic weights are initialized in a lifetime: those of hidden sites, and the readout.
 
     `learned`: the meta-learned weights. `redrawn`: Kaiming-normal (fan-in, gain sqrt 2), zero bias,
-    fresh for each lifetime, so that nothing but the rule and the encoder can be learned.
-    `zeroed`: zeros. `rows` (readout only): the meta-learned weights, but the rows of the classes
-    that the lifetime will meet are redrawn, as OML does so that no class can be memorized.
-    `blank`: the same with zeros in these rows, for rules that need no symmetry broken.
+    sampled anew in each lifetime, so that meta-training can learn only the rule and the encoder.
+    `zeroed`: zeros. `rows` (readout only): the meta-learned weights, except the rows of the classes
+    of the lifetime, which are sampled anew, as in OML, so that no class can be memorized.
+    `blank`: the same with zeros in these rows, for rules that need no random initial weights.
     """
 
     hidden: Origin = "learned"
@@ -42,14 +42,14 @@ class Initialization:
 
     @property
     def by_class(self) -> bool:
-        """Whether the readout's initialization depends on the classes to come."""
+        """Whether the readout's initialization depends on the classes of the lifetime."""
         return self.readout in ("rows", "blank")
 
 
 def initialize(
     how: Initialization, sites: Sequence[Site], support_y: Tensor, seed: Tensor
 ) -> FastWeights:
-    """Plastic weights of `len(seed)` lifetimes. All samples come from each lifetime's own seed.
+    """The initial plastic weights of `len(seed)` lifetimes, sampled by each lifetime's seed.
 
     Args:
         support_y: `tasks steps batch`, which rows `rows` and `blank` replace; unused otherwise.
@@ -66,7 +66,7 @@ def initialize(
 def initial_weights(
     how: Initialization, network: PlasticNetwork, support_y: Tensor, seed: Tensor
 ) -> FastWeights:
-    """The same for any network."""
+    """`initialize` for the parameters of any network."""
     own, biases = dict(network.module.named_parameters()), network.found.biases
     last, weight = network.readout, network.parameter(network.readout)
     named = [

@@ -1,8 +1,8 @@
-"""The learner: an ordinary `nn.Module` whose forward is a whole lifetime.
+"""The learner: an `nn.Module` whose forward pass runs a meta-batch of lifetimes.
 
-Its parameters are everything an outer loop may tune (first weights, feedback, plasticity,
-strengths); what one lifetime changes, the fast weights, is passed around as values with a leading
-`tasks` axis. So state_dict, torch.optim and data parallelism work on the learner without our help.
+Its parameters are everything that an outer loop may optimize (initial weights, feedback,
+plasticity, alignment, strengths); the fast weights, which one lifetime changes, are values with a
+leading `tasks` axis. So state_dict, torch.optim and data parallelism work on it as on any module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from metaplastic.episode import Episode
 from metaplastic.inner.generic import AnyNetwork
 from metaplastic.inner.initialization import Initialization
-from metaplastic.inner.meta_loss import MetaLoss, exchanged, judged, mean_of
+from metaplastic.inner.meta_loss import (
+    MetaLoss,
+    exchange_support_and_query,
+    mean_loss,
+    query_loss,
+)
 from metaplastic.inner.unroll import Unroll
 from metaplastic.inner.written_out import WrittenOut
 from metaplastic.objective import CrossEntropy, Objective
@@ -26,30 +31,31 @@ from metaplastic.support.renamed import FormerAttribute, renamed_arguments
 
 
 class OnlineLearner(nn.Module):
-    """A network that learns online by a rule, one pass over a stream, and is judged afterwards.
+    """A network that learns online by a rule, in one pass over a stream, and is then evaluated.
 
     Args:
         network: any module. A plain `nn.Sequential` is run by the written-out executor, layer by
             layer with a `tasks` axis; its layers before the first plastic site are run once for all
             examples, with the encoder. Any other is run by the generic one, which needs
-            `input_shape`. What is at no plastic site (norms, say) is meta-learned and frozen within
-            a lifetime.
-        rule: the pathway and plasticity of the inner loop.
-        objective: the meta-loss, and what the rule is taught.
+            `input_shape`. Parameters of no plastic site (norms, say) are meta-learned and frozen
+            within a lifetime.
+        rule: pathway, plasticity and alignment of the inner loop.
+        objective: the meta-loss, and the source of labels and errors for the rule.
         encoder: any module, meta-learned and frozen within a lifetime; `n *input -> n *features`.
         plastic: names of the plastic sites, or how many at the end; None for all.
-        initialization: where a lifetime's plastic weights come from; `initialization_at_test`
+        initialization: how a lifetime's plastic weights are initialized; `initialization_at_test`
             likewise in eval mode.
-        passes: how often the stream is gone through (1 is online learning, MAML uses more).
-        batch_learning: the whole support set in one step.
-        online_at_test: in eval mode the stream is gone through once, in its own steps.
+        passes: over the stream (1 is online learning, MAML uses more).
+        batch_learning: the full support set in one step.
+        online_at_test: in eval mode one pass over the stream, in its own steps.
         unroll: how lifetimes are run in meta-training; may be changed at any time.
-        input_shape: of one input to the network, for a network that is no plain `nn.Sequential`, or
-            a rule with alignment or traces. With it the generic executor runs any network and rule.
+        input_shape: of one input to the network, for a network that is not a plain `nn.Sequential`,
+            or a rule with alignment or traces. With it the generic executor runs any network and
+            rule.
 
     Raises:
-        ValueError: if a layer cannot be run or carried back through, no site of that name exists,
-            or the readout does not fit the objective; the sentence says which and what to do.
+        ValueError: if a layer cannot be run or backpropagated through, no site of that name exists,
+            or the readout does not fit the objective; the message says what to do.
     """
 
     @renamed_arguments(birth="initialization", birth_at_test="initialization_at_test")
@@ -85,7 +91,7 @@ class OnlineLearner(nn.Module):
                 f"objective has {objective.outputs} outputs; make them the same."
             )
         if passes < 1:
-            raise ValueError(f"passes is {passes}; a stream is gone through at least once.")
+            raise ValueError(f"passes is {passes}; a stream is passed over at least once.")
         self.initialization, self.initialization_at_test = initialization, at_test
         self.passes, self.batch_learning = passes, batch_learning
         self.online_at_test = online_at_test
@@ -121,7 +127,7 @@ class OnlineLearner(nn.Module):
 
     @property
     def online(self) -> bool:
-        """Whether, at test, each example is met once and in its order."""
+        """Whether, at test, each example is used once and in its order."""
         return self.online_at_test or (self.passes == 1 and not self.batch_learning)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -140,10 +146,10 @@ class OnlineLearner(nn.Module):
         return self.executor.below(x)
 
     def initialize(self, support_y: Tensor, seed: Tensor) -> FastWeights:
-        """The state at the start of the lifetimes with these labels and seeds, `tasks ...`.
+        """The initial state of the lifetimes with these labels and seeds, `tasks ...`.
 
-        Plastic weights by parameter and, under names that no parameter can have, what else a
-        lifetime changes: feedback weights, traces, a step counter and its seed.
+        Plastic weights by parameter and, under names that no parameter can have, the rest of the
+        state: feedback weights, traces, a step counter and the seed.
         """
         how = self.initialization if self.training else self.initialization_at_test
         if how.by_class:
@@ -201,33 +207,35 @@ class OnlineLearner(nn.Module):
         )
 
     def forward(self, episodes: Episode) -> MetaLoss:
-        """Live every lifetime of the meta-batch and ask its queries.
+        """The meta-loss of the meta-batch: every lifetime is run and evaluated on its queries.
 
         Raises:
             ValueError: if fields of the episodes do not fit together, or a label has no output.
         """
         self._check(episodes.query_y)
         support, query = self.encode_episodes(episodes)
-        lives = [(support, episodes.support_y, query, episodes.query_y)]
+        sets = [(support, episodes.support_y, query, episodes.query_y)]
         if self.training and self.unroll.both_ways:
-            lives.append(exchanged(*lives[0]))
-        lived = []
-        for x, y, asked, answer in lives:
+            sets.append(exchange_support_and_query(*sets[0]))
+        losses = []
+        for x, y, query_x, query_y in sets:
             fast = self.adapt(x, y, self.initialize(y, episodes.seed))
-            lived.append(judged(self.objective, self.predict(fast, asked), answer))
-        result = mean_of(lived)
+            losses.append(query_loss(self.objective, self.predict(fast, query_x), query_y))
+        result = mean_loss(losses)
         if self.training and (penalty := self.rule.plasticity.penalty()) is not None:
             return result._replace(loss=result.loss + penalty)
         return result
 
     def _check(self, target: Tensor) -> None:
-        # Where targets come in, for a rule would take the label of no output for no label.
+        # Here, because to a rule the label of no output would be no label.
         if isinstance(self.objective, CrossEntropy):
             self.objective.check_labels(target)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """What is learned, by kind: `weights`, `feedback`, `plasticity`, `alignment`,
-        `strength`, if any."""
+        """The parameters that are learned, by kind.
+
+        The kinds are `weights`, `feedback`, `plasticity`, `alignment` and `strength`, if any.
+        """
         groups = {
             "feedback": self.rule.pathway.feedback_parameters(),
             "plasticity": list(self.rule.plasticity.parameters()),

@@ -1,4 +1,4 @@
-"""What a meta-batch of lifetimes comes to."""
+"""The meta-loss of a meta-batch of lifetimes, from their predictions on the query set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaplastic.objective import CrossEntropy, Objective
 
 
 class MetaLoss(NamedTuple):
-    """Of the questions at the end of lifetimes. Only `loss` carries a graph."""
+    """Loss, accuracy and predictions on the queries. Only `loss` has a graph."""
 
     loss: Tensor  # scalar: mean over tasks and queries
     per_task: Tensor  # tasks
@@ -20,8 +20,8 @@ class MetaLoss(NamedTuple):
     prediction: Tensor  # tasks queries outputs
 
 
-def judged(objective: Objective, prediction: Tensor, target: Tensor) -> MetaLoss:
-    """Answers `tasks queries outputs` to questions whose targets are `tasks queries ...`."""
+def query_loss(objective: Objective, prediction: Tensor, target: Tensor) -> MetaLoss:
+    """The meta-loss of predictions `tasks queries outputs` with targets `tasks queries ...`."""
     per_task = objective.loss(prediction, target).mean(1)
     accuracy = None
     if isinstance(objective, CrossEntropy):
@@ -29,36 +29,36 @@ def judged(objective: Objective, prediction: Tensor, target: Tensor) -> MetaLoss
     return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
 
 
-def mean_of(lived: Sequence[MetaLoss]) -> MetaLoss:
-    """The same tasks, lived in several ways; the prediction is that of the first."""
-    first, *_ = lived
-    if len(lived) == 1:
+def mean_loss(losses: Sequence[MetaLoss]) -> MetaLoss:
+    """The mean of several meta-losses of the same tasks; the prediction is that of the first."""
+    first, *_ = losses
+    if len(losses) == 1:
         return first
-    accuracies = [life.accuracy for life in lived if life.accuracy is not None]
+    accuracies = [each.accuracy for each in losses if each.accuracy is not None]
     return MetaLoss(
-        torch.stack([life.loss for life in lived]).mean(),
-        torch.stack([life.per_task for life in lived]).mean(0),
+        torch.stack([each.loss for each in losses]).mean(),
+        torch.stack([each.per_task for each in losses]).mean(0),
         torch.stack(accuracies).mean(0) if accuracies else None,
         first.prediction,
     )
 
 
-def exchanged(
+def exchange_support_and_query(
     support: Tensor, support_y: Tensor, query: Tensor, query_y: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same lifetimes the other way around: what was asked is learned, step by step, and back.
+    """The same lifetimes with the two sets exchanged: queries are learned from, step by step.
 
     `tasks steps batch ...` and `tasks queries ...` become `tasks queries/batch batch ...` and
     `tasks (steps batch) ...`.
 
     Raises:
-        ValueError: for questions that do not make up whole steps.
+        ValueError: for queries that are not a multiple of the batch size.
     """
     batch, queries = support.shape[2], query.shape[1]
     if queries % batch:
         raise ValueError(
-            f"There are {queries} questions, which are no whole number of steps of {batch} "
-            "examples; choose numbers that divide, or do not live both ways."
+            f"There are {queries} queries, which is not a multiple of the {batch} examples of a "
+            "step; change one of the numbers, or use both_ways=False."
         )
     steps = (-1, batch)
     return (

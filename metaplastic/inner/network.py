@@ -1,4 +1,4 @@
-"""A module in the inner loop: its sites, the parameters that a lifetime changes, and the teacher."""
+"""A module in the inner loop: its sites, its plastic parameters, and the teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers: what a network is taught, as a direction at its prediction."""
+"""Teachers: the error signal at a network's prediction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from metaplastic.objective import Objective
 
@@ -16,12 +17,12 @@ Loss = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class ObjectiveTeacher:
-    """Teaches a meta-learner's objective."""
+    """The error signal of a learner's objective."""
 
     objective: Objective
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
-        """Of each example's loss."""
+        """The negative gradient of each example's loss."""
         return self.objective.negative_gradient(prediction, target)
 
     def answer(self, prediction: Tensor, target: Any) -> Tensor:
@@ -31,18 +32,21 @@ class ObjectiveTeacher:
 
 @dataclass(frozen=True)
 class LossTeacher:
-    """Teaches a loss of one's own, the mean over examples."""
+    """The error signal of a loss function that is a mean over examples."""
 
     loss: Loss
     objective: Objective | None = None
 
     def negative_gradient(self, prediction: Tensor, target: Any) -> Tensor:
-        """Of the sum over examples: the mean's times their number."""
+        """The negative gradient of the sum over examples: that of the mean times their number."""
         slope: Tensor = torch.func.grad(lambda p: self.loss(p, target))(prediction)
         return -len(prediction) * slope
 
     def answer(self, prediction: Tensor, target: Any) -> Tensor:
-        """A softmax over classes where the target is whole numbers, else the prediction."""
+        """A softmax over classes where loss or target is of classes, else the prediction."""
+        if self.loss is F.cross_entropy or isinstance(self.loss, nn.CrossEntropyLoss):
+            return prediction.softmax(min(1, prediction.dim() - 1))  # of soft labels, too
         if isinstance(target, Tensor) and not target.is_floating_point():
-            return prediction.softmax(1 if target.dim() < prediction.dim() > 2 else -1)
+            of_tokens = target.shape == prediction.shape[:-1]
+            return prediction.softmax(-1 if of_tokens or prediction.dim() < 3 else 1)
         return prediction

@@ -1,7 +1,7 @@
-"""One inner step of the written-out executor: every layer with a `tasks` axis, by hand.
+"""The written-out executor: inner steps in which every layer has a `tasks` axis.
 
-It serves plain `nn.Sequential`s and rules without alignment and traces; `step` in `inner.step`
-serves any network and rule, and gives the same numbers.
+It runs plain `nn.Sequential`s and rules without alignment and traces; `inner.step` runs any network
+and rule, with the same results.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from metaplastic.inner.compiled import ready, steps_at_once
+from metaplastic.inner.compiled import compiled_steps, steps_at_once
 from metaplastic.inner.initialization import Initialization, initialize
-from metaplastic.inner.rows import live_by_row, teaches_rows
+from metaplastic.inner.rows import adapt_by_row, runs_by_row
 from metaplastic.inner.unroll import Given, Unroll, unroll
 from metaplastic.objective import Objective
 from metaplastic.plasticity.outer_product import add_outer_product
@@ -76,7 +76,7 @@ class WrittenOut:
     def start(
         self, rule: LearningRule, how: Initialization, support_y: Tensor, seed: Tensor
     ) -> FastWeights:
-        """The plastic weights at the start of the lifetimes of these seeds, `tasks ...`."""
+        """The plastic weights at the start of the lifetimes with these seeds, `tasks ...`."""
         sampled = rule.pathway.initialize_lifetimes(self.sites, seed)
         return {**initialize(how, self.sites, support_y, seed), **sampled}
 
@@ -89,13 +89,13 @@ class WrittenOut:
         how: Unroll,
         passes: int,
     ) -> FastWeights:
-        """Through `tasks steps batch ...`, in order."""
+        """The fast weights after the examples `tasks steps batch ...`, in order."""
         coefficients = rule.coefficients(self.sites, x.shape[2])
-        if teaches_rows(rule, self.sites, self.objective, how, x.shape[2]):
+        if runs_by_row(rule, self.sites, self.objective, how, x.shape[2]):
             readout = self.sites[0]
             rate = coefficients[readout.name + ".weight"]
             for _ in range(passes):
-                fast = live_by_row(readout, rule.plasticity, rate, fast, x, y)
+                fast = adapt_by_row(readout, rule.plasticity, rate, fast, x, y)
             return fast
         precomputed = rule.pathway.precompute(self.sites, self.objective, y, x)
         given = {"x": x, "target": y, **precomputed}
@@ -106,7 +106,7 @@ class WrittenOut:
         at_once = None
         if how.compile:
             at_once = steps_at_once(len(self.sites))
-            run, fast = ready(run_steps, rule, fixed, fast, given, how, passes, at_once)
+            run, fast = compiled_steps(run_steps, rule, fixed, fast, given, how, passes, at_once)
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
             return run(*fixed, weights, given)
@@ -129,10 +129,10 @@ def run_steps(
     fast: FastWeights,
     given: Mapping[str, Tensor],
 ) -> FastWeights:
-    """One step after the other along the first axis of what is `given`: `steps tasks ...`."""
+    """Steps in order along the first axis of the tensors in `given`: `steps tasks ...`."""
     if torch.compiler.is_compiling():
-        # Rates for each task: their gradients then add up over steps in place, synapse by
-        # synapse, and are summed over tasks once, not in every step.
+        # Rates for each task: their gradients are then accumulated over steps in place, synapse
+        # by synapse, and summed over tasks once, not in every step.
         tasks = given["x"].shape[1]
         coefficients = {name: c.expand(tasks, *c.shape) for name, c in coefficients.items()}
     for now in zip(*(tensor.unbind(0) for tensor in given.values()), strict=True):
@@ -152,18 +152,17 @@ def step(
     fast: FastWeights,
     given: Mapping[str, Tensor],
 ) -> FastWeights:
-    """One online step on what is `given` (`x`, `tasks batch *features`, and its `target`).
+    """The fast weights after one step on `given`: `x`, `tasks batch *features`, and `target`.
 
-    Returns the fast weights after it. Pure: nothing is modified, and everything is
-    differentiable unless the pathway is first order. `slow` are the weights that do not
-    change, without a tasks axis.
+    Pure: nothing is modified, and everything is differentiable unless the pathway is first order.
+    `slow` are the weights that do not change, without a tasks axis.
     """
     weights = {**slow, **fast}
     tape = stack.run(given["x"], weights, start)
     signals = rule.pathway.signals(stack, tape, weights, sites, objective, given)
-    heard: Mapping[str, Tensor] = {}
+    received: Mapping[str, Tensor] = {}
     if rule.plasticity.two_sided:
-        heard = rule.pathway.presynaptic(stack, tape, weights, sites, signals)
+        received = rule.pathway.presynaptic(stack, tape, weights, sites, signals)
     changed = dict(fast)
     for site in sites:
         name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
@@ -179,7 +178,8 @@ def step(
             post = objective.label(post, target) - objective.error(post, target)
         matrix, rate = site.matrix(weight), rates[name]
         if rule.plasticity.two_sided:
-            back = heard[site.name] if rule.pathway.second_order else heard[site.name].detach()
+            back = received[site.name]
+            back = back if rule.pathway.second_order else back.detach()
             after = matrix + rule.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
         elif rule.plasticity.promises("outer"):
             after = add_outer_product(matrix, pre, signal, rate)

@@ -49,7 +49,9 @@ def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
         and not (alignment.learn or alignment.noise)
         and alignment.options["gain"] == 1
     )
-    known = plasticity.promises("outer") or (type(plasticity) is Polynomial and plasticity.light)
+    light = type(plasticity) is Polynomial and plasticity.light
+    # A transposed convolution's rows hold no number for each unit, as its activity does.
+    known = plasticity.promises("outer") or (light and all(p.operation.per_unit for p in products))
     if computed or plasticity.traces or not known or not follows:
         return False
     plain = all(isinstance(p.operation, Linear | Convolution) for p in products)

@@ -37,7 +37,7 @@ def taught(
     teaching = -examples * slope
 
     def answer() -> Tensor:
-        return LossTeacher(usual_loss).answer(prediction.detach(), y)
+        return LossTeacher(loss_fn or usual_loss).answer(prediction.detach(), y)
 
     return loss, teaching, answer
 

@@ -103,7 +103,7 @@ class PlasticityRule(Recorded, nn.Module, ABC):
             if key not in self.rates:
                 self.rates[key] = self._parameter(shape)
             if self.moves_bias and site.has_bias and self.per != "shared":
-                units = (post,) if self.per in ("synapse", "neuron") else (1,)
+                units = (site.units,) if self.per in ("synapse", "neuron") else (1,)
                 self.rates[site.bias_key] = self._parameter(units)
 
     def _parameter(self, shape: tuple[int, ...]) -> nn.Parameter:

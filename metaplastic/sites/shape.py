@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.found import Sites
 from metaplastic.sites.operations import Linear
 
@@ -21,6 +22,7 @@ class SiteShape:
     has_bias: bool
     input: torch.Size  # of the example's first product, examples first
     output: torch.Size  # of the network
+    channels: int = 0  # of its own output, where they are not the posts of its matrix
 
     @property
     def key(self) -> str:
@@ -31,6 +33,11 @@ class SiteShape:
     def bias_key(self) -> str:
         """The same for its bias."""
         return self.key + "_bias"
+
+    @property
+    def units(self) -> int:
+        """The units of its output, as many as a bias has."""
+        return self.channels or self.shape[0]
 
     @property
     def fans(self) -> tuple[int, int]:
@@ -47,7 +54,10 @@ def site_shapes(found: Sites, names: list[str] | None = None) -> list[SiteShape]
         plain = isinstance(first.operation, Linear) or not first.source.views
         flat = first.operation.matrix(like) if like.dim() == 2 and plain else like.flatten(1)
         post, pre = flat.shape[-2] * (len(flat) if flat.dim() == 3 else 1), flat.shape[-1]
+        operation, channels = first.operation, 0
+        if isinstance(operation, Convolution) and operation.transposed:
+            channels = like.shape[1] * operation.groups
         has_bias = name in found.biases.values()
         shape = first.examples_first
-        shapes.append(SiteShape(name, like, (post, pre), has_bias, shape, found.output))
+        shapes.append(SiteShape(name, like, (post, pre), has_bias, shape, found.output, channels))
     return shapes

@@ -19,7 +19,7 @@ from metaplastic.stacked.readouts import Readout
 
 @dataclass(frozen=True)
 class Site:
-    """A layer whose weights a rule may change, by its dotted name in the network."""
+    """A layer with weights that a rule may change, by its dotted name in the network."""
 
     name: str
     layer: int  # its index in the stack
@@ -33,27 +33,32 @@ class Site:
         return weight.shape[0], weight[0].numel()
 
     @property
+    def units(self) -> int:
+        """The units of its output, as many as a bias has."""
+        return self.shape[0]
+
+    @property
     def weight(self) -> Tensor:
-        """The learned weight, as it is."""
+        """The meta-learned weight, detached."""
         return self.module.weight.detach()
 
     @property
     def has_bias(self) -> bool:
-        """Whether it adds a bias."""
+        """Whether the layer has a bias."""
         return self.module.bias is not None
 
     @property
     def key(self) -> str:
-        """The name as it may stand in a ParameterDict."""
+        """The name as a key of a ParameterDict."""
         return self.name.replace(".", "_")
 
     @property
     def bias_key(self) -> str:
-        """The same for its bias."""
+        """The key of the bias."""
         return self.key + "_bias"
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """Its weight as `(tasks) post pre`."""
+        """The weight as `(tasks) post pre`."""
         kernel = self.module.weight.dim()
         return weight if kernel == 2 else weight.flatten(weight.dim() - kernel + 1)
 
@@ -73,7 +78,7 @@ class Site:
         return by_example.mT.reshape_as(like)
 
     def run(self, x: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Its output on x and, if its weights are the tasks' own, the rows that met them."""
+        """The output on x and, if each task has its own weights, the input rows."""
         self._check_fit(x)
         weight, bias = weights[self.name + ".weight"], weights.get(self.name + ".bias")
         if weight.dim() == self.module.weight.dim():
@@ -81,11 +86,12 @@ class Site:
         return self._per_task(x, weight, bias)
 
     def pull(self, x: Tensor, signal: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """A signal on its output, at input x, carried back to its input."""
+        """A signal on the output, carried back to the input x."""
         if isinstance(self.module, Readout):
             raise ValueError(
-                f"Site {self.name!r} is a {type(self.module).__name__}, whose answer is not a "
-                "product, so nothing is carried back through it; use a Linear, or another pathway."
+                f"Site {self.name!r} is a {type(self.module).__name__}, whose output is not a "
+                "product, so no signal is carried back through it; use a Linear, or another "
+                "pathway."
             )
         rows = self.rows_of_units(signal) @ self.matrix(weights[self.name + ".weight"])
         return rows if isinstance(self.module, nn.Linear) else fold(self.module, rows, x)

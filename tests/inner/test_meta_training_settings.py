@@ -59,7 +59,7 @@ def test_a_test_is_lived_one_way() -> None:
 def test_questions_that_make_no_whole_steps_are_refused() -> None:
     made = learner(dense(3, 4, 2), oja())
     made.unroll = Unroll(both_ways=True)
-    with pytest.raises(ValueError, match="3 questions, which are no whole number of steps of 2"):
+    with pytest.raises(ValueError, match="3 queries, which is not a multiple of the 2 examples"):
         made(episodes(queries=3))
 
 

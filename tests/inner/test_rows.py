@@ -49,15 +49,15 @@ def made(
     return OnlineLearner(network, rule, CrossEntropy(OUTPUTS), **options).double()
 
 
-def teaches_rows(learner: OnlineLearner, batch: int = 1) -> bool:
-    return rows.teaches_rows(learner.rule, learner.sites, learner.objective, learner.unroll, batch)
+def runs_by_row(learner: OnlineLearner, batch: int = 1) -> bool:
+    return rows.runs_by_row(learner.rule, learner.sites, learner.objective, learner.unroll, batch)
 
 
 def lived(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
     """Answers and meta-gradient of three lifetimes whose classes come unequally often."""
     life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5)
     life.support_y[0].clamp_(max=2)
-    with patch("metaplastic.inner.written_out.teaches_rows", lambda *_: by_row):
+    with patch("metaplastic.inner.written_out.runs_by_row", lambda *_: by_row):
         outcome = learner(life)
     leaves = list(learned(learner).values())
     found = torch.autograd.grad(outcome.loss, leaves, allow_unused=True, materialize_grads=True)
@@ -68,7 +68,7 @@ def lived(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
 @pytest.mark.parametrize("kind", RULES)
 def test_learning_by_row_is_learning_step_by_step(kind: Any, grain: Any) -> None:
     learner = made(kind(rate=0.3, per=grain))
-    assert teaches_rows(learner)
+    assert runs_by_row(learner)
     for one, other in zip(lived(learner, True), lived(learner, False), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
@@ -78,7 +78,7 @@ def test_it_is_so_from_any_birth_for_any_head_and_on_every_pass() -> None:
     learner = made(
         Oja(rate=0.2), linear, passes=3, initialization=Initialization(readout="redrawn")
     )
-    assert teaches_rows(learner)
+    assert runs_by_row(learner)
     for one, other in zip(lived(learner, True), lived(learner, False), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
@@ -111,5 +111,5 @@ def test_rules_that_make_no_such_promise_are_taken_step_by_step() -> None:
     )
     cut = made(Oja(rate=0.1), unroll=Unroll(truncate=3))
     for learner in (made(ReadsItsOwnAnswer(rate=0.1)), hidden, taught_errors, cut):
-        assert not teaches_rows(learner)
-    assert not teaches_rows(made(Oja(rate=0.1)), batch=2)
+        assert not runs_by_row(learner)
+    assert not runs_by_row(made(Oja(rate=0.1)), batch=2)

@@ -1,4 +1,4 @@
-"""Five tiny networks, one of each kind that a rule must serve alike."""
+"""Tiny networks, one of each kind that a rule must serve alike."""
 
 from __future__ import annotations
 
@@ -72,6 +72,22 @@ class OwnMatrices(nn.Module):
         return torch.addmm(self.bias, x, self.first).tanh() @ self.second
 
 
+class Kernels(nn.Module):
+    """A grouped convolution, a transposed one, one over time: kernels of other kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(2, 4, 3, padding=1, groups=2)
+        self.transposed = nn.ConvTranspose2d(4, 2, 2, stride=2)
+        self.over_time = nn.Conv1d(2, 3, 4, stride=2, dilation=2)
+        self.head = nn.Linear(3, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.transposed(self.grouped(x).relu()).tanh()
+        out: Tensor = self.head(self.over_time(x.flatten(2)).mean(-1))
+        return out
+
+
 def dense() -> nn.Module:
     """Two hidden layers."""
     return nn.Sequential(
@@ -93,4 +109,5 @@ NETWORKS: dict[str, Tiny] = {
     "residual": Tiny(Residual, (2, 5, 5)),
     "attention": Tiny(Attention, (4, 4)),
     "own matrices": Tiny(OwnMatrices, (5,)),
+    "kernels": Tiny(Kernels, (2, 3, 3)),
 }

@@ -31,6 +31,7 @@ from metaplastic.alignment.sleep import Sleep
 from metaplastic.plasticity.adaptive import Adaptive
 from metaplastic.plasticity.polynomial import POOL, TERMS
 
+LIGHT = ("signal_pre", "oja", "signal_back", "unit_oja", "three_factor", "decay")
 Make = Callable[[], LearningRule]
 
 
@@ -110,6 +111,10 @@ OTHERS: dict[str, Make] = {
     "polynomial of all terms, raw": lambda: LearningRule(
         RandomFeedback(weights="redrawn"),
         Polynomial(tuple(TERMS), first=dict.fromkeys(TERMS, 0.003), positions="sum"),
+    ),
+    "polynomial without sums over synapses": lambda: LearningRule(
+        RandomFeedback(weights="redrawn", level=True),
+        Polynomial(LIGHT, first=dict.fromkeys(LIGHT, 0.02), normalized=True),
     ),
     "polynomial, direct": lambda: LearningRule(
         RandomDirect(weights="redrawn", level=True),
