@@ -28,7 +28,7 @@ class Speed:
     """Measure speed and memory, each row in a process of its own, and print them with their goals.
 
     Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_lifetime, sampling, many_classes,
-    matrix, credit.
+    matrix, credit, one_online_example, executors.
     Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range.

@@ -19,6 +19,8 @@ ROWS = {
     "many_classes": 2,
     "matrix": 1,
     "credit": 1,
+    "one_online_example": 1,
+    "executors": 1,
 }
 
 

@@ -19,6 +19,7 @@ from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
 from metaplastic.online.light import light_parts
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
 from metaplastic.sites.views import IN_PLACE
@@ -53,6 +54,11 @@ def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
     known = plasticity.promises("outer") or (light and all(p.operation.per_unit for p in products))
     if computed or plasticity.traces or not known or not follows:
         return False
+    plain = all(isinstance(p.operation, Linear | Convolution) for p in products)
+    if type(plasticity) is Polynomial and not (
+        plain and all(p.operation.per_unit for p in products)
+    ):
+        return False  # whose terms need units along one axis
     if any(view.name not in IN_PLACE for p in products for view in p.source.views):
         return False
     once = len({product.site for product in products if not product.source.views})

@@ -16,6 +16,7 @@ from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
 
 SMALLEST = 1e-12
+FEW = 8  # rows, up to which blocks are put together
 Factors = tuple[Product, Tensor, Tensor, float]
 
 
@@ -59,9 +60,9 @@ def light_parts(
         view = product.view(weights[product.site])
         blocks: list[tuple[Tensor, Tensor]] = []
         if "pre" in behind:
-            blocks.append((behind["pre"], product.x if size == 1.0 else product.x * size))
+            blocks.append((_scaled(behind["pre"], size), product.x))
         if "back" in behind:
-            blocks.append((behind["back"], back[i] if back_size == 1.0 else back[i] * back_size))
+            blocks.append((_scaled(behind["back"], back_size), back[i]))
         if "reading" in behind:
             blocks += _reading(product, behind["reading"], y, view, before, rate)
         if "weight" in behind:
@@ -71,10 +72,15 @@ def light_parts(
     return parts, before
 
 
+def _scaled(factor: Tensor, size: float) -> Tensor:
+    return factor if size == 1.0 else factor * size
+
+
 def _joined(product: Product, blocks: list[tuple[Tensor, Tensor]], rate: float) -> list[Factors]:
-    """All blocks of a product, as one where rows can stand one after the other."""
+    """All blocks of a product; as one where it is rather weights than rows that cost."""
     operation = product.operation
-    if isinstance(operation, Linear) and len(blocks) > 1:
+    few = blocks and blocks[0][0][..., 0].numel() <= FEW
+    if isinstance(operation, Linear) and len(blocks) > 1 and few:
         left = torch.cat([a.reshape(-1, a.shape[-1]) for a, _ in blocks])
         right = torch.cat([b.reshape(-1, b.shape[-1]) for _, b in blocks])
         return [(product, left, right, rate)]

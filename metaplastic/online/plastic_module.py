@@ -27,9 +27,11 @@ from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.online.watched import Watched
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
+from metaplastic.rules import rule_of
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.found import Sites
-from metaplastic.sites.outputs import Output
+from metaplastic.sites.names import bare
+from metaplastic.sites.outputs import Inputs, Output, detached
 from metaplastic.support.ranges import check_number
 from metaplastic.support.renamed import FormerAttribute
 
@@ -46,7 +48,8 @@ class PlasticModule(nn.Module):
         model: any module; it is changed in place and is `net.model`.
         rule: a name in `metaplastic.rules`, a `LearningRule`, such as
             `from_pretrained(folder).rule`, or a `Credit`.
-        example: a minibatch of inputs, as for `credit`.
+        example: a minibatch of inputs, as for `credit`; without one, sites are found on the first
+            minibatch in train mode.
         plasticity: what sites do, in the place of the rule's own.
         rate: of the delta rule, 0.01 unless given; refused beside a plasticity, which has its own.
         loss_fn: of output and target, the mean over examples, as everywhere in PyTorch; by default
@@ -86,29 +89,36 @@ class PlasticModule(nn.Module):
         self.norms = norms
         norm_handlers(norms)
         _check_rule(rule)
-        if isinstance(rule, Credit):
-            self.credit = rule
-        else:
-            if example is None:
-                raise ValueError("example is missing; hand in a minibatch of inputs to find sites.")
-            self.credit = credit(
-                rule, model, example=example, seed=seed, leave=leave, output=output
-            )
-        if isinstance(self.credit.rule.pathway, InversePathway):
-            raise ValueError(
-                "This rule carries targets through inverses and has no signals at its sites; use "
-                "Credit.backward and an optimizer."
-            )
-        # The delta rule of a named rule is at `rate`; other plasticity has rates of its own.
-        own = plasticity or self.credit.rule.plasticity
-        named = plasticity is None and not isinstance(rule, LearningRule)
         if rate is not None:
             check_number("rate", rate)
-            if not named:
+            own = plasticity or (rule.plasticity if isinstance(rule, LearningRule) else None)
+            if own is not None:
                 raise ValueError(
                     f"rate is {rate}, but the {type(own).__name__} given or in the rule has rates "
                     "of its own; leave rate out, and set net.rate_scale to multiply them."
                 )
+        self._plan: Plan | None = None
+        self._watched: Watched | None = None
+        self._output: Any = None
+        chosen = rule if isinstance(rule, Credit | LearningRule) else rule_of(rule, {})
+        self._later: tuple[Any, ...] | None = (chosen, plasticity, rate, seed, leave, output)
+        if isinstance(rule, Credit) or (example is not None and example != ()):
+            self._begin(example)
+
+    def _begin(self, example: Any) -> None:
+        """Find the sites, and make the feedback and all else that a lifetime changes."""
+        assert self._later is not None
+        rule, plasticity, rate, seed, leave, output = self._later
+        made = rule
+        if not isinstance(rule, Credit):
+            made = credit(rule, self.model, example=example, seed=seed, leave=leave, output=output)
+        if isinstance(made.rule.pathway, InversePathway):
+            raise ValueError(
+                "This rule carries targets through inverses and has no signals at its sites; use "
+                "Credit.backward and an optimizer."
+            )
+        self.credit, own = made, plasticity or made.rule.plasticity
+        if rate is not None:  # of the delta rule of a named rule
             own = type(own)(rate=rate, per="shared", learn=False)
         feedback = "no feedback"
         if self.credit.held is not None:
@@ -117,15 +127,32 @@ class PlasticModule(nn.Module):
         shapes = list(self.credit.shapes.values())
         self.transplant: Transplant = transplant(own, shapes, feedback)
         self.credit.rule.plasticity = self.plasticity = self.transplant.plasticity
-        self.memory = Memory(self.credit, model)
-        self._plan: Plan | None = None
-        self._watched: Watched | None = None
-        self._output: Any = None
+        self.memory = Memory(self.credit, self.model)
+        self._later = None
+        if not self.plasticity.moves_others:
+            self._name_others()
+
+    def _name_others(self) -> None:
+        """Weights of two axes at no site, which this rule leaves as they are."""
+        found, network = self.credit.found, self.memory.network
+        own = dict(bare(self.model).named_parameters())
+        for name in network.others:
+            if own[name].dim() > 1 and name not in found.unreached:
+                found.unreached[name] = "at no site, and the rule changes nothing else"
 
     @property
     def sites(self) -> Sites:
-        """What was found in the model: sites, what is frozen, and what no rule reaches."""
-        return self.credit.found
+        """What was found in the model: sites, what is frozen, and what no rule reaches.
+
+        Raises:
+            RuntimeError: where no minibatch has been seen yet.
+        """
+        if self._later is not None:
+            raise RuntimeError(
+                "No minibatch has been seen yet; hand in example=, or call net(x) in train mode."
+            )
+        found: Sites = self.credit.found
+        return found
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output; in train mode what it takes to learn from it is kept."""
@@ -136,7 +163,9 @@ class PlasticModule(nn.Module):
                 "net(x) was called in torch.inference_mode, where nothing can be learned from; "
                 "leave that mode, or call net.eval() first."
             )
-        self._watched = None
+        if self._later is not None:
+            self._begin(Inputs(args, kwargs))
+        self._forget()
         with torch.no_grad():
             self.memory.restore_norms(self.credit, self.model)
         if self._plan is None or not self._plan.holds():
@@ -146,7 +175,7 @@ class PlasticModule(nn.Module):
         with torch.enable_grad():
             self._output = watched.run(self.model, args, kwargs)
         self._watched = watched
-        return _detached(self._output)
+        return detached(self._output)
 
     def learn(self, y: Any) -> Tensor:
         """Change the model by what it received of the last output's loss; the mean loss.
@@ -166,18 +195,27 @@ class PlasticModule(nn.Module):
             )
         watched, prediction = self._watched, self.credit.picked(self._output)
         loss, teaching, answer = taught(self._output, prediction, y, self.loss_fn)
-        self._watched, self._output = None, None
-        watched.check_inputs()
-        with torch.no_grad():
-            self.memory.sleep(self.credit, self.model)
-        pushes = watched.send(prediction, teaching)
-        self.credit.rule.rate_scale = self.rate_scale
-        assert self._plan is not None
-        learn(
-            self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
-            loss,
-        )  # fmt: skip
+        self._output = None
+        try:
+            watched.check_inputs()
+            with torch.no_grad():
+                self.memory.sleep(self.credit, self.model)
+            pushes = watched.send(prediction, teaching)
+            self.credit.rule.rate_scale = self.rate_scale
+            assert self._plan is not None
+            learn(
+                self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
+                loss,
+            )  # fmt: skip
+        finally:
+            self._forget()
         return loss.detach()
+
+    def _forget(self) -> None:
+        """Let go of the last pass."""
+        if self._watched is not None:
+            self._watched.clear()
+        self._watched, self._output = None, None
 
     pace = FormerAttribute("rate_scale")
 
@@ -186,6 +224,8 @@ class PlasticModule(nn.Module):
         return {**self.__dict__, "_plan": None, "_watched": None, "_output": None}
 
     def extra_repr(self) -> str:
+        if self._later is not None:
+            return "sites are found on the first minibatch"
         lost = "; ".join(f"{name}: {why}" for name, why in self.sites.unreached.items())
         return f"sites: {', '.join(self.sites.names)}" + (f"; out of reach: {lost}" if lost else "")
 
@@ -203,21 +243,3 @@ def _check_rule(rule: object) -> None:
             "This rule has a hidden_multiplier or sums over the batch, which depend on the "
             "network it was learned in; learn one with hidden_multiplier=1 and 'mean'."
         )
-
-
-def _detached(output: Any) -> Any:
-    """The output without its graph, in the form that the model gave it."""
-    if isinstance(output, Tensor):
-        return output.detach()
-    if isinstance(output, dict):
-        return type(output)(**{k: _detached(v) for k, v in output.items()})
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*map(_detached, output))
-    if isinstance(output, list | tuple):
-        return type(output)(map(_detached, output))
-    if hasattr(output, "__dataclass_fields__"):
-        import dataclasses
-
-        fields = {f.name: _detached(getattr(output, f.name)) for f in dataclasses.fields(output)}
-        return dataclasses.replace(output, **fields)
-    return output

@@ -27,7 +27,12 @@ class _Site(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, signal: Tensor) -> tuple[None, Tensor | None, None, None]:
-        return None, ctx.received(signal, ctx.carries), None, None
+        received, ctx.received = ctx.received, None
+        return None, received(signal, ctx.carries), None, None
+
+
+def _gone(x: Tensor) -> Tensor:
+    raise RuntimeError("This product was made in a pass that is over.")
 
 
 class Watched:
@@ -47,6 +52,7 @@ class Watched:
         self.carried: list[Tensor | None] = []
         self.versions: list[int] = []
         self.errors: Tensor | None = None
+        self.shown: int | None = None  # the product whose activity is the prediction
         self.carriers: dict[str, Tensor] = {}
         some = next(iter(credit.shapes.values())).weight
         self.probe = torch.zeros((), device=some.device, requires_grad=True)
@@ -56,6 +62,11 @@ class Watched:
         if self.follows:
             handlers = plan.followed(handlers)
         self.mode = network.mode(kind, self._at, {}, {}, handlers, plan.sources)
+
+    def clear(self) -> None:
+        """Let go of the pass: its graph holds this object, which holds tensors of the graph."""
+        self.products, self.received, self.carried = [], [], []
+        self.mode.forget()
 
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The model's output."""
@@ -83,6 +94,7 @@ class Watched:
             self.carried[number] = found = self.carry(product, signal, like)
             return found
 
+        product.call = _gone  # it holds the input with its graph
         through: Any = _Site.apply
         made: Tensor = through(out, x, self.probe, received)
         product.x = like
@@ -116,6 +128,7 @@ class Watched:
         moves = self.credit.rule.plasticity.moves_others
         names = self.plan.trainable if moves else []
         self.errors = teaching
+        self.shown = self.mode.shown(prediction) if isinstance(self.mode, Followed) else None
         found = torch.autograd.grad(
             prediction, [self.probe, *(self.plan.named[name] for name in names)], teaching,
             allow_unused=True, retain_graph=bool(self.mode.sites),
@@ -133,9 +146,11 @@ class Watched:
         if not isinstance(self.mode, Followed):
             return []
         found = [self.mode.activity[p.number].detach() for p in used]
-        assert self.errors is not None
-        if self.credit.rule.plasticity.reads_answer and found[-1].shape == self.errors.shape:
-            found[-1] = answer()
+        if self.credit.rule.plasticity.reads_answer and self.shown is not None:
+            numbers = [p.number for p in used]
+            if self.shown in numbers:
+                at = numbers.index(self.shown)
+                found[at] = answer().reshape(found[at].shape)
         return found
 
     def back(self, used: list[Product], gains: list[float]) -> list[Tensor]:

@@ -162,6 +162,18 @@ class Einsum(Operation):
     def post_rows(self, z: Tensor, weight: Tensor) -> Tensor:
         return self._gathered(z, self.z, self._rows, self._post)
 
+    def units_last(self, z: Tensor) -> Tensor:
+        ordered = torch.einsum(f"{self.z}->{self._rows}{self._groups}{self._post}", z)
+        return ordered.reshape(*ordered.shape[: len(self._rows)], -1)
+
+    def units_back(self, z: Tensor) -> Tensor:
+        if self._groups or len(self._post) > 1:
+            raise ValueError(
+                f"The units of einsum {self.x},{self.w}->{self.z} lie along several axes, for "
+                "which this rule is not written; use a Linear."
+            )
+        return torch.einsum(f"{self._rows}{self._post}->{self.z}", z)
+
     def _gathered(self, tensor: Tensor, labels: str, first: str, second: str) -> Tensor:
         sizes = dict(zip(labels, tensor.shape, strict=True))
         ordered = torch.einsum(f"{labels}->{self._groups}{first}{second}", tensor)

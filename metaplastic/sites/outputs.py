@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -14,8 +14,17 @@ Output = str | int | Callable[[Any], Tensor] | None
 USUAL = ("logits", "out", "output", "prediction", "last_hidden_state")
 
 
+class Inputs(NamedTuple):
+    """Positional and named inputs at once."""
+
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+
+
 def as_call(x: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and named inputs: a tuple is several, a mapping is by name, else it is the one."""
+    if isinstance(x, Inputs):
+        return x.args, x.named
     if isinstance(x, tuple):
         return x, {}
     if isinstance(x, Mapping):
@@ -83,3 +92,19 @@ def tensors_in(value: Any) -> list[Tensor]:
     if isinstance(value, list | tuple):
         return [t for part in value for t in tensors_in(part)]
     return []
+
+
+def detached(output: Any) -> Any:
+    """The output without its graph, in the form that the model gave it."""
+    if isinstance(output, Tensor):
+        return output.detach()
+    if isinstance(output, dict):
+        return type(output)(**{k: detached(v) for k, v in output.items()})
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*map(detached, output))
+    if isinstance(output, list | tuple):
+        return type(output)(map(detached, output))
+    if hasattr(output, "__dataclass_fields__"):
+        fields = {f.name: detached(getattr(output, f.name)) for f in dataclasses.fields(output)}
+        return dataclasses.replace(output, **fields)
+    return output

@@ -166,6 +166,10 @@ class Products(TorchFunctionMode):
             return self.derived(self, func, args, kwargs or {})
         return func(*args, **kwargs) if kwargs else func(*args)
 
+    def forget(self) -> None:
+        """Let go of every tensor; the mode is not used again."""
+        self.kept, self.sources, self.bases = [], {}, {}
+
     def source(self, tensor: Any) -> Source | None:
         """Where a tensor comes from, if it is a parameter, a buffer or made of these alone."""
         return self.sources.get(id(tensor))

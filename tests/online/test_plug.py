@@ -178,8 +178,8 @@ def test_what_cannot_be_plugged_in_gets_a_sentence() -> None:
     rule = LearningRule(Backprop(), Delta(rate=0.1), hidden_multiplier=100.0)
     with pytest.raises(ValueError, match="hidden_multiplier"):
         PlasticModule(network(), rule, example=x)
-    with pytest.raises(ValueError, match="example is missing"):
-        PlasticModule(network(), "fa")
+    with pytest.raises(RuntimeError, match="No minibatch has been seen yet"):
+        print(PlasticModule(network(), "fa").sites)
 
     class Overwrites(nn.Module):
         def __init__(self) -> None:
@@ -196,3 +196,15 @@ def test_what_cannot_be_plugged_in_gets_a_sentence() -> None:
     net(torch.randn(2, 4))
     with pytest.raises(RuntimeError, match=r"'two' was written over"):
         net.learn(torch.zeros(2, dtype=torch.long))
+
+
+def test_without_an_example_sites_are_found_on_the_first_minibatch() -> None:
+    x, y = batch()
+    now, later = (PlasticModule(network(), "kp", example=e, rate=0.1) for e in (x, None))
+    for net in (now, later):
+        net.eval()(x)
+        net.train()(x)
+        net.learn(y)
+    assert later.sites.names == now.sites.names
+    pairs = zip(now.state_dict().values(), later.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

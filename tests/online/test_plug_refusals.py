@@ -157,7 +157,7 @@ DOORS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a learned rule into credit": (
         lambda: credit(LearningRule(Direct(), Oja(rate=0.1)), mlp(), example=pictures()),
-        "pathway is a Direct, made for the sizes",
+        "pathway is a Direct, which has the sizes",
     ),
     "a learner into credit": (
         lambda: credit(shipped_learner(), mlp(), example=pictures()),  # type: ignore[arg-type]
@@ -169,11 +169,11 @@ DOORS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a learner's name": (
         lambda: PlasticModule(mlp(), "omniglot_relative", example=pictures()),
-        r"'omniglot_relative' is a learner.*from_pretrained\('omniglot_relative'\)\.rule",
+        r"'omniglot_relative' is a shipped learner.*from_pretrained\('omniglot_relative'\)\.rule",
     ),
     "nearly a learner's name": (
         lambda: credit("omniglot_relativ", mlp(), example=pictures()),
-        "no rule named 'omniglot_relativ'; 'omniglot_relative' is a learner",
+        "no rule named 'omniglot_relativ'; 'omniglot_relative' is a shipped learner",
     ),
     "nearly a rule's name": (
         lambda: credit("mirror_regularzer", mlp(), example=pictures()),
