@@ -52,6 +52,7 @@ class Watched:
         self.carried: list[Tensor | None] = []
         self.versions: list[int] = []
         self.errors: Tensor | None = None
+        self.shown: int | None = None  # the product whose activity is the prediction
         self.carriers: dict[str, Tensor] = {}
         some = next(iter(credit.shapes.values())).weight
         self.probe = torch.zeros((), device=some.device, requires_grad=True)
@@ -127,6 +128,7 @@ class Watched:
         moves = self.credit.rule.plasticity.moves_others
         names = self.plan.trainable if moves else []
         self.errors = teaching
+        self.shown = self.mode.shown(prediction) if isinstance(self.mode, Followed) else None
         found = torch.autograd.grad(
             prediction, [self.probe, *(self.plan.named[name] for name in names)], teaching,
             allow_unused=True, retain_graph=bool(self.mode.sites),
@@ -144,9 +146,11 @@ class Watched:
         if not isinstance(self.mode, Followed):
             return []
         found = [self.mode.activity[p.number].detach() for p in used]
-        assert self.errors is not None
-        if self.credit.rule.plasticity.reads_answer and found[-1].shape == self.errors.shape:
-            found[-1] = answer()
+        if self.credit.rule.plasticity.reads_answer and self.shown is not None:
+            numbers = [p.number for p in used]
+            if self.shown in numbers:
+                at = numbers.index(self.shown)
+                found[at] = answer().reshape(found[at].shape)
         return found
 
     def back(self, used: list[Product], gains: list[float]) -> list[Tensor]:

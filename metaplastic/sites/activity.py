@@ -23,7 +23,10 @@ POINTWISE = (
     F.hardswish, torch.relu_, T.relu_, F.relu_, T.tanh_, torch.tanh_, T.sigmoid_, torch.sigmoid_,
 )  # fmt: skip
 NORMS = (F.group_norm, F.layer_norm, F.batch_norm, F.rms_norm)
-ORDERED = (torch.flatten, T.flatten)  # the same numbers in another shape
+ORDERED = (  # the same numbers in another shape
+    torch.flatten, T.flatten, torch.reshape, T.reshape, T.view, torch.unflatten, T.unflatten,
+    torch.squeeze, T.squeeze, torch.unsqueeze, T.unsqueeze, T.contiguous,
+)  # fmt: skip
 WAY_BACK = 8  # how many functions a way back may have
 
 
@@ -58,12 +61,19 @@ class Followed(Products):
         if not isinstance(out, Tensor) or not args or not isinstance(args[0], Tensor):
             return
         given = args[0]
-        if func not in ORDERED and (number := self.owner.pop(id(given), None)) is not None:
-            self.activity[number] = out
+        if (number := self.owner.get(id(given))) is not None:
+            if func not in ORDERED:
+                shape = self.activity[number].shape
+                self.activity[number] = out if out.shape == shape else out.reshape(shape)
+                del self.owner[id(given)]
             self.owner[id(out)] = number
         self.kept += [given, out]
         if func not in NORMS and out is not given:
             self.came[id(out)] = (func, given, args[1:], kwargs)
+
+    def shown(self, prediction: Tensor) -> int | None:
+        """The number of the product whose activity the prediction is, in whatever shape."""
+        return self.owner.get(id(prediction))
 
     def way_back(self, x: Tensor) -> list[tuple[Any, Tensor, tuple[Any, ...], dict[str, Any]]]:
         """The nonlinearities that x came through, the last one first."""
