@@ -9,7 +9,7 @@ sizes that a rule asks for, and whether everything is finite, are read off norms
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,7 @@ class Part:
     left: Tensor
     right: Tensor
     scale: float
+    outer: Tensor | None = None  # `left^T right`, where it is there already
 
 
 def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
@@ -87,7 +88,12 @@ def _inverse_length(norm: float, rows: int) -> float:
     return (norm * norm / rows + 1e-12) ** -0.5 if math.isfinite(norm) else norm
 
 
-def outer_parts(products: list[Product], signals: list[Tensor], scales: list[float]) -> list[Part]:
+def outer_parts(
+    products: list[Product],
+    signals: list[Tensor],
+    scales: list[float],
+    outers: Mapping[int, Tensor],
+) -> list[Part]:
     """The parts of a rule whose change is `rate` times the outer product of signal and input."""
     return [Part(p, s, p.x, scale) for p, s, scale in zip(products, signals, scales, strict=True)]
 
@@ -122,7 +128,9 @@ def write(part: Part, *weights: Tensor) -> None:
     product, operation = part.product, part.product.operation
     views = [product.view(weight) for weight in weights]
     if not isinstance(operation, Linear):
-        change = operation.outer(part.left, part.right, views[0])
+        change = part.outer
+        if change is None:
+            change = operation.outer(part.left, part.right, views[0])
         for view in views:
             view.add_(change, alpha=part.scale)
         return
@@ -148,6 +156,7 @@ def parts_of(
     weights: dict[str, Tensor],
     numbers: dict[str, float],
     teaching: Tensor,
+    outers: Mapping[int, Tensor],
 ) -> tuple[list[Part], list[tuple[Tensor, Tensor]], list[float]]:
     """What is added to each weight; what is done to it before; and the gain of each signal."""
     gained = gains(rule, signals, products, teaching)
@@ -160,4 +169,4 @@ def parts_of(
     if rule.plasticity.averages_positions:
         positions = [_rows(p, s) // len(teaching) for p, s in zip(products, signals, strict=True)]
         scales = [s / n for s, n in zip(scales, positions, strict=True)]
-    return outer_parts(products, signals, scales), [], gained
+    return outer_parts(products, signals, scales, outers), [], gained

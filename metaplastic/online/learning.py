@@ -71,7 +71,7 @@ def _fast(
     signals: list[Tensor] = [watched.received[p.number] for p in used]  # type: ignore[misc]
     parts, before, gains = fast.parts_of(
         rule, used, signals, watched.activity(used, answer),
-        lambda gains: watched.back(used, gains), plan.weights, numbers, teaching,
+        lambda gains: watched.back(used, gains), plan.weights, numbers, teaching, watched.outers,
     )  # fmt: skip
     learned = set(memory.network.learned)
     biases = _biases(memory, used, signals, gains, numbers, learned, len(teaching), rule)
@@ -94,10 +94,18 @@ def _fast(
             continue
         copy = (held.of(site),) if copies and held is not None else ()
         fast.write(part, plan.weights[site], *copy)
-    for _, name, push, scale in biases:
-        plan.named[name].add_(push, alpha=scale)
-    for name, push, scale in others:
-        plan.named[name].add_(push, alpha=scale)
+    _add([(name, push, scale) for _, name, push, scale in biases] + others, plan)
+
+
+def _add(pushes: list[tuple[str, Tensor, float]], plan: Plan) -> None:
+    """Add to many small parameters at once, those of one rate together."""
+    by_rate: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+    for name, push, scale in pushes:
+        parameters, steps = by_rate.setdefault(scale, ([], []))
+        parameters.append(plan.named[name])
+        steps.append(push)
+    for scale, (parameters, steps) in by_rate.items():
+        torch._foreach_add_(parameters, steps, alpha=scale)
 
 
 def _biases(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metaplastic.online.credit import Credit
 from metaplastic.online.plan import Plan
 from metaplastic.sites.activity import Followed, pulled
+from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.network import Network
 from metaplastic.sites.products import Handler, Product, Products
 from metaplastic.sites.reroute import runnable
@@ -57,6 +58,8 @@ class Watched:
         some = next(iter(credit.shapes.values())).weight
         self.probe = torch.zeros((), device=some.device, requires_grad=True)
         plasticity = credit.rule.plasticity
+        # Convolutions give their outer product with what they carry, where it is the change.
+        self.outer, self.outers = plasticity.promises("outer"), dict[int, Tensor]()
         self.follows = plasticity.two_sided or not plasticity.promises("ignores_post")
         kind: type[Products] = Followed if self.follows else Products
         if self.follows:
@@ -65,7 +68,7 @@ class Watched:
 
     def clear(self) -> None:
         """Let go of the pass: its graph holds this object, which holds tensors of the graph."""
-        self.products, self.received, self.carried = [], [], []
+        self.products, self.received, self.carried, self.outers = [], [], [], {}
         self.mode.forget()
 
     def run(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -110,9 +113,20 @@ class Watched:
         if site not in self.carriers:
             weight = product.whole.detach()
             if held is not None:
-                weight = pathway.carrier(weight, held.of(site).to(weight))
+                back = held.of(site)
+                weight = pathway.carrier(
+                    weight, back if back.dtype == weight.dtype else back.to(weight)
+                )
             self.carriers[site] = weight
-        return product.carry(signal, self.carriers[site].to(signal.dtype), like)
+        carrier = self.carriers[site]
+        if carrier.dtype != signal.dtype:
+            carrier = carrier.to(signal.dtype)
+        elif self.outer and isinstance(product.operation, Convolution) and not product.source.views:
+            both = product.operation.carry_and_outer(signal, carrier, like)
+            if both is not None:
+                self.outers[product.number] = both[1]
+                return both[0]
+        return product.carry(signal, carrier, like)
 
     def check_inputs(self) -> None:
         """Raise RuntimeError if an input was written over after it was used."""

@@ -96,6 +96,19 @@ class Convolution(Operation):
     def outer(self, signal: Tensor, x: Tensor, like: Tensor) -> Tensor:
         return self._backward(signal, self._padded(x), like, 1)
 
+    def carry_and_outer(
+        self, signal: Tensor, carrier: Tensor, x: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """`carry` and `outer` in one call of the kernel; None where the input is padded apart."""
+        if not self._even:
+            return None
+        wanted = [True, True, False]
+        found: Sequence[Tensor] = torch.ops.aten.convolution_backward(
+            signal, x, carrier, None, self.stride, self._margin, self.dilation, self.transposed,
+            self.output_padding, self.groups, wanted,
+        )  # fmt: skip
+        return found[0], found[1]
+
     def _backward(self, signal: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
         wanted = [which == 0, which == 1, False]
         found: Sequence[Tensor] = torch.ops.aten.convolution_backward(
