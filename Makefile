@@ -3,13 +3,19 @@ BIN := .venv/bin
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 TORCH := $(shell grep '^torch==' constraints.txt)
-.PHONY: env demo test lint speed
+# A test is tiny: two on two cores are faster than one on both.
+PARALLEL ?= -n auto --dist worksteal
+.PHONY: env demo test quick lint speed
 
 env: .venv/ready
 demo: env
 	@$(BIN)/python -m experiments.demo $(ARGS)
 test: env .venv/peers .venv/zoo
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
+quick: env
+	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not peer and not data" \
+		tests/test_layering.py tests/test_old_names.py tests/sites/test_attention.py tests/online tests/files \
+		--deselect tests/online/test_one_step.py $(ARGS)
 lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 speed: env .venv/peers

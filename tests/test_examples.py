@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ARGUMENTS = {"resnet_by_rule": ["uniform_sign", "40"], "learn_online": [], "own_rule": ["3"]}
-SAYS = {"resnet_by_rule": "accuracy", "learn_online": "20 characters", "own_rule": "ten sines"}
+ARGUMENTS = {
+    "resnet_by_rule": ["uniform_sign", "40"], "learn_online": [], "own_rule": ["3"],
+    "meta_train_any_network": ["3"],
+}  # fmt: skip
+SAYS = {
+    "resnet_by_rule": "accuracy", "learn_online": "20 characters", "own_rule": "ten sines",
+    "meta_train_any_network": "in a transformer layer",
+}  # fmt: skip
 
 
 def test_every_example_is_run_here() -> None:

@@ -123,6 +123,11 @@ class Alignment(Recorded, nn.Module):
         given = self.options[name]
         return given(int(site.step)) if callable(given) else given
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether a coefficient is a function of the step's number."""
+        return any(callable(self.options[name]) for name in self.coefficients)
+
     def zero(self, name: str) -> bool:
         """Whether a coefficient is 0 at all steps, so that its term need not be computed."""
         given = self.options[name]

@@ -1,4 +1,4 @@
-"""Kolen-Pollack: the feedback gets every change that its weight gets, and both decay alike."""
+"""Kolen-Pollack: feedback gets the change of its weight, and both decay equally."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class KolenPollackAlignment(Alignment):
 
     Kolen & Pollack (1994), as brought to deep networks by Akrout et al. (2019). If weight and
     feedback get the same change and both decay by `decay` a step, this is the feedback's change,
-    with whatever optimizer or plasticity rule. W is the weight before the step.
+    with any optimizer or plasticity rule. W is the weight before the step.
 
     Args:
-        decay: the share lost a step.
-        gain: how much of the weight's change the feedback gets.
+        decay: the share lost in a step.
+        gain: the share of the weight's change that the feedback gets.
     """
 
     coefficients = ("decay", "gain")
@@ -37,7 +37,7 @@ class KolenPollackAlignment(Alignment):
         check_number("decay", decay)
         check_number("gain", gain)
         if decay > 1:
-            raise ValueError(f"decay is {decay}; it is the share lost a step, from 0 to 1.")
+            raise ValueError(f"decay is {decay}; it is the share lost in a step, from 0 to 1.")
         super().__init__(decay=decay, gain=gain, noise=noise, learn=learn, per=per)
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
@@ -47,15 +47,15 @@ class KolenPollackAlignment(Alignment):
         return change + self.value("decay", site) * (site.before - feedback)  # type: ignore[no-any-return]
 
     def is_exact(self, name: str) -> bool:
-        """Whether a coefficient is 1 and stays so."""
+        """Whether a coefficient is 1 at all steps."""
         return self.options[name] == 1 and not self.learn
 
 
 class ProductAlignment(Alignment):
-    """`dR = F^T dW - decay R`, for feedback `ProductFeedback`: dW without the decay of W.
+    """`dR = F^T dW - decay R`, for feedback `ProductFeedback`, with dW without the decay of W.
 
     After the code of product feedback alignment (2025): a gradient step at the intermediate units,
-    and equal decay of both, so F R turns towards W without any copy of it.
+    and equal decay of both, so F R aligns with W without a copy of it.
     """
 
     coefficients = ("decay",)

@@ -1,4 +1,4 @@
-"""The weight mirror: noise is sent forward, and feedback learns what comes of it by Hebb's rule."""
+"""The weight mirror: feedback learns by Hebb's rule from noise and the outputs for it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class MirrorAlignment(Alignment):
     """`dB = rate y x^T - decay B`, x white noise, y = W x, averaged over examples and positions.
 
     Akrout et al. (2019), with the mean over examples and positions in place of their sum. With W
-    held, B goes to `rate deviation^2 / decay W`. Noise is sampled at each site independently, in
-    the shape of the site's input.
+    held, B converges to `rate deviation^2 / decay W`. Noise is sampled at each site independently,
+    in the shape of the site's input.
 
     Args:
-        examples: of noise in a step; None for as many as the step has.
+        examples: the number of noise inputs in a step; None for that of the step's examples.
     """
 
     coefficients = ("rate", "decay", "deviation")
@@ -60,7 +60,7 @@ class MirrorAlignment(Alignment):
 
 
 class ResampledSizes(Alignment):
-    """The sizes of sign-symmetric feedback, sampled anew in every step.
+    """Sizes of sign-symmetric feedback, sampled anew in every step.
 
     Moskovitz, Litwin-Kumar & Abbott (2018): batchwise random-magnitude sign-symmetric feedback.
 

@@ -1,7 +1,7 @@
-"""Feedback that goes down a regularizer: Kunin's five primitives, and what they add up to.
+"""Feedback that descends a regularizer: a sum of the five primitives of Kunin et al.
 
-A regularizer `R(W, B, x)` is a sum of primitives, and the feedback goes down its gradient while W
-and x are held (Kunin et al. 2020, arXiv:2003.01513; scaling as in the authors' code: summed over
+A regularizer `R(W, B, x)` is a sum of primitives, and the feedback descends its gradient with W and
+x fixed (Kunin et al. 2020, arXiv:2003.01513; scaling as in the authors' code: summed over
 units and positions, mean over the batch, no factor 1/2). With f = W x, g = B x, r = B^T W x:
 
     decay   |W|^2 + |B|^2          sparse  E|f|^2 + E|g|^2       null  E|r|^2
@@ -24,11 +24,11 @@ Inputs = Literal["activity", "noise"]
 
 
 class RegularizedAlignment(Alignment):
-    """Feedback that goes down a weighted sum of the primitives, once each step.
+    """Feedback that descends a weighted sum of the primitives, a step at a time.
 
     Args:
         decay, amp, null, sparse, self_: coefficients, or schedules of the step's number.
-        rate: the step down the gradient.
+        rate: of the gradient step.
         inputs: x is the site's own `activity`, or white `noise` of deviation `deviation`.
     """
 
@@ -60,7 +60,7 @@ class RegularizedAlignment(Alignment):
             if not callable(value):
                 check_number(name, value)
         super().__init__(**values, inputs=inputs, noise=noise, learn=learn, per=per)
-        # A primitive whose coefficient is 0 takes no part, learned or not.
+        # A primitive whose coefficient is 0 at first is left out, learned or not.
         self.used = {n for n, v in values.items() if callable(v) or v != 0}
         self.sees_inputs = bool(self.used & {"amp", "null", "sparse"})
 
@@ -75,7 +75,7 @@ class RegularizedAlignment(Alignment):
         return -self.value("rate", site) * gradient  # type: ignore[no-any-return]
 
     def _driven(self, feedback: Tensor, site: AtSite, call: Product, number: int) -> Tensor:
-        """The share of the primitives that look at an input."""
+        """The gradient of the primitives that depend on an input."""
         used, weight, x = self.used, site.weight, call.x.to(feedback.dtype)
         if self.options["inputs"] == "noise":
             x = self.value("deviation", site) * site.noise(x.shape, f"input {number}")

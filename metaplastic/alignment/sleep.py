@@ -1,4 +1,4 @@
-"""Sleep: a phase of mirror steps at the start of a lifetime and, if asked for, every m steps."""
+"""Sleep: a phase of mirror steps at the start of a lifetime and, as an option, every m steps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from metaplastic.support.ranges import check_number
 
 
 class Sleep(Alignment):
-    """Two rules: `asleep`, driven by noise alone, and `awake`, after every step.
+    """Two alignment rules: `asleep`, driven by noise alone, and `awake`, after every step.
 
-    While asleep weights stay as they are. Its noise is a function of (seed, site, step), the same
-    on every device and when resumed.
+    During sleep the weights are fixed. Its noise is a function of (seed, site, step), the same on
+    every device and after a resumption.
 
     Args:
-        awake: how feedback follows in a step; Kolen-Pollack without decay by default.
-        asleep: what a sleeping step does; a mirror by default.
+        awake: the rule after every step; Kolen-Pollack without decay by default.
+        asleep: the rule of a sleeping step; a mirror by default.
         at_start: sleeping steps before the first step of a lifetime.
-        every: sleep again after so many steps; None for never.
-        steps: sleeping steps each time; `at_start` by default.
+        every: the number of steps between further phases of sleep; None for no further ones.
+        steps: sleeping steps of each further phase; `at_start` by default.
     """
 
     follows = True
@@ -58,6 +58,11 @@ class Sleep(Alignment):
     def sees_change(self) -> bool:  # type: ignore[override]
         """As the rule that is awake."""
         return self.awake.sees_change
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether either rule has a coefficient that is a function of the step's number."""
+        return self.awake.scheduled or self.asleep.scheduled
 
     def attach(self, sites: Sequence[SiteShape]) -> None:
         self.awake.attach(sites)

@@ -1,4 +1,4 @@
-"""The inner loop: what a lifetime changes, one step of it, and a whole lifetime.
+"""The inner loop: the state of a lifetime, one step, and the loop over steps.
 
 `OnlineLearner` is a network and a learning rule; its forward pass is a meta-batch of lifetimes.
 """

@@ -1,7 +1,7 @@
-"""From signals to changes: what every site, bias and other parameter does about them.
+"""The changes of sites, biases and other parameters in a step, from the signals.
 
-A site that is met several times in a step (a weight shared by several uses, a module called twice)
-is met once with the rows of all its uses. A packed weight is met part by part.
+A weight that is used several times in a step (shared, or in a module called twice) changes by the
+rows of all its uses together. A packed weight changes part by part.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Rates = Mapping[str, Tensor]
 
 @dataclass
 class Signals:
-    """All that a step knows when sites change: product by product."""
+    """The quantities of a step, product by product."""
 
     products: Sequence[Product]
-    signals: Sequence[Tensor]  # on the outputs
+    signals: Sequence[Tensor]  # at the outputs
     activity: Sequence[Tensor]  # shaped as the outputs; empty where no rule reads it
     back: Sequence[Tensor]  # what presynaptic units receive, shaped as the inputs; or empty
     pushes: Mapping[str, Tensor]  # of other parameters
@@ -38,7 +38,7 @@ class Signals:
 
 @dataclass
 class Changes:
-    """By parameter; and the traces after the step."""
+    """The changes by parameter, and the traces after the step."""
 
     weights: dict[str, Tensor]
     traces: dict[str, Tensor]
@@ -53,7 +53,7 @@ def changes_of(
     rates: Rates,
     seen: Signals,
 ) -> Changes:
-    """What this step changes. `step` counts it, from 1; `rates` are the rule's `coefficients`."""
+    """The changes of step number `step`, from 1; `rates` are the rule's `coefficients`."""
     found = Changes({}, {})
     learned = set(network.learned)
     for site, groups in _groups(network, seen).items():
@@ -76,7 +76,7 @@ def changes_of(
 
 
 def _groups(network: PlasticNetwork, seen: Signals) -> dict[str, list[list[int]]]:
-    """Site -> products that meet the same synapses, as numbers."""
+    """Site -> groups of products of the same synapses, by number."""
     found: dict[str, dict[Any, list[int]]] = {}
     for number, product in enumerate(seen.products):
         if network.found.is_derived(product.site) and not network.computed:
@@ -129,16 +129,16 @@ def _of_site(
                     matrix, rate=local, traces=mine, step=step, **rows
                 )
                 for trace, value in kept.items():
-                    whole = product.scattered(operation.unmatrix(value, part), weight)
+                    full = product.scattered(operation.unmatrix(value, part), weight)
                     key = f"{trace} of {name}"
-                    after[key] = after[key] + whole if key in after else whole
+                    after[key] = after[key] + full if key in after else full
             elif plasticity.two_sided and back is not None:
                 moved = plasticity.two_sided_delta(matrix, rate=local, back=back, **rows)
             else:
                 moved = plasticity.delta(matrix, rate=local, **rows)
             change = operation.unmatrix(moved, part)
-        whole = product.scattered(change, weight)
-        total = whole if total is None else total + whole
+        full = product.scattered(change, weight)
+        total = full if total is None else total + full
     assert total is not None
     return total, after
 
@@ -168,11 +168,11 @@ def _out(seen: Signals, number: int) -> torch.Size:
 
 
 def _as_matrix(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
-    """A site's rates where they meet a product's `groups post pre`."""
+    """A site's rates, broadcastable to a product's `groups post pre`."""
     if rate.dim() > 2 or rate.numel() == 1:  # one for all, or one for each term of a polynomial
         return rate
-    whole = _as_parameter(rate, shape, product)
-    return product.operation.matrix(product.view(whole))
+    full = _as_parameter(rate, shape, product)
+    return product.operation.matrix(product.view(full))
 
 
 def _as_weight(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
@@ -217,9 +217,9 @@ def _of_biases(
         units = product.operation.units_last(signal)
         positions = max(positions, units[..., 0].numel() // seen.batch)
         push = units.reshape(-1, units.shape[-1]).sum(0)
-        whole = product.scattered_bias(push, values[product.bias.weight])
+        full = product.scattered_bias(push, values[product.bias.weight])
         name = product.bias.weight
-        pushes[name] = pushes[name] + whole if name in pushes else whole
+        pushes[name] = pushes[name] + full if name in pushes else full
     for name, push in pushes.items():
         rate = rates[shape.name + ".bias"]
         if plasticity.averages_positions and positions > 1 and not plasticity.relative:
@@ -231,7 +231,7 @@ def _of_biases(
 
 
 def _other_rate(rule: LearningRule, rates: Rates, batch: int) -> Tensor:
-    """The rate of what is at no site: that of the readout's bias or, without one, its weight's."""
+    """The rate of parameters of no site: that of the readout's bias or, without one, its weight."""
     last = list(rates)[-1]
     rate = rates[last]
     return rate.mean() if rate.numel() > 1 and rate.dim() < 3 else rate.reshape(-1)[0]

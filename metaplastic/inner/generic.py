@@ -55,13 +55,13 @@ class AnyNetwork:
         return list(self.network.learned)
 
     def below(self, x: Tensor) -> Tensor:
-        """Nothing of the network is frozen before its sites; that is the encoder's place."""
+        """The inputs: frozen layers are in the encoder alone."""
         return x
 
     def start(
         self, rule: LearningRule, how: Initialization, support_y: Tensor, seed: Tensor
     ) -> FastWeights:
-        """The state at the start of the lifetimes of these seeds, flat, `tasks ...`."""
+        """The state at the start of the lifetimes with these seeds, flat, `tasks ...`."""
         network = self.network
         weights = initial_weights(how, network, support_y, seed)
 
@@ -86,18 +86,18 @@ class AnyNetwork:
         how: Unroll,
         passes: int,
     ) -> FastWeights:
-        """Through `tasks steps batch ...`, in order."""
+        """The state after the examples `tasks steps batch ...`, in order, flat."""
         network = self.network
         batch = x.shape[2]
         life = {"x": x, "target": y}
-        if isinstance(rule.alignment, Sleep):
-            # Which step it is decides whether the network sleeps: a number of the host's.
+        if isinstance(rule.alignment, Sleep) or rule.alignment.scheduled:
+            # Sleep and schedules depend on the step's number, which has to be on the host.
             first = int(fast[STEP + " number"][0])
             numbers = torch.arange(first, first + passes * x.shape[1]).expand(len(x), -1)
             if passes > 1:
                 raise ValueError(
-                    f"passes is {passes}, but a rule that sleeps counts the steps of one pass; "
-                    "use passes=1."
+                    f"passes is {passes}, but a rule that sleeps or has a schedule counts the "
+                    "steps of one pass; use passes=1."
                 )
             life["number"] = numbers
 
@@ -135,7 +135,7 @@ def chosen_sites(names: list[str], plastic: Sequence[str] | str | int | None) ->
     """The sites of these names, or so many at the end, or all; in the order they are run.
 
     Raises:
-        ValueError: for a number or name that is none.
+        ValueError: for an unknown name, or a number out of range.
     """
     if plastic is None:
         return names

@@ -26,7 +26,7 @@ from metaplastic.sites.products import Handler, Product, Products
 
 @dataclass
 class Tape:
-    """What the first pass leaves: products in order, their outputs and activities."""
+    """The record of the first pass: products in order, their outputs and activities."""
 
     products: list[Product] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Tape:
 def first_pass(
     network: PlasticNetwork, values: Mapping[str, Tensor], x: Any, *, follow: bool
 ) -> Tape:
-    """Run the network on a minibatch; `follow` keeps activities and the ways back to inputs."""
+    """The tape of one forward pass; `follow` records activities and the ways back to inputs."""
     tape = Tape()
 
     def record(product: Product) -> Tensor:
@@ -70,7 +70,8 @@ def first_pass(
     if isinstance(mode, Followed):
         tape.activity = mode.activity
         tape.ways_back = [mode.way_back(product.x) for product in tape.products]
-        tape.answers = {i for i, a in enumerate(mode.activity) if a is tape.prediction}
+        shown = mode.shown(tape.prediction)
+        tape.answers = set() if shown is None else {shown}
     return tape
 
 
@@ -83,7 +84,7 @@ def second_pass(
     tape: Tape,
     teaching: Tensor,
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The signal at the output of every product, and what the same signals give all others.
+    """The signal at the output of every product, and the gradients they give other parameters.
 
     Args:
         teaching: at the prediction, in the direction in which it should go.
@@ -132,7 +133,7 @@ def second_pass(
 
 
 def plain_pass(network: PlasticNetwork, values: Mapping[str, Tensor], x: Any) -> Tensor:
-    """The prediction alone."""
+    """The prediction of a plain forward pass."""
     buffers = _buffers(network)
     handlers = WRITTEN_OUT
     mode = network.mode(
@@ -142,7 +143,7 @@ def plain_pass(network: PlasticNetwork, values: Mapping[str, Tensor], x: Any) ->
 
 
 def _buffers(network: PlasticNetwork) -> dict[str, Tensor]:
-    """Copies, so that a normalization's running means move in neither pass."""
+    """Copies of the buffers, so that running means of normalizations do not change."""
     return {name: buffer.clone() for name, buffer in network.module.named_buffers()}
 
 
@@ -151,7 +152,7 @@ def _attention(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[st
 
 
 def _batch_norm(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """In train mode by the minibatch's own statistics, and running ones stay as they are."""
+    """A BatchNorm by the minibatch's statistics in train mode, without updating running ones."""
     names = ("input", "running_mean", "running_var", "weight", "bias", "training")
     given = dict(zip(names, args, strict=False)) | kwargs
     if given.get("training"):

@@ -1,4 +1,4 @@
-"""What a lifetime changes, as one value: weights, feedback, traces, a step counter and a seed."""
+"""The state of a lifetime: weights, feedback, traces, a step counter and a seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from metaplastic.inner.network import PlasticNetwork
+from metaplastic.pathways.sampled import FEEDBACK
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.support.noise import feedback_key
 
-FEEDBACK, TRACE, STEP, SEED = "feedback of ", "trace ", "step", "seed"
+TRACE, STEP, SEED = "trace ", "step", "seed"
 # No parameter can be called so: a name of a module has no space.
 
 
 class State(NamedTuple):
-    """Of one lifetime or, with a leading `tasks` axis everywhere, of several.
+    """The state of one lifetime or, with a leading `tasks` axis everywhere, of several.
 
     A state is a value: `step` returns another. It is copied with `copy.deepcopy`, and saved as the
     dict of tensors that `flat` gives.
@@ -26,12 +27,12 @@ class State(NamedTuple):
 
     weights: dict[str, Tensor]  # parameter -> its value
     feedback: dict[str, Tensor]  # site -> feedback weights
-    traces: dict[str, Tensor]  # "NAME of PARAMETER" -> what is remembered there
+    traces: dict[str, Tensor]  # "NAME of PARAMETER" -> its trace
     step: Tensor  # int64: steps so far
     seed: Tensor  # int64
 
     def flat(self) -> dict[str, Tensor]:
-        """All of it as one dict of tensors."""
+        """The state as one dict of tensors."""
         return {
             **self.weights,
             **{FEEDBACK + site: value for site, value in self.feedback.items()},
@@ -42,7 +43,7 @@ class State(NamedTuple):
 
     @classmethod
     def of_flat(cls, values: Mapping[str, Tensor]) -> State:
-        """The state that was made flat."""
+        """The state from such a dict."""
         rest = dict(values)
         step, seed = rest.pop(STEP + " number"), rest.pop(SEED + " of lifetime")
         weights: dict[str, Tensor] = {}
@@ -64,7 +65,7 @@ def initial_state(
     seed: Tensor | int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> State:
-    """The state at the start of a lifetime, before it sleeps.
+    """The state at the start of a lifetime, before sleep.
 
     Args:
         seed: fixes the feedback that is sampled and all noise of the lifetime.

@@ -99,7 +99,7 @@ def step(
         name: weights[name] + done.weights[name] if name in done.weights else weights[name]
         for name in weights
     }
-    feedback = followed(rule, network, state, weights, after, tape.products)
+    feedback = followed(rule, network, state, weights, after, tape.products, number)
     traces = {**state.traces, **done.traces}
     return State(after, feedback, traces, state.step + 1, state.seed), tape.prediction
 
@@ -111,8 +111,9 @@ def followed(
     before: Mapping[str, Tensor],
     after: Mapping[str, Tensor],
     products: list[Product],
+    number: int | None = None,
 ) -> dict[str, Tensor]:
-    """The feedback weights after a step of the alignment rule."""
+    """The feedback weights after a step of the alignment rule; `number` as for `step`."""
     alignment = rule.alignment
     if not state.feedback or not (alignment.follows or alignment.noise):
         return state.feedback
@@ -120,10 +121,11 @@ def followed(
     for product in products if alignment.sees_inputs else ():
         calls.setdefault(product.site, []).append(product)
     found = dict(state.feedback)
+    steps = state.step if number is None else number
     for site in state.feedback:
         weight, was = network.weight(site, after), network.weight(site, before)
         at = AtSite(
-            site, weight, weight - was, was, tuple(calls.get(site, ())), state.step,
+            site, weight, weight - was, was, tuple(calls.get(site, ())), steps,
             partial(fold, state.seed, "alignment", site, state.step),
         )  # fmt: skip
         if alignment.follows and not (alignment.sees_inputs and site not in calls):
@@ -147,14 +149,15 @@ def sleep(
     alignment = rule.alignment
     if not isinstance(alignment, Sleep) or not state.feedback:
         return state
-    due = alignment.due(int(state.step) if number is None else number)
+    steps = int(state.step) if number is None else number
+    due = alignment.due(steps)
     feedback = dict(state.feedback)
     for asleep in range(due):
         for site in feedback:
             weight = network.weight(site, state.weights)
             calls = tuple(network.silent_calls(site))
             key = partial(fold, state.seed, "sleep", site, state.step, asleep)
-            at = AtSite(site, weight, torch.zeros_like(weight), weight, calls, state.step, key)
+            at = AtSite(site, weight, torch.zeros_like(weight), weight, calls, steps, key)
             change = alignment.asleep.follow(feedback[site], at)
             if change is not None:
                 feedback[site] = feedback[site] + change
@@ -164,7 +167,7 @@ def sleep(
 def _of_first_norm(
     rule: LearningRule, network: PlasticNetwork, state: State
 ) -> Mapping[str, Tensor]:
-    """The weights, each of its first norm where the pathway keeps that."""
+    """The weights, rescaled to their first norms if the pathway declares `keeps_norm`."""
     if not rule.pathway.keeps_norm:
         return state.weights
     found = dict(state.weights)
@@ -176,7 +179,7 @@ def _of_first_norm(
 
 
 def leveled(product: Product, signal: Tensor, teaching: Tensor) -> Tensor:
-    """A signal of the length of the output's error."""
+    """The signal, rescaled to the length of the output's error."""
     units = product.operation.units_last(signal)
     rows, error = units.reshape(1, -1, units.shape[-1]), _rows_of(teaching)
     return signal * gain(rows, error).squeeze()
@@ -191,7 +194,9 @@ def _activity(network: PlasticNetwork, rule: LearningRule, tape: Tape, y: Any) -
     if not rule.plasticity.reads_answer:
         return tape.activity
     answer = network.teacher.answer(tape.prediction, y)
-    return [answer if i in tape.answers else a for i, a in enumerate(tape.activity)]
+    return [
+        answer.reshape(a.shape) if i in tape.answers else a for i, a in enumerate(tape.activity)
+    ]
 
 
 def presynaptic(
@@ -204,7 +209,7 @@ def presynaptic(
     signals: Sequence[Tensor],
     teaching: Tensor,
 ) -> list[Tensor]:
-    """What the presynaptic units of each product receive, shaped as its input.
+    """The signal at the presynaptic units of each product, shaped as its input.
 
     Through the nonlinearity that the input comes from. The first site's inputs have none; there it
     is weighted by `1 - exp(-10 |x|)`, so that silent inputs receive nothing (Shervani-Tabar &

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -55,13 +57,23 @@ class Memory(nn.Module):
             weight = credit.weight(site, model)
             weight.mul_(credit.held.of(site, NORM) / weight.norm())
 
-    def sleep(self, credit: Credit, model: nn.Module) -> None:
-        """The sleeping steps that are due before this step."""
-        if credit.held is None or not isinstance(credit.rule.alignment, Sleep):
-            return
+    def sleep(self, credit: Credit, model: nn.Module) -> dict[str, Tensor]:
+        """The sleeping steps that are due before this step; the feedback before them, if any."""
+        held, alignment = credit.held, credit.rule.alignment
+        if held is None or not isinstance(alignment, Sleep) or not alignment.due(int(held.step)):
+            return {}
+        before = {site: held.of(site).clone() for site in held.names}
         weights = {site: credit.weight(site, model).detach() for site in credit.shapes}
         silent = {site: credit.silent_calls(site) for site in credit.shapes}
-        credit.held.sleep(credit.rule, weights, silent)
+        held.sleep(credit.rule, weights, silent)
+        return before
+
+    @torch.no_grad()
+    def awaken(self, credit: Credit, before: Mapping[str, Tensor]) -> None:
+        """As if the network had not slept, after a step that was refused."""
+        for site, feedback in before.items():
+            assert credit.held is not None
+            credit.held.of(site).copy_(feedback)
 
 
 def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:

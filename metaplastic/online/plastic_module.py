@@ -196,10 +196,11 @@ class PlasticModule(nn.Module):
         watched, prediction = self._watched, self.credit.picked(self._output)
         loss, teaching, answer = taught(self._output, prediction, y, self.loss_fn)
         self._output = None
+        before: dict[str, Tensor] = {}
         try:
             watched.check_inputs()
             with torch.no_grad():
-                self.memory.sleep(self.credit, self.model)
+                before = self.memory.sleep(self.credit, self.model)
             pushes = watched.send(prediction, teaching)
             self.credit.rule.rate_scale = self.rate_scale
             assert self._plan is not None
@@ -207,6 +208,9 @@ class PlasticModule(nn.Module):
                 self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
                 loss,
             )  # fmt: skip
+        except Exception:
+            self.memory.awaken(self.credit, before)
+            raise
         finally:
             self._forget()
         return loss.detach()

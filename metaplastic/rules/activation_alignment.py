@@ -1,4 +1,4 @@
-"""Activation alignment: feedback is to say of each input what the forward weights say."""
+"""Activation alignment: the products of feedback and forward weights with an input are aligned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from metaplastic.rules.references import KUNIN_2020
 
 
 class ActivationAlignment(CreditRule):
-    """Kunin et al. (2020). With W held, B goes to `amp / (2 sparse) W` where C can be inverted."""
+    """Kunin et al. (2020). With W held, B converges to `amp / (2 sparse) W` if C is invertible."""
 
     alias = ("aa",)
     formula = "dB = -rate (2 sparse B C - amp W C), C = E x x^T"

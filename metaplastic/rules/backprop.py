@@ -1,4 +1,4 @@
-"""Backpropagation: errors go back through the forward weights themselves."""
+"""Backpropagation: errors go back through the forward weights."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from metaplastic.rules.credit_rule import CreditRule
 
 
 class Backpropagation(CreditRule):
-    """The gradient itself."""
+    """The gradient."""
 
     alias = ("backpropagation", "bp")
     formula = "W^T d"
     local = "the weights of the synapses above it: no"
     cost = "1"
-    use = "the reference that the others are measured by"
+    use = "the reference for the others"
     bibtex = """@article{rumelhart1986learning,
   title = {Learning representations by back-propagating errors},
   author = {Rumelhart, David E. and Hinton, Geoffrey E. and Williams, Ronald J.},

@@ -1,4 +1,4 @@
-"""Batchwise random-magnitude sign-symmetric feedback: sizes are drawn anew each minibatch."""
+"""Batchwise random-magnitude sign-symmetric feedback: sizes are sampled anew each minibatch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BatchwiseRandomSign(CreditRule):
     """
 
     alias = ("brsf",)
-    formula = "abs(M) * sign(W), M drawn each minibatch"
+    formula = "abs(M) * sign(W), M sampled each minibatch"
     local = "the signs of the synapses above it"
     cost = "as backprop"
     use = "to show that signs alone suffice"

@@ -1,4 +1,4 @@
-"""Direct feedback alignment: the output's error goes straight to the input of every site."""
+"""Direct feedback alignment: the output's error is sent directly to the input of every site."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from metaplastic.rules.credit_rule import CreditRule
 
 
 class DirectFeedbackAlignment(CreditRule):
-    """Nokland (2016): D is uniform within `scale / sqrt(units)`, units those that receive.
+    """Nokland (2016): D is uniform within `scale / sqrt(units)`, the units of the site's input.
 
-    What is sent replaces the error at a site's input; norms, nonlinearities, pooling and skips
-    below that point pass it on exactly, so in a chain `delta = (D^T e) * phi'(z)`.
+    The signal replaces the error at a site's input; norms, nonlinearities, pooling and skips below
+    that point are differentiated exactly, so in a chain `delta = (D^T e) * phi'(z)`.
 
     Args:
         per: `unit`, `channel` (one number for all positions of a channel) or `auto`, a channel
@@ -22,7 +22,7 @@ class DirectFeedbackAlignment(CreditRule):
     formula = "D^T e, D random and fixed, e the output's error"
     local = "yes"
     cost = "as backprop; D has outputs x units numbers"
-    use = "fully connected networks; errors need no way back through the layers"
+    use = "fully connected networks; errors are not carried back through layers"
     bibtex = """@inproceedings{nokland2016direct,
   title = {Direct Feedback Alignment Provides Learning in Deep Neural Networks},
   author = {N{\\o}kland, Arild},

@@ -6,7 +6,7 @@ from metaplastic.rules.credit_rule import CreditRule
 
 
 class FeedbackAlignment(CreditRule):
-    """Lillicrap et al. (2016). `scale` decides much: a trial of several is part of using it."""
+    """Lillicrap et al. (2016). Results depend strongly on `scale`: tune it."""
 
     alias = ("fa",)
     formula = "B^T d, B random and fixed"

@@ -18,10 +18,10 @@ class FixedRandomSign(CreditRule):
     """
 
     alias = ("frsf",)
-    formula = "abs(M) * sign(W), M drawn once"
+    formula = "abs(M) * sign(W), M sampled once"
     local = "the signs of the synapses above it"
     cost = "as backprop"
-    use = "as uniform_sign, with sizes that know nothing of W"
+    use = "as uniform_sign, with sizes independent of W"
     bibtex = MOSKOVITZ_2018
 
     def __init__(

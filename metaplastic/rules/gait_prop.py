@@ -1,4 +1,4 @@
-"""GAIT-prop: targets are small nudges, weighted so that their inverse is a gradient."""
+"""GAIT-prop: targets near the activity, weighted so that their inverses give a gradient."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from metaplastic.rules.credit_rule import CreditRule
 class GaitProp(CreditRule):
     """Ahmad et al. (2020): with orthogonal weights errors are backpropagation's.
 
-    For chains of square sites in float64 (`pathways.invertible`). In more than some eight layers
+    For chains of square sites in float64 (`pathways.invertible`). In more than about eight layers
     a fixed `gamma` is lost in rounding, as `gamma ** depth`: see `rescaled_gait_prop`.
 
     Args:
-        gamma: the size of the nudge.
-        adjusted: weigh it by the squared slope; without it, incremental target propagation.
-        orthogonality: of a penalty on products of different rows, or with `diagonal` on all of
-            `W W^T - I`.
+        gamma: the step of a target from the activity.
+        adjusted: whether it is multiplied by the squared slope; False is incremental target
+            propagation.
+        orthogonality: weight of a penalty on products of different rows, or with `diagonal` on all
+            of `W W^T - I`.
     """
 
     route = "inverse"

@@ -1,4 +1,4 @@
-"""Information alignment: feedback learns to rebuild the input, as a linear auto-encoder does."""
+"""Information alignment: feedback reconstructs the input, as in a linear auto-encoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from metaplastic.rules.references import KUNIN_2020
 
 
 class InformationAlignment(CreditRule):
-    """Kunin et al. (2020). With W held, B goes to `amp (2 decay I + 2 null W C W^T)^-1 W C`."""
+    """Kunin et al. (2020).
+
+    With W held, B converges to `amp (2 decay I + 2 null W C W^T)^-1 W C`.
+    """
 
     alias = ("ia",)
     formula = "dB = rate (amp W C - 2 null W C W^T B - 2 decay B)"

@@ -1,4 +1,4 @@
-"""Kolen-Pollack: feedback is changed as the forward weights are, and both decay."""
+"""Kolen-Pollack: feedback gets the change of the forward weights, and both decay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from metaplastic.rules.references import AKROUT_2019
 class KolenPollack(CreditRule):
     """Kolen & Pollack (1994), as brought to deep networks by Akrout et al. (2019).
 
-    If the optimizer gives both the same change and both decay by `decay` a step, then the change
-    of the feedback is that of the weight plus `decay (W - B)`, and `W - B` shrinks by `1 - decay` a
-    step, with whatever optimizer. The weight's change is read off the weight, so its decay is the
-    optimizer's: `weight_decay = decay / lr` for plain SGD.
+    If both get the same change and both decay by `decay` a step, then the change of the feedback is
+    that of the weight plus `decay (W - B)`, and `W - B` shrinks by `1 - decay` a step, with any
+    optimizer. The weight's change is measured, so its decay is the optimizer's:
+    `weight_decay = decay / lr` for plain SGD.
     """
 
     alias = ("kp",)

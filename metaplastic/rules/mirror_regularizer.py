@@ -9,7 +9,10 @@ from metaplastic.rules.references import KUNIN_2020
 
 
 class MirrorRegularizer(CreditRule):
-    """Kunin et al. (2020). With W held, B goes to `amp / (2 decay) W C`: for white x, a mirror."""
+    """Kunin et al. (2020).
+
+    With W held, B converges to `amp / (2 decay) W C`: for white x, a mirror.
+    """
 
     alias = ("wm_kunin",)
     formula = "dB = rate (amp W C - 2 decay B)"

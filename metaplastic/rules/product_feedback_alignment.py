@@ -1,4 +1,4 @@
-"""Product feedback alignment: errors go back through two matrices, of which the second learns."""
+"""Product feedback alignment: errors go back through two matrices, the second one learned."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from metaplastic.rules.credit_rule import CreditRule
 
 
 class ProductFeedbackAlignment(CreditRule):
-    """Learned R (mid x pre) and then fixed random F (post x mid), so that errors meet F R.
+    """Feedback F R, with fixed random F (post x mid) and learned R (mid x pre).
 
     After the code of product feedback alignment (2025): `dR = F^T dW - decay R`, dW without the
-    decay of W: a gradient step at the intermediate units, and equal decay of both; so F R turns
-    towards W without any copy of it. F is drawn with variance `1 / mid`, R so that F R has the
-    scale of the other rules' feedback. Held in one tensor, `mid x (post + pre)`: F transposed, R.
+    decay of W: a gradient step at the intermediate units, and equal decay of both; so F R aligns
+    with W without a copy of it. F is sampled with variance `1 / mid`, R so that F R has the scale
+    of the other rules' feedback. Held in one tensor, `mid x (post + pre)`: F transposed, R.
 
     Args:
         expansion: mid units for each unit of the site.

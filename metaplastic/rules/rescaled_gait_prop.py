@@ -1,4 +1,4 @@
-"""GAIT-prop with adaptive rescaling: every layer's nudge has the same size."""
+"""GAIT-prop with adaptive rescaling: targets of all layers are steps of the same size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from metaplastic.rules.credit_rule import CreditRule
 
 
 class RescaledGaitProp(CreditRule):
-    """Dalm et al. (2021): gamma is that of a sample and layer, `gamma sqrt(units) / |t - h|`.
+    """Dalm et al. (2021): a gamma for each example and layer, `gamma sqrt(units) / |t - h|`.
 
     For chains of square sites in float64 (`pathways.invertible`). With orthogonal weights errors
     are backpropagation's at any depth.
 
     Args:
-        gamma: root mean square of the nudge, a unit.
-        orthogonality: of a penalty on `W W^T - I`; without `diagonal`, on different rows alone.
+        gamma: root mean square over units of the step.
+        orthogonality: weight of a penalty on `W W^T - I`; without `diagonal`, on different rows
+            alone.
     """
 
     route = "inverse"

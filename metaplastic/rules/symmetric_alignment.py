@@ -1,4 +1,4 @@
-"""Symmetric alignment: feedback is drawn straight to the forward weights."""
+"""Symmetric alignment: feedback is regularized towards the forward weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from metaplastic.rules.references import KUNIN_2020
 
 
 class SymmetricAlignment(CreditRule):
-    """Kunin et al. (2020). With W held, B goes to `self / (2 decay) W`."""
+    """Kunin et al. (2020). With W held, B converges to `self / (2 decay) W`."""
 
     alias = ("sa",)
     formula = "dB = -rate (2 decay B - self W)"
-    local = "no: B sees W"
+    local = "no: B depends on W"
     cost = "as backprop, and one pass over the weights"
-    use = "deep networks, noisy feedback: the robust choice where W may be seen"
+    use = "deep networks, noisy feedback: the robust choice where B may depend on W"
     bibtex = KUNIN_2020
 
     def __init__(

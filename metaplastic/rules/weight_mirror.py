@@ -1,4 +1,4 @@
-"""The weight mirror: noise is sent forward, and feedback learns what comes of it by Hebb's rule."""
+"""The weight mirror: feedback learns by Hebb's rule from noise and the outputs for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from metaplastic.rules.references import AKROUT_2019
 class WeightMirror(CreditRule):
     """Akrout et al. (2019), with the mean over examples and positions in place of their sum.
 
-    With W held, B goes to `rate deviation^2 / decay W`. Noise is drawn at each site by itself and
-    has the shape of its input.
+    With W held, B converges to `rate deviation^2 / decay W`. Noise is sampled at each site
+    independently, in the shape of its input.
 
     Args:
         examples: of noise, each minibatch; None for as many as the minibatch has.
@@ -21,7 +21,7 @@ class WeightMirror(CreditRule):
     formula = "dB = rate y x^T - decay B, x white noise, y = W x"
     local = "yes"
     cost = "as backprop, a forward pass and a weight gradient"
-    use = "where layers may be driven by noise between lessons"
+    use = "where layers may be driven by noise between examples"
     bibtex = AKROUT_2019
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which layers a lifetime can be run through, and a sentence for each of the others."""
+"""Checks of layers that the written-out executor runs, with a message for each other one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from metaplastic.stacked.readouts import Readout
 from metaplastic.stacked.site import Site
 
 KEEPS_UNITS = (*POINTWISE, nn.GroupNorm, nn.LayerNorm)
-# What is computed here in place of the layer's own forward.
+# Layers that are computed here in place of their own forward.
 WRITTEN_OUT = (*KEEPS_UNITS, nn.Linear, nn.Conv2d, nn.MaxPool2d, nn.Flatten)
 REFUSED = {
     nn.modules.batchnorm._BatchNorm: "mixes the statistics of different lifetimes. Use GroupNorm "
     "or LayerNorm,",
-    nn.modules.dropout._DropoutNd: "draws anew whenever a step is recomputed or carried back, so "
-    "its meta-gradient would be that of another network. Leave it out,",
+    nn.modules.dropout._DropoutNd: "samples anew whenever a step is recomputed or differentiated, "
+    "so its meta-gradient would be that of another network. Leave it out,",
     nn.RNNBase: "cannot run with weights of its own for each lifetime. Use Linear or Conv2d,",
     nn.MultiheadAttention: "cannot run with weights of its own for each lifetime. Use Linear,",
     nn.Embedding: "cannot run with weights of its own for each lifetime. Use one-hot and Linear,",
@@ -27,7 +27,7 @@ REFUSED = {
 
 
 def check_layer(name: str, layer: nn.Module) -> None:
-    """Raise ValueError for a layer that would not be run as its owner wrote it."""
+    """Raise ValueError for a layer that would not be run as it is written."""
     for inside, module in layer.named_modules(prefix=name):
         for refused, reason in REFUSED.items():
             if isinstance(module, refused):
@@ -38,7 +38,7 @@ def check_layer(name: str, layer: nn.Module) -> None:
         if getattr(module, "inplace", False):
             raise ValueError(
                 f"Layer {inside!r} is a {type(module).__name__} that writes over its input, which "
-                "a rule still has to read; use inplace=False."
+                "the rule needs; use inplace=False."
             )
     for kind in WRITTEN_OUT:
         own = type(layer).forward is not kind.forward
@@ -57,7 +57,7 @@ def check_layer(name: str, layer: nn.Module) -> None:
 
 
 def check_apart(sites: Sequence[Site]) -> None:
-    """Raise ValueError if two sites are one, or would share what is meta-learned of them."""
+    """Raise ValueError if two sites are the same module or would share meta-parameters."""
     modules: dict[nn.Module, Site] = {}
     keys: dict[str, Site] = {}
     for site in sites:

@@ -16,7 +16,7 @@ def unfold(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def fold(conv: nn.Conv2d, rows: Tensor, like: Tensor) -> Tensor:
-    """The transpose of `unfold`: each patch added where it came from; shaped as `like`."""
+    """The transpose of `unfold`: patches summed at their places; shaped as `like`."""
     patches = rows.reshape(like.shape[0] * like.shape[1], -1, rows.shape[-1]).mT
     size = (like.shape[-2], like.shape[-1])
     return F.fold(
@@ -41,14 +41,14 @@ def check_unfolds(name: str, conv: nn.Conv2d) -> None:
 
 
 def padding(conv: nn.Conv2d) -> tuple[int, int]:
-    """Its zero padding as numbers."""
+    """The zero padding of a convolution as numbers."""
     if isinstance(conv.padding, str):
-        return 0, 0  # "valid": the other word is refused when the stack is made
+        return 0, 0  # "valid": "same" is refused when the stack is made
     return conv.padding[0], conv.padding[1]
 
 
 def output_size(conv: nn.Conv2d, x: Tensor) -> tuple[int, int]:
-    """Height and width of its output on x."""
+    """Height and width of a convolution's output on x."""
     sizes = [
         (length + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
         for length, pad, dilation, kernel, stride in zip(

@@ -1,7 +1,7 @@
-"""Carrying a signal back through a layer without synapses: its vector-Jacobian product.
+"""Vector-Jacobian products of layers without plastic weights, to carry signals back.
 
-What inner loops are mostly made of is written out by hand: it is faster than asking autograd, it
-compiles, and it can be recomputed under checkpointing. Any other layer is asked of autograd.
+Those of common layers are written out: they are faster than autograd, compile, and can be
+recomputed under checkpointing. Any other layer is differentiated by autograd.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ POINTWISE = (
 
 
 def per_example(layer: nn.Module, x: Tensor) -> Tensor:
-    """Run a layer that knows nothing of tasks: `tasks batch *features` -> the same."""
+    """The output of a layer without a tasks axis: `tasks batch *features` -> the same."""
     if isinstance(layer, POINTWISE):
         return layer(x)  # type: ignore[no-any-return]
     # Contiguous, because torch 2.13 on a CPU crashes in the backward pass of a GroupNorm whose
@@ -28,7 +28,7 @@ def per_example(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def pull_layer(layer: nn.Module, x: Tensor, out: Tensor, signal: Tensor) -> Tensor:
-    """`J^T signal`, J the Jacobian of the layer at x; differentiable again in all that it sees."""
+    """`J^T signal`, J the Jacobian of the layer at x; differentiable in all its arguments."""
     match layer:
         case nn.ReLU():
             return signal * (out > 0)
@@ -50,7 +50,7 @@ def pull_layer(layer: nn.Module, x: Tensor, out: Tensor, signal: Tensor) -> Tens
             return _pull_norm(layer, (*x.shape[: -len(layer.normalized_shape)], -1), x, signal)
         case nn.MaxPool2d():
             return _pull_pool(layer, x, signal)
-    return _asked_of_autograd(layer, x, signal)
+    return _by_autograd(layer, x, signal)
 
 
 def _pull_norm(
@@ -68,7 +68,7 @@ def _pull_norm(
 
 
 def _pull_pool(layer: nn.MaxPool2d, x: Tensor, signal: Tensor) -> Tensor:
-    """Every signal goes to the one unit that won its window."""
+    """Every signal goes to the maximal unit of its window."""
     images = x.flatten(0, 1)
     window: dict[str, Any] = {
         name: getattr(layer, name)
@@ -79,9 +79,9 @@ def _pull_pool(layer: nn.MaxPool2d, x: Tensor, signal: Tensor) -> Tensor:
     return silent.scatter_add(2, winner.flatten(2), signal.flatten(0, 1).flatten(2)).view_as(x)
 
 
-def _asked_of_autograd(layer: nn.Module, x: Tensor, signal: Tensor) -> Tensor:
-    # Two ways, for neither does for both: `torch.compile` takes `autograd.grad` to first order
-    # only, in silence, and functional transforms refuse to run under checkpointing.
+def _by_autograd(layer: nn.Module, x: Tensor, signal: Tensor) -> Tensor:
+    # Two ways: `torch.compile` differentiates `autograd.grad` to first order only, silently, and
+    # functional transforms refuse to run under checkpointing.
     if torch.compiler.is_compiling():
         pullback = torch.func.vjp(lambda value: per_example(layer, value), x)[1]
         return pullback(signal)[0]  # type: ignore[no-any-return]

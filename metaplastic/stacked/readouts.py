@@ -1,8 +1,8 @@
-"""Readouts that compare: an answer is how near an input comes to what a unit has stored.
+"""Readouts that compare: the output is the similarity of an input to a unit's prototype.
 
-A one-hot label and a Hebbian rule store, in the row of each class, what its inputs have in common,
-and change no other row. Such a row is a prototype, and a product is not the way to compare with
-one: a row that has learned more often, or a longer one, would answer louder.
+A one-hot label and a Hebbian rule sum the inputs of each class in its row, and change no other row.
+Such a row is a prototype. A product with it depends on its length and on the number of its
+examples; the readouts here do not.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 
 class Readout(nn.Linear):
-    """A Linear without bias whose answer is another function of input and weight than a product.
+    """A Linear without bias whose output is another function of input and weight than the product.
 
-    Rules change its rows like those of any Linear. An exact gradient through it is refused: what
-    reaches a synapse would not be its derivative (see `Backprop`).
+    Rules change its rows like those of any Linear. An exact gradient through it is refused: the
+    outer product of signal and input would not be its derivative (see `Backprop`).
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -37,8 +37,8 @@ class Readout(nn.Linear):
 class CosineReadout(Readout):
     """`w x / |w|`: on inputs of unit length, the cosine of the angle between input and row.
 
-    Division by the length of its own weights is what a neuron that keeps its total input constant
-    does (synaptic scaling). A row of zeros answers 0.
+    Division by the length of its weights is synaptic scaling, which keeps a neuron's total input
+    constant. The output of a row of zeros is 0.
     """
 
     def answer(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -46,11 +46,11 @@ class CosineReadout(Readout):
 
 
 class NearestMean(Readout):
-    """`-|x - mean|^2`, the mean of all inputs that a row was taught: the nearest-mean classifier.
+    """`-|x - mean|^2`, with the mean of the inputs of a row's class: the nearest-mean classifier.
 
     Its last input is the constant 1 (`Counted`). Hebb's rule at rate 1 from a row of zeros then
-    sums up the inputs and counts them, exactly. A row that was taught nothing answers with minus
-    infinity's stand-in, -1e4.
+    sums the inputs and counts them, exactly. The output of a row without examples is -1e4, in the
+    place of minus infinity.
     """
 
     def answer(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ UNTAUGHT = -1e4
 
 
 class UnitLength(nn.Module):
-    """Each example divided by its length: `... features` of length 1, or 0 where there is none."""
+    """Each example divided by its length: `... features` of length 1, or zeros if it is zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class UnitLength(nn.Module):
 
 
 class Counted(nn.Module):
-    """A last feature that is always 1, so that a Hebbian readout counts what it is taught."""
+    """A last feature that is always 1, so that a Hebbian readout counts its examples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Counted(nn.Module):
 
 
 class Gain(nn.Module):
-    """`exp(log_gain) x`, one meta-learned number: how sharp a softmax over cosines is to be."""
+    """`exp(log_gain) x`, with a meta-learned gain, the inverse temperature of a softmax."""
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""A plain network run for many lifetimes at once, and the tape a learning rule reads.
+"""A plain network with a leading `tasks` axis, and the tape of its forward pass.
 
-The network stays the user's `nn.Sequential`. A `Stack` reads it as a list of layers and runs it
-on inputs with a leading `tasks` axis, where every Linear or Conv2d (a *site*) may have weights of
-its own for each task.
+The network is a plain `nn.Sequential`. A `Stack` is its list of layers and runs them on inputs with
+a leading `tasks` axis, where every Linear or Conv2d (a *site*) may have weights of its own for each
+task.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FastWeights = dict[str, Tensor]
 
 
 class Tape(NamedTuple):
-    """What one forward pass leaves behind. `values[i]` is what enters layer i.
+    """The record of one forward pass. `values[i]` is the input of layer i.
 
     The last value is the output; each is `tasks batch *features`. `pre[site]` is
-    `tasks rows pre`, for sites whose weights are the task's own.
+    `tasks rows pre`, for sites with weights of their own for each task.
     """
 
     values: tuple[Tensor, ...]
@@ -41,8 +41,8 @@ class Tape(NamedTuple):
 class Stack:
     """An `nn.Sequential` (nested ones are flattened) as layers and sites.
 
-    A block with a `forward` of its own (residual, say) is one layer. What is in it is no site: its
-    weights are among the learner's parameters, meta-learned and frozen within a lifetime.
+    A block with a `forward` of its own (residual, say) is one layer without sites: its weights are
+    meta-learned and frozen within a lifetime.
 
     Raises ValueError for a layer that cannot run with a task axis, such as a BatchNorm, whose
     statistics would mix lifetimes.
@@ -98,7 +98,7 @@ class Stack:
             )
         chosen = [self.sites[name] for name in names if name in plastic]
         if chosen[-1].name != names[-1]:
-            # Feedback that is clamped at the readout has to have a readout that listens.
+            # Feedback that is clamped at the readout needs a plastic readout.
             raise ValueError(
                 f"The last plastic site is {chosen[-1].name!r}, but the readout is {names[-1]!r}; "
                 "the readout must be plastic too, or be moved behind the network."

@@ -67,7 +67,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Stack(nn.Sequential(conv(1, 2, 3), nn.BatchNorm2d(2))),
         "'1' is a BatchNorm2d, which mixes .* GroupNorm .* encoder",
     ),
-    "dropout": (lambda: Stack(nn.Sequential(nn.Linear(1, 2), nn.Dropout())), "Dropout.* draws"),
+    "dropout": (lambda: Stack(nn.Sequential(nn.Linear(1, 2), nn.Dropout())), "Dropout.* samples"),
     "recurrence": (lambda: Stack(nn.Sequential(nn.LSTM(1, 2))), "LSTM.*Use Linear"),
     "attention": (
         lambda: Stack(nn.Sequential(nn.MultiheadAttention(2, 1))), "MultiheadAttention.*Use Linear"

@@ -23,7 +23,7 @@ def table() -> str:
         options = [
             option
             for option in inspect.signature(kind).parameters
-            if option not in ("scale", "noise")
+            if option not in ("scale", "noise", "plasticity")
         ]
         found = measured.get(name, {})
         rows.append({
