@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn.utils import parametrizations
 
+from experiments.lab.exact.autograd import apart, autograd, credited, differences
 from metaplastic.sites.reroute import rerouted
 from tests.zoo import zoo
-from tests.zoo.compare import apart, autograd, credited, differences
 from tests.zoo.matrices import layers
 
 ZOO = zoo()
@@ -48,7 +48,7 @@ def test_a_pass_in_training_meets_the_products_that_the_example_met(name: str) -
     met: Counter[str] = Counter()
     with rerouted(model, told.found, None, lambda product, out: met.update([product.site])):
         entry.run(model)
-    assert met == Counter(product.site for product in told.found.met)
+    assert met == Counter(product.site for product in told.found.products)
     assert met.keys() == set(told.sites.values())
 
 

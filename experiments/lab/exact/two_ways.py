@@ -48,9 +48,9 @@ def shaken(learner: nn.Module, seed: int = 3) -> None:
             parameter.data *= (0.75 + 0.5 * noise).to(parameter.dtype)
 
 
-def two_ways(tiny: Tiny, make: Make, dtype: torch.dtype) -> Apart:
+def two_ways(tiny: Tiny, make: Make, dtype: torch.dtype, seed: int = 1) -> Apart:
     """The same lessons, seed, first weights and rule, both ways."""
-    x, y = lessons(tiny, dtype)
+    x, y = lessons(tiny, dtype, seed)
     network = tiny.make(dtype)
     learner = OnlineLearner(network, make(), CrossEntropy(CLASSES), input_shape=tiny.shape)
     learner.to(dtype)

@@ -1,28 +1,42 @@
-"""How far a rule whose feedback is the weights is from autograd, parameter by parameter.
-
-`python -m tests.zoo.compare` prints the table; words after it choose the networks by their names.
-"""
+"""How far a rule whose feedback is the weights is from autograd, parameter by parameter."""
 
 from __future__ import annotations
 
-import sys
 import warnings
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 import metaplastic
-from tests.zoo import Entry, zoo
 
 NOTHING = 1e-11
 """Of the largest gradient of all: what is below is the rounding of sums that cancel, such as the
 gradient of the bias of a key, and is compared with the largest gradient of all."""
 
 
+class Entry(Protocol):
+    """A network with an input and a loss, as an entry of `tests.zoo`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def target(self) -> Tensor: ...
+    @property
+    def given(self) -> Any: ...
+    @property
+    def aloof(self) -> frozenset[str]: ...
+
+    def loss(self, output: Any, y: Tensor, /) -> Tensor: ...
+    def missing(self) -> str | None: ...
+    def make(self) -> nn.Module: ...
+    def run(self, model: nn.Module) -> Tensor: ...
+
+
 def autograd(entry: Entry) -> dict[str, Tensor]:
     """The gradient of every trainable parameter that the loss depends on."""
     model = entry.make()
-    entry.run(model).backward()
+    entry.run(model).backward()  # type: ignore[no-untyped-call]
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -50,16 +64,13 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, fl
     for name, gradient in expected.items():
         largest = float(gradient.abs().max())
         scale = largest if largest > NOTHING * most else most
-        difference = (found[name] - gradient).abs().max() if name in found else torch.inf
-        table[name] = float(difference) / scale
+        difference = float((found[name] - gradient).abs().max()) if name in found else torch.inf
+        table[name] = difference / scale
     return table | dict.fromkeys(found.keys() - expected.keys(), torch.inf)
 
 
-def differences(entry: Entry) -> dict[str, float]:
-    """Of every trainable parameter, relative to its largest gradient by autograd.
-
-    On the way, the loss and the buffers must be those of one plain pass.
-    """
+def compared(entry: Entry) -> tuple[metaplastic.Credit, dict[str, float]]:
+    """The rule at its sites, and the `differences`."""
     expected, model, plain = autograd(entry), entry.make(), entry.make()
     told = mirrored(entry, model)
     loss = told.backward(model, entry.given, entry.target, entry.loss)
@@ -68,28 +79,12 @@ def differences(entry: Entry) -> dict[str, float]:
     theirs = dict(plain.named_buffers())
     torch.testing.assert_close(dict(model.named_buffers()), theirs, rtol=1e-12, atol=1e-12)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return apart(found, expected)
+    return told, apart(found, expected)
 
 
-def line(entry: Entry) -> str:
-    """One line of the table: the worst parameter, or why there is none."""
-    if (reason := entry.missing()) is not None:
-        return f"skipped: {reason}"
-    try:
-        table = differences(entry)
-    except Exception as reason:
-        return f"{type(reason).__name__}: {str(reason)[:160]}"
-    name = max(table, key=lambda name: table[name])
-    return f"{table[name]:.0e}  {len(table)} parameters, the farthest is {name}"
+def differences(entry: Entry) -> dict[str, float]:
+    """Of every trainable parameter, relative to its largest gradient by autograd.
 
-
-def main(words: list[str]) -> None:
-    """Print the table."""
-    warnings.simplefilter("ignore")
-    for name, entry in zoo().items():
-        if all(word in name for word in words):
-            print(f"{name:48} {line(entry)}", flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    On the way, the loss and the buffers must be those of one plain pass.
+    """
+    return compared(entry)[1]
