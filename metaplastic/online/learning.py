@@ -15,7 +15,7 @@ from metaplastic.online.credit import Credit
 from metaplastic.online.losses import check_finite, refuse
 from metaplastic.online.memory import Memory
 from metaplastic.online.plan import Plan
-from metaplastic.online.watched import Watched
+from metaplastic.online.recorded_pass import RecordedPass
 from metaplastic.sites.activity import Followed
 from metaplastic.sites.products import Product
 
@@ -26,7 +26,7 @@ def learn(
     memory: Memory,
     plan: Plan,
     model: nn.Module,
-    watched: Watched,
+    recorded: RecordedPass,
     pushes: Mapping[str, Tensor],
     teaching: Tensor,
     answer: Callable[[], Tensor],
@@ -37,18 +37,18 @@ def learn(
     Raises:
         FloatingPointError: if the loss or a change is not finite; nothing has changed then.
     """
-    used = watched.used
+    used = recorded.used
     rates = plan.rates(credit, memory.network, len(teaching))
     numbers = plan.numbers()
     one_number = len(numbers) == len(rates) or not credit.rule.plasticity.promises("outer")
     if used and one_number and fast.serves(credit.rule, used, bool(memory.network.computed)):
         before = None
-        _fast(credit, memory, plan, watched, used, pushes, teaching, answer, loss, numbers)
+        _fast(credit, memory, plan, recorded, used, pushes, teaching, answer, loss, numbers)
     else:
         before = _general(
-            credit, memory, plan, model, watched, used, pushes, teaching, answer, loss, rates
+            credit, memory, plan, model, recorded, used, pushes, teaching, answer, loss, rates
         )
-    _follow(credit, model, plan, before, watched.products)
+    _follow(credit, model, plan, before, recorded.products)
     if credit.held is not None:
         credit.held.step += 1
     memory.step += 1
@@ -58,7 +58,7 @@ def _fast(
     credit: Credit,
     memory: Memory,
     plan: Plan,
-    watched: Watched,
+    recorded: RecordedPass,
     used: list[Product],
     pushes: Mapping[str, Tensor],
     teaching: Tensor,
@@ -68,10 +68,10 @@ def _fast(
 ) -> None:
     """Outer products, straight into the weights and the feedback that gets every change."""
     rule, held = credit.rule, credit.held
-    signals: list[Tensor] = [watched.received[p.number] for p in used]  # type: ignore[misc]
+    signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
     parts, before, gains = fast.parts_of(
-        rule, used, signals, watched.activity(used, answer),
-        lambda gains: watched.back(used, gains), plan.weights, numbers, teaching, watched.outers,
+        rule, used, signals, recorded.activity(used, answer),
+        lambda gains: recorded.back(used, gains), plan.weights, numbers, teaching, recorded.outers,
     )  # fmt: skip
     learned = set(memory.network.learned)
     biases = _biases(memory, used, signals, gains, numbers, learned, len(teaching), rule)
@@ -144,7 +144,7 @@ def _general(
     memory: Memory,
     plan: Plan,
     model: nn.Module,
-    watched: Watched,
+    recorded: RecordedPass,
     used: list[Product],
     pushes: Mapping[str, Tensor],
     teaching: Tensor,
@@ -154,12 +154,12 @@ def _general(
 ) -> dict[str, Tensor] | None:
     """The changes as the pure step has them, then written; the weights before, if asked for."""
     rule, network = credit.rule, memory.network
-    signals: list[Tensor] = [watched.received[p.number] for p in used]  # type: ignore[misc]
+    signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
     if rule.pathway.level:
         signals = [leveled(p, s, teaching) for p, s in zip(used, signals, strict=True)]
     back: list[Tensor] = []
-    if rule.plasticity.two_sided and isinstance(watched.mode, Followed):
-        mode, held = watched.mode, credit.held
+    if rule.plasticity.two_sided and isinstance(recorded.mode, Followed):
+        mode, held = recorded.mode, credit.held
         ways = [mode.way_back(mode.kept_input[p.number]) for p in used]
         feedback = {} if held is None else {site: held.of(site) for site in held.names}
         own = {site: credit.weight(site, model).detach() for site in credit.shapes}
@@ -171,7 +171,7 @@ def _general(
         if name in network.computed:
             values[name] = product.whole
     named = {name: torch.zeros_like(plan.named[name]) for name in network.others}
-    activity = watched.activity(used, answer)
+    activity = recorded.activity(used, answer)
     seen = Signals(used, signals, activity, back, {**named, **pushes}, len(teaching))
     traces = memory.traces(credit)
     done = changes_of(rule, network, values, traces, memory.step + 1, rates, seen)

@@ -1,7 +1,7 @@
 """Any network learning in place, one minibatch or one example after another, by a local rule.
 
     net = metaplastic.PlasticModule(model, "feedback_alignment", example=x, rate=0.01)
-    answer = net(x)
+    prediction = net(x)
     loss = net.learn(y)
 
 Neither an optimizer nor `.backward()` is needed. It is the inner step of `inner.step`, taken in one
@@ -22,9 +22,9 @@ from metaplastic.online.learning import learn
 from metaplastic.online.memory import Memory
 from metaplastic.online.norms import Norms, norm_handlers
 from metaplastic.online.plan import Plan
-from metaplastic.online.taught import Loss, taught
+from metaplastic.online.recorded_pass import RecordedPass
+from metaplastic.online.teaching import Loss, teaching_of
 from metaplastic.online.transplant import Transplant, transplant
-from metaplastic.online.watched import Watched
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.rules import rule_of
@@ -37,7 +37,7 @@ from metaplastic.support.renamed import FormerAttribute
 
 
 class PlasticModule(nn.Module):
-    """A model and a rule: `net(x)` answers and remembers, `net.learn(y)` changes the model.
+    """A model and a rule: `net(x)` predicts and remembers, `net.learn(y)` changes the model.
 
     Weights and biases of sites change by the rule. With a rule that goes down a gradient (the delta
     rule, `Adaptive`), every other trainable parameter (norms, embeddings) changes along what the
@@ -98,7 +98,7 @@ class PlasticModule(nn.Module):
                     "of its own; leave rate out, and set net.rate_scale to multiply them."
                 )
         self._plan: Plan | None = None
-        self._watched: Watched | None = None
+        self._recorded: RecordedPass | None = None
         self._output: Any = None
         chosen = rule if isinstance(rule, Credit | LearningRule) else rule_of(rule, {})
         self._later: tuple[Any, ...] | None = (chosen, plasticity, rate, seed, leave, output)
@@ -171,10 +171,10 @@ class PlasticModule(nn.Module):
         if self._plan is None or not self._plan.holds():
             self._plan = Plan(self.credit, self.memory.network, self.model)
         handlers = norm_handlers(self.norms)
-        watched = Watched(self.credit, self.memory.network, self._plan, self.model, handlers)
+        recorded = RecordedPass(self.credit, self.memory.network, self._plan, self.model, handlers)
         with torch.enable_grad():
-            self._output = watched.run(self.model, args, kwargs)
-        self._watched = watched
+            self._output = recorded.run(self.model, args, kwargs)
+        self._recorded = recorded
         return detached(self._output)
 
     def learn(self, y: Any) -> Tensor:
@@ -189,23 +189,23 @@ class PlasticModule(nn.Module):
             ValueError: for a target that does not fit the output, or an empty minibatch.
             FloatingPointError: if the loss, or the change of a site, is not finite.
         """
-        if self._watched is None:
+        if self._recorded is None:
             raise RuntimeError(
                 "There is no answer to learn from; call net(x) first, in train mode."
             )
-        watched, prediction = self._watched, self.credit.picked(self._output)
-        loss, teaching, answer = taught(self._output, prediction, y, self.loss_fn)
+        recorded, prediction = self._recorded, self.credit.picked(self._output)
+        loss, teaching, answer = teaching_of(self._output, prediction, y, self.loss_fn)
         self._output = None
         before: dict[str, Tensor] = {}
         try:
-            watched.check_inputs()
+            recorded.check_inputs()
             with torch.no_grad():
                 before = self.memory.sleep(self.credit, self.model)
-            pushes = watched.send(prediction, teaching)
+            pushes = recorded.send(prediction, teaching)
             self.credit.rule.rate_scale = self.rate_scale
             assert self._plan is not None
             learn(
-                self.credit, self.memory, self._plan, self.model, watched, pushes, teaching, answer,
+                self.credit, self.memory, self._plan, self.model, recorded, pushes, teaching, answer,
                 loss,
             )  # fmt: skip
         except Exception:
@@ -217,15 +217,15 @@ class PlasticModule(nn.Module):
 
     def _forget(self) -> None:
         """Let go of the last pass."""
-        if self._watched is not None:
-            self._watched.clear()
-        self._watched, self._output = None, None
+        if self._recorded is not None:
+            self._recorded.clear()
+        self._recorded, self._output = None, None
 
     pace = FormerAttribute("rate_scale")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the output that was not learned from, whose graph cannot be copied or saved."""
-        return {**self.__dict__, "_plan": None, "_watched": None, "_output": None}
+        return {**self.__dict__, "_plan": None, "_recorded": None, "_output": None}
 
     def extra_repr(self) -> str:
         if self._later is not None:

@@ -12,8 +12,8 @@ from metaplastic.sites.products import Product, Source
 
 
 @dataclass
-class Met:
-    """One product of the example's pass: which site, how, and what it met."""
+class ProductInfo:
+    """One product of the example's pass: which site, which operation, which shapes."""
 
     source: Source
     operation: Operation
@@ -44,13 +44,13 @@ class Met:
 @dataclass
 class Sites:
     """What was found. Sites are named by their module, or by their parameter where it is not
-    called `weight`; in the order in which the example met them."""
+    called `weight`; in the order in which the example used them."""
 
     owners: dict[str, str] = field(default_factory=dict)  # every name -> first of the same weight
     parameters: dict[str, tuple[str, ...]] = field(default_factory=dict)  # site -> its parameters
     likes: dict[str, Tensor] = field(default_factory=dict)  # site -> its weight, detached
     biases: dict[str, str] = field(default_factory=dict)  # parameter -> site
-    met: list[Met] = field(default_factory=list)
+    products: list[ProductInfo] = field(default_factory=list)
     frozen: list[str] = field(default_factory=list)
     unreached: dict[str, str] = field(default_factory=dict)  # parameter -> the reason
     derived: dict[str, str] = field(default_factory=dict)  # name of a computed weight -> site
@@ -66,13 +66,13 @@ class Sites:
         return site in self.derived.values()
 
     def inputs(self, site: str) -> list[torch.Size]:
-        """The shapes of what it met, product by product."""
-        return [met.input for met in self.met if met.site == site]
+        """The shapes of its inputs, product by product."""
+        return [info.input for info in self.products if info.site == site]
 
     def silent_calls(self, site: str) -> list[Product]:
         """The products of a site as noise meets them: as on the example, without a value."""
         like = self.likes[site]
-        return [met.silent(i, like) for i, met in enumerate(self.met) if met.site == site]
+        return [info.silent(i, like) for i, info in enumerate(self.products) if info.site == site]
 
     def __str__(self) -> str:
         lines = [

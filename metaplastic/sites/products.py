@@ -189,7 +189,7 @@ class Products(TorchFunctionMode):
         call: Callable[[Tensor], Tensor],
         bias: Any = None,
     ) -> Tensor:
-        """A product was met: its output, by `at`."""
+        """Hand a product to `at`; its output."""
         source, number = self.sources[id(weight)], self.number
         self.number = number + 1
         known = self.sources.get(id(bias)) if bias is not None else None

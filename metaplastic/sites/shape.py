@@ -49,7 +49,7 @@ def site_shapes(found: Sites, names: list[str] | None = None) -> list[SiteShape]
     """The sites of these names, or all, in the order in which they are run."""
     shapes = []
     for name in found.names if names is None else names:
-        first = next(met for met in found.met if met.site == name)
+        first = next(info for info in found.products if info.site == name)
         like = found.likes[name]
         plain = isinstance(first.operation, Linear) or not first.source.views
         flat = first.operation.matrix(like) if like.dim() == 2 and plain else like.flatten(1)

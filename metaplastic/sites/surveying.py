@@ -8,7 +8,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from metaplastic.sites.found import Met, Sites
+from metaplastic.sites.found import ProductInfo, Sites
 from metaplastic.sites.handlers import HANDLERS, OPAQUE, PRODUCTS
 from metaplastic.sites.names import derived_site
 from metaplastic.sites.outputs import tensors_in
@@ -36,11 +36,11 @@ class Survey(Products):
     """Sees every function: what weights are made of, and where one enters anything unknown."""
 
     def __init__(self, sources: list[tuple[Tensor, Source]], found: Sites) -> None:
-        super().__init__(sources, self._met, HANDLERS)
+        super().__init__(sources, self._record, HANDLERS)
         self.found, self.uses = found, dict[str, set[str]]()
-        self.blocked: set[str] = set()  # sites met under no_grad
+        self.blocked: set[str] = set()  # sites used under no_grad
 
-    def _met(self, product: Product) -> Tensor:
+    def _record(self, product: Product) -> Tensor:
         out = product.call(product.x)
         source, found = product.source, self.found
         if "#" in source.weight and source.weight not in found.derived:
@@ -60,8 +60,10 @@ class Survey(Products):
         if not torch.is_grad_enabled():
             self.blocked.add(source.weight)
             return out
-        found.met.append(
-            Met(product.source, product.operation, product.x.shape, out.shape, product.batch_axis)
+        found.products.append(
+            ProductInfo(
+                product.source, product.operation, product.x.shape, out.shape, product.batch_axis
+            )
         )
         if product.site not in found.likes:
             whole = product.whole

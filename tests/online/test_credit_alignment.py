@@ -24,7 +24,7 @@ MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
 
 
 def product_of(module: nn.Module, x: Tensor) -> Product:
-    product = find_sites(module, x).met[0].silent(0, x)
+    product = find_sites(module, x).products[0].silent(0, x)
     product.x = x
     return product
 

@@ -14,7 +14,7 @@ from metaplastic.online.losses import IGNORED, check_target, usual_loss
 Loss = Callable[[Any, Any], Tensor]
 
 
-def taught(
+def teaching_of(
     output: Any, prediction: Tensor, y: Any, loss_fn: Loss | None
 ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
     """The mean loss; where the prediction should go, per example; and the answer, if asked for.

@@ -36,7 +36,7 @@ def _gone(x: Tensor) -> Tensor:
     raise RuntimeError("This product was made in a pass that is over.")
 
 
-class Watched:
+class RecordedPass:
     """A pass, and what it takes to learn from it."""
 
     def __init__(
