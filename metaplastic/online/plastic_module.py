@@ -205,8 +205,8 @@ class PlasticModule(nn.Module):
             self.credit.rule.rate_scale = self.rate_scale
             assert self._plan is not None
             learn(
-                self.credit, self.memory, self._plan, self.model, recorded, pushes, teaching, answer,
-                loss,
+                self.credit, self.memory, self._plan, self.model, recorded, pushes, teaching,
+                answer, loss,
             )  # fmt: skip
         except Exception:
             self.memory.awaken(self.credit, before)

@@ -47,8 +47,8 @@ def convolution(
 class Convolution(Operation):
     """A convolution, or a transposed one; a row is an example and position.
 
-    A transposed convolution is a matrix position by position of its input: the units behind a synapse
-    are its output channels times the places of the kernel.
+    A transposed convolution is a matrix position by position of its input: the units behind a
+    synapse are its output channels times the places of the kernel.
     """
 
     dimensions: int
