@@ -54,13 +54,8 @@ def run(block: str, rule: str) -> dict[str, Any]:
 
 
 def test_the_python_of_the_readme_runs(rule: str) -> None:
-    learned, credited = blocks("python")
-    known = run(learned, rule)
+    known = run(blocks("python")[0], rule)
     assert known["prediction"].shape == known["episode"].query_y.shape
-    torch.set_grad_enabled(True)
-    again: dict[str, Any] = {}
-    exec(credited, again)
-    assert again["loss"] > 0
 
 
 def test_the_python_of_the_guide_to_interference_runs(
