@@ -124,7 +124,7 @@ def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_images(
     other = [*words(root, tmp_path / "other", "--rules", "adam"), "--report-only"]
     with pytest.raises(ConfigError, match="'adam' is not a rule of this script"):
         deep.main(other)
-    with pytest.raises(ConfigError, match=r"seed-0 holds a run with epochs 1, and 2 is asked for"):
+    with pytest.raises(ConfigError, match=r"seed-0 holds a run with epochs 1, and 2 is requested"):
         deep.main([*line, "--epochs", "2"])
     assert deep.chosen(
         Deep(rates_of=out, rules=("uniform_sign",)), "uniform_sign", lambda _: None
