@@ -25,7 +25,7 @@ from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, call, pick
 from metaplastic.sites.products import Product
-from metaplastic.sites.reroute import Carry, rerouted, runnable
+from metaplastic.sites.reroute import Carrier, Carry, rerouted, runnable
 from metaplastic.sites.shape import site_shapes
 from metaplastic.sites.survey import find_sites, warn_of_unreached
 
@@ -111,17 +111,15 @@ class Credit(nn.Module):
         if isinstance(self.rule.pathway, InversePathway):
             return by_inverses(self.rule.pathway, bare(model), x, y, loss_fn)
         if self.held is not None:
-            silent = {name: self.silent_calls(name) for name in self.shapes}
-            self.held.prepare(self.rule, self._weights(model), silent)
+            self.held.prepare(self.rule, lambda: self._weights(model), self.found)
         seen: dict[str, list[Product]] = {}
         had = set_aside(self.rule, self._own_weights(model))
         with self.rerouted(model, seen if self.rule.alignment.sees_inputs else None):
             output = call(runnable(model), x)
             loss = self._send(output, y, loss_fn)
         finish(self.rule, had)
-        alignment = self.rule.alignment
-        learns = (alignment.follows or alignment.noise) and not alignment.sees_change
-        if self.held is not None and learns:
+        how = self.rule.alignment
+        if self.held is not None and (how.follows or how.noise) and not how.sees_change:
             self.held.follow(self.rule, self._weights(model), None, seen, everywhere=False)
             self.held.step += 1
         return loss
@@ -142,7 +140,9 @@ class Credit(nn.Module):
                 seen.setdefault(product.site, []).append(product)
 
         shown = None if seen is None else watch
-        with rerouted(model, self.found, self.carrier(model), shown):
+        carries = self.held is not None and not self.rule.pathway.direct
+        through = self.carriers() if carries else None
+        with rerouted(model, self.found, self.carrier(model), shown, carrier=through):
             yield
 
     def carrier(self, model: nn.Module) -> Carry | None:
@@ -150,26 +150,27 @@ class Credit(nn.Module):
         if self.held is None:
             return None
         if self.rule.pathway.direct:
-            return lambda product, signal, like: self._direct(product, like)
+            return lambda product, _, like: self._direct(product, like)
+        of = self.carriers()
+        return lambda product, signal, like: product.carry(signal, of(product).to(signal), like)
+
+    def carriers(self) -> Carrier:
+        """The weights that carry signals back, product by product; each site's once."""
         weights: dict[str, Tensor] = {}
 
-        def carry(product: Product, signal: Tensor, like: Tensor) -> Tensor:
+        def carrier(product: Product) -> Tensor:
             site = product.site
             if site not in weights:
                 weight = product.whole.detach()
                 back = self.feedback(site).to(weight)
                 weights[site] = self.rule.pathway.carrier(weight, back)
-            return product.carry(signal, weights[site].to(signal.dtype), like)
+            return weights[site]
 
-        return carry
+        return carrier
 
     def detach(self) -> None:
-        """Let go of everything kept of the model; it never carried anything of this."""
+        """Let go of everything that is kept of the last pass."""
         self._errors = None
-
-    def silent_calls(self, site: str) -> list[Product]:
-        """The products of a site as noise meets them: as on the example, without a value."""
-        return self.found.silent_calls(site)
 
     def _own_weights(self, model: nn.Module) -> list[nn.Parameter]:
         names = [self.found.parameters[s][0] for s in self.shapes if not self.found.is_derived(s)]

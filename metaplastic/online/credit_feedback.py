@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from metaplastic.alignment.base import AtSite
 from metaplastic.alignment.sleep import Sleep
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.sites.found import Sites
 from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.noise import feedback_key, fold
@@ -49,20 +50,21 @@ class Feedback(nn.Module):
 
     @torch.no_grad()
     def prepare(
-        self,
-        rule: LearningRule,
-        weights: Mapping[str, Tensor],
-        silent: Mapping[str, Sequence[Product]],
+        self, rule: LearningRule, weights_now: Callable[[], dict[str, Tensor]], found: Sites
     ) -> None:
         """Before a pass: norms are restored, and the feedback follows what an optimizer did.
 
         Where no step was made since, gradients are being added up, and nothing follows.
         """
+        sleeps = isinstance(rule.alignment, Sleep)
+        if not (rule.pathway.keeps_norm or sleeps or rule.alignment.sees_change):
+            return
+        weights = weights_now()
         if rule.pathway.keeps_norm:
             for name, weight in weights.items():
                 weight.mul_(self.of(name, NORM) / weight.norm())
-        if isinstance(rule.alignment, Sleep):
-            self.sleep(rule, weights, silent)
+        if sleeps:
+            self.sleep(rule, weights, {name: found.silent_calls(name) for name in self.names})
         if not rule.alignment.sees_change:
             return
         before = {name: self.of(name, BEFORE) for name in self.names}

@@ -64,7 +64,7 @@ class Memory(nn.Module):
             return {}
         before = {site: held.of(site).clone() for site in held.names}
         weights = {site: credit.weight(site, model).detach() for site in credit.shapes}
-        silent = {site: credit.silent_calls(site) for site in credit.shapes}
+        silent = {site: credit.found.silent_calls(site) for site in credit.shapes}
         held.sleep(credit.rule, weights, silent)
         return before
 

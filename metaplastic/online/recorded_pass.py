@@ -121,12 +121,16 @@ class RecordedPass:
         carrier = self.carriers[site]
         if carrier.dtype != signal.dtype:
             carrier = carrier.to(signal.dtype)
-        elif self.outer and isinstance(product.operation, Convolution) and not product.source.views:
-            both = product.operation.carry_and_outer(signal, carrier, like)
-            if both is not None:
-                self.outers[product.number] = both[1]
-                return both[0]
+        elif self.outer and self._is_plain(product):
+            found = product.operation.gradients(signal, like, carrier, (True, True, False))  # type: ignore[attr-defined]
+            self.outers[product.number] = found[1]
+            return found[0]  # type: ignore[no-any-return]
         return product.carry(signal, carrier, like)
+
+    @staticmethod
+    def _is_plain(product: Product) -> bool:
+        operation = product.operation
+        return isinstance(operation, Convolution) and operation.even and not product.source.views
 
     def check_inputs(self) -> None:
         """Raise RuntimeError if an input was written over after it was used."""

@@ -61,15 +61,16 @@ class Convolution(Operation):
     output_padding: tuple[int, ...]
 
     @property
-    def _even(self) -> bool:
+    def even(self) -> bool:
+        """Whether as many zeros are added before as after."""
         return self.padding == self.padding_after
 
     @property
     def _margin(self) -> tuple[int, ...]:
-        return self.padding if self._even else (0,) * self.dimensions
+        return self.padding if self.even else (0,) * self.dimensions
 
     def _padded(self, x: Tensor) -> Tensor:
-        if self._even:
+        if self.even:
             return x
         both = zip(self.padding[::-1], self.padding_after[::-1], strict=True)
         return F.pad(x, [n for pair in both for n in pair])
@@ -86,7 +87,7 @@ class Convolution(Operation):
         )
 
     def carry(self, signal: Tensor, weight: Tensor, like: Tensor) -> Tensor:
-        if self._even:
+        if self.even:
             return self._backward(signal, torch.empty_like(like, dtype=signal.dtype), weight, 0)
         padded = self._backward(signal, self._padded(like.to(signal.dtype)), weight, 0)
         for axis, (before, size) in enumerate(zip(self.padding, like.shape[2:], strict=True), 2):
@@ -96,18 +97,19 @@ class Convolution(Operation):
     def outer(self, signal: Tensor, x: Tensor, like: Tensor) -> Tensor:
         return self._backward(signal, self._padded(x), like, 1)
 
-    def carry_and_outer(
-        self, signal: Tensor, carrier: Tensor, x: Tensor
-    ) -> tuple[Tensor, Tensor] | None:
-        """`carry` and `outer` in one call of the kernel; None where the input is padded apart."""
-        if not self._even:
-            return None
-        wanted = [True, True, False]
-        found: Sequence[Tensor] = torch.ops.aten.convolution_backward(
-            signal, x, carrier, None, self.stride, self._margin, self.dilation, self.transposed,
-            self.output_padding, self.groups, wanted,
+    def gradients(
+        self, signal: Tensor, x: Tensor, carrier: Tensor, needs: Sequence[bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """`carry`, `outer` and the sum over examples and positions, in one call of the kernel.
+
+        For an evenly padded convolution (`even`). None where `needs` says so.
+        """
+        units = carrier.shape[1] * self.groups if self.transposed else len(carrier)
+        found: Sequence[Tensor | None] = torch.ops.aten.convolution_backward(
+            signal, x, carrier, [units] if needs[2] else None, self.stride, self._margin,
+            self.dilation, self.transposed, self.output_padding, self.groups, list(needs),
         )  # fmt: skip
-        return found[0], found[1]
+        return found[0], found[1], found[2]
 
     def _backward(self, signal: Tensor, x: Tensor, weight: Tensor, which: int) -> Tensor:
         wanted = [which == 0, which == 1, False]

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
 from metaplastic.sites.network import Network
-from metaplastic.sites.products import Product
+from metaplastic.sites.products import Product, Products
 
 Carry = Callable[[Product, Tensor, Tensor], Tensor]  # product, signal, its input
+Carrier = Callable[[Product], Tensor]  # what carries signals back through a product, as its weight
 Watch = Callable[[Product, Tensor], None]  # product, its output
 
 
@@ -40,37 +42,74 @@ class _Through(torch.autograd.Function):
         return signal, ctx.carry(signal), None
 
 
+class _Convolved(torch.autograd.Function):
+    """A convolution whose input gets its gradient through other weights: one call for all three."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, product: Product, carrier: Carrier
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.product, ctx.carrier, ctx.biased = product, carrier, bias is not None
+        return product.call(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor | None, ...]:
+        x, _ = ctx.saved_tensors
+        needs = [*ctx.needs_input_grad[:2], ctx.biased and ctx.needs_input_grad[2]]
+        carrier = ctx.carrier(ctx.product)
+        return (*ctx.product.operation.gradients(signal, x, carrier, needs), None, None)
+
+
 @contextmanager
 def rerouted(
     model: nn.Module,
-    found: Sites,
+    sites: Sites,
     carry: Carry | None,
     watch: Watch | None = None,
     plastic: list[str] | None = None,
+    carrier: Carrier | None = None,
 ) -> Iterator[None]:
     """Send errors through `carry` at every site while the context lasts.
 
-    `watch` is shown every product of a site and its output.
+    Args:
+        watch: is shown every product of a site and its output.
+        carrier: the weights of `carry`, where it is a product with weights of the site's shape.
     """
-    from metaplastic.sites.products import Products
 
     def at(product: Product) -> Tensor:
         x = product.x
         takes = carry is not None and torch.is_grad_enabled() and x.requires_grad
         if not takes:
-            out = product.call(x)
+            found: Tensor | None = product.call(x)
         else:
-            assert carry is not None
-            like = x.detach()
-            through: Any = _Through.apply
-            out = through(product.call(like), x, lambda s: carry(product, s, like))
+            found = _whole(product, carrier) if carrier is not None else None
+            if found is None:
+                assert carry is not None
+                like = x.detach()
+                through: Any = _Through.apply
+                found = through(product.call(like), x, lambda s: carry(product, s, like))
+        assert found is not None
         if watch is not None:
-            watch(product, out)
-        return out
+            watch(product, found)
+        return found
 
-    network = Network(bare(model), found, plastic)
+    network = Network(bare(model), sites, plastic)
     with network.mode(Products, at, {}, {}):
         yield
+
+
+def _whole(product: Product, carrier: Carrier) -> Tensor | None:
+    """A convolution with its own backward pass; None for any other product."""
+    operation, x = product.operation, product.x
+    plain = isinstance(operation, Convolution) and operation.even and not product.source.views
+    same = x.dtype == product.weight.dtype and not torch.is_autocast_enabled(x.device.type)
+    if not plain or not same:
+        return None
+    convolve: Any = _Convolved.apply
+    found: Tensor = convolve(x, product.weight, product.added, product, carrier)
+    return found
 
 
 def runnable(model: nn.Module) -> nn.Module:
