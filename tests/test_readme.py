@@ -84,6 +84,10 @@ def test_the_python_of_the_guide_to_rules_runs(capsys: pytest.CaptureFixture[str
     for block in re.findall(r"```python\n(.*?)```", RULES, re.DOTALL):
         exec(block, known)
     assert known["net"].transplant.report["0"] == "rates copied, feedback sampled"
+    assert known["mixer"].sites.names == ["attention.in_proj_weight", "attention.out_proj", "mix"]
+    assert known["spare"].unreached == {"spare.weight": "never used on the example"}
+    assert known["again"].credit.rule.parts == ("Halfway", "Decaying", "Towards")
+    assert int(known["again"].memory.step) == 1
     assert "SiteAngles" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""The table of all rules in docs/rules.md, made of the rule files and of what was measured."""
+"""The tables of all rules in docs/rules.md, made of the rule files and of what was measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import inspect
 import json
 from pathlib import Path
 
+from torch import nn
+
 from experiments.lab.figures.tables import as_markdown
 from metaplastic import rules
+from metaplastic.rules.learning_rule import PARTS
+from metaplastic.support.recorded import options_of
 
 RECORD = Path(__file__).resolve().parents[2] / "results" / "tuned.json"
 """What `python -m experiments.credit --tune` left, its table alone."""
@@ -36,3 +40,24 @@ def table() -> str:
             "options besides scale and noise": ", ".join(options),
         })  # fmt: skip
     return as_markdown(rows, order=())
+
+
+def parts() -> str:
+    """One row a rule: its pathway, plasticity and alignment, as it is made without options."""
+    rows = [
+        {"rule": f"`{name}`", **{part: _said(getattr(kind(), part)) for part in PARTS}}
+        for name, kind in rules().items()
+    ]
+    return as_markdown(rows, order=())
+
+
+def _said(part: nn.Module) -> str:
+    """A part's class, and the settings that are not the defaults of the class."""
+    defaults = inspect.signature(type(part)).parameters
+    own = {
+        name: value
+        for name, value in (options_of(part) or {}).items()
+        if isinstance(value, bool | int | float | str) and value != defaults[name].default
+    }
+    settings = ", ".join(f"{name}={value!r}" for name, value in own.items())
+    return f"`{type(part).__name__}({settings})`" if settings else f"`{type(part).__name__}`"
