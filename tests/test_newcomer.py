@@ -99,12 +99,6 @@ def test_there_kolen_pollack_from_random_feedback_learns_the_letters_alone() -> 
     assert not still
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="Where examples and positions are one axis, direct feedback does not fit. Once it does, "
-    "the sentences in README.md and docs/rules.md that say so go.",
-)
 def test_a_rule_with_direct_feedback_learns_where_examples_and_positions_are_one_axis() -> None:
     class Folded(nn.Module):
         def __init__(self) -> None:

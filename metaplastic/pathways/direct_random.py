@@ -169,5 +169,10 @@ class RandomDirect(SampledFeedback):
 
 
 def by_position(site: SiteShape) -> bool:
-    """Whether each position of the output has one of the site's input."""
-    return len(site.output) > 2 and site.output[:-1] == site.input[:-1]
+    """Whether each position of the output has one of the site's input.
+
+    A layer may fold examples and positions into one axis, as GPT-2's do.
+    """
+    positions = site.output[:-1]
+    folded = len(site.input) == 2 and site.input[0] == positions.numel()
+    return len(site.output) > 2 and (site.input[:-1] == positions or folded)
