@@ -63,7 +63,7 @@ def run(config: Align) -> str:
         better = [
             replace(setting, options=dict(tried[setting.rule, setting.network][0]["options"]))
             for setting in first
-            if (setting.rule, setting.network) in tried and not setting.weight_decay
+            if (setting.rule, setting.network) in tried and setting.way == config.ways[0]
         ]
         measure("chosen settings", [setting for setting in better if setting.options])
     ordered = sorted(found.values(), key=lambda pair: _place(config, pair[0]))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.lab.alignment.config import LABELS, NETWORKS, WAYS, Align, Setting
 from experiments.lab.alignment.following import Run
-from experiments.lab.alignment.tuning import ALIGNED, LARGEST, OTHER_SEED
+from experiments.lab.alignment.tuning import ALIGNED, OTHER_SEED
 from experiments.lab.credit_checks.report import over
 from experiments.lab.figures.plots import COLORS, finish, save
 from experiments.lab.figures.tables import as_markdown
@@ -22,7 +22,7 @@ from experiments.lab.runs.run_folder import origin, write_json
 Found = Sequence[tuple[Setting, Sequence[Run]]]
 Tried = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 SETS = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}
-CONTROL = "#333333"  # feedback that stays as it is
+CONTROL = "#999999"  # feedback that stays as it is
 
 
 def report(config: Align, found: Found, tried: Tried) -> str:
@@ -41,8 +41,8 @@ def report(config: Align, found: Found, tried: Tried) -> str:
     if tried:
         lines += [
             f"Settings tried on {SETS[config.tune_set]}, seed {config.seed + OTHER_SEED}, online, "
-            f"where a default ends above {ALIGNED:g} degrees, diverges, or has feedback more than "
-            f"{LARGEST:g} times too large or small. The first of each is chosen.",
+            f"where a default diverges or ends above {ALIGNED:g} degrees. Of each the first, by "
+            "the delta angle, is chosen.",
             as_markdown(tried_rows(tried), order=()),
         ]
     plot(config.out / "alignment_online.png", config, found)
@@ -98,9 +98,10 @@ def tried_rows(tried: Tried) -> list[dict[str, str]]:
             options = ", ".join(f"{key} {value}" for key, value in one["options"].items())
             shown = {"rule": LABELS[rule], "network": network, "setting": options or "default"}
             if one["diverged"]:
-                shown["angle, last"] = f"diverged at example {one['diverged']}"
+                shown["angle W to B, last"] = f"diverged at example {one['diverged']}"
             else:
-                shown["angle, last"] = f"{one['angle']:.1f}"
+                shown["angle W to B, last"] = f"{one['angle']:.1f}"
+                shown["delta angle, last"] = f"{one['delta']:.1f}"
                 shown["norm of B over W"] = f"{one['ratio']:.3g}"
                 shown["accuracy %, last 200"] = f"{one['accuracy']:.1f}"
             table.append(shown)
@@ -136,10 +137,11 @@ def _line(axes: Axes, setting: Setting, runs: Sequence[Run]) -> None:
     fixed = setting.rule == "feedback_alignment"
     color = CONTROL if fixed else COLORS[names.index(setting.rule) % len(COLORS)]
     dash = "--" if setting.options else "-." if setting.weight_decay else "-"
+    dash = ":" if fixed else dash
     count = min(len(run["steps"]) for run in runs)
     values = np.asarray([run["angle"][:count] for run in runs])
     steps = runs[0]["steps"][:count]
-    label = LABELS[setting.rule] if dash == "-" else None
+    label = LABELS[setting.rule] if dash in "-:" else None
     axes.plot(steps, values.mean(0), dash, color=color, label=label, linewidth=1.5)
     axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, lw=0)
     if any(run["diverged"] for run in runs):

@@ -11,17 +11,12 @@ from experiments.lab.alignment.config import CANDIDATES, Align, Setting
 from experiments.lab.alignment.following import Run, stored
 
 ALIGNED = 20.0  # degrees, mean of sites, within the examples of a run
-LARGEST = 3.0  # mean norm of feedback over that of weights, or its inverse, that is still of use
 OTHER_SEED = 1000  # added to --seed
 
 
 def fails(runs: Sequence[Run]) -> bool:
-    """Whether a setting diverges, does not align, or aligns with feedback of another size."""
-    return (
-        any(run["diverged"] for run in runs)
-        or fmean(run["angle"][-1] for run in runs) > ALIGNED
-        or any(_off(run) for run in runs)
-    )
+    """Whether a setting diverges or does not align."""
+    return any(run["diverged"] for run in runs) or fmean(run["angle"][-1] for run in runs) > ALIGNED
 
 
 def chosen(
@@ -40,7 +35,8 @@ def chosen(
             rows.append(
                 {
                     "options": dict(options), "angle": run["angle"][-1], "ratio": run["ratio"][-1],
-                    "accuracy": run["accuracy"], "diverged": run["diverged"],
+                    "delta": run["delta"][1], "accuracy": run["accuracy"],
+                    "diverged": run["diverged"],
                 }
             )  # fmt: skip
             say(f"{tried.network}, {tried.label}")
@@ -48,10 +44,9 @@ def chosen(
     return found
 
 
-def _worth(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    """Runs that hold before those that diverge, feedback of use before others, then angles."""
-    return bool(row["diverged"]), not 1 / LARGEST <= row["ratio"] <= LARGEST, row["angle"]
+def _worth(row: Mapping[str, Any]) -> tuple[bool, float]:
+    """Runs that hold before those that diverge; then by the angle between errors and backprop's.
 
-
-def _off(run: Run) -> bool:
-    return not 1 / LARGEST <= run["ratio"][-1] <= LARGEST
+    That angle is what matters: where inputs fill few directions, W and B may differ in the others.
+    """
+    return bool(row["diverged"]), float(row["delta"] or 0)

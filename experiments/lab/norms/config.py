@@ -45,9 +45,9 @@ class Compare:
     batch: Annotated[int, Doc("images in a minibatch of pretraining")] = 64
     examples: Annotated[int, Doc("learned online, one at a time")] = 300
     rates: Annotated[tuple[float, ...], Doc("to choose from on held-out images")] = (
-        0.001, 0.003, 0.01, 0.03,
+        0.0003, 0.001, 0.003, 0.01, 0.03,
     )  # fmt: skip
-    tune_examples: Annotated[int, Doc("learned online for each rate that is tried")] = 200
+    tune_examples: Annotated[int, Doc("learned online for each rate that is tried")] = 150
     seed: Annotated[int, Doc("the first of the seeds; rates are chosen on another one")] = 0
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     threads: Annotated[int, Doc("of the processor")] = 1
