@@ -58,7 +58,9 @@ class PlasticModule(nn.Module):
         seed: of the random feedback and of all noise.
         leave: as for `credit`.
         output: what of the output is learned from, as for `credit`.
-        norms: what a BatchNorm is computed with while learning; see `online.norms`.
+        norms: what a BatchNorm is computed with while learning; see `online.norms`. The default is
+            the running statistics, because a pretrained network learned single examples as well by
+            them as by moving ones, and by the example's own hardly at all (docs/alignment.md).
 
     `net.rate_scale`, 1 at first, multiplies every rate and may be set at any time. `net.sites` are
     the sites, with what is out of reach and why. `net.transplant` says, site by site, what of the
