@@ -53,7 +53,7 @@ class Credit(nn.Module):
         super().__init__()
         self.rule, self.output = rule, output
         self.found: Sites = find_sites(bare(model), example, leave=leave, output=output)
-        warn_of_unreached(self.found, bare(model))
+        warn_of_unreached(self.found.unreached, bare(model))
         self.shapes = {shape.name: shape for shape in site_shapes(self.found)}
         if not rule.attached:  # else by a learner, whose coefficients it keeps
             rule.alignment.attach(list(self.shapes.values()))

@@ -95,7 +95,10 @@ def outer_parts(
     outers: Mapping[int, Tensor],
 ) -> list[Part]:
     """The parts of a rule whose change is `rate` times the outer product of signal and input."""
-    return [Part(p, s, p.x, scale) for p, s, scale in zip(products, signals, scales, strict=True)]
+    return [
+        Part(p, s, p.x, scale, outers.get(p.number))
+        for p, s, scale in zip(products, signals, scales, strict=True)
+    ]
 
 
 def not_finite(
@@ -107,9 +110,10 @@ def not_finite(
     """
     tensors = [t for part in parts for t in (part.left, part.right)]
     tensors += [tensor for _, tensor, _ in more]
-    norms = [loss.reshape(()), *torch._foreach_norm(tensors)]
-    kind = torch.float64
-    found = torch.stack([norm.to(kind) for norm in norms]).tolist()
+    norms = torch._foreach_norm(tensors)
+    one_kind = all(norm.dtype == loss.dtype for norm in norms)
+    looked = norms if one_kind else [norm.to(loss.dtype) for norm in norms]
+    found = torch.stack([loss.reshape(()), *looked]).tolist()
     if not math.isfinite(found[0]):
         return ""
     bound = torch.finfo(parts[0].left.dtype).max if parts else math.inf

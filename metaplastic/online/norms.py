@@ -37,7 +37,10 @@ def norm_handlers(norms: Norms) -> dict[Any, Handler]:
             return func(*args, **kwargs)
         x = given.pop("input")
         given |= {"training": False}
-        out = F.batch_norm(x, given.pop("running_mean"), given.pop("running_var"), **given)
+        used = [given.pop("running_mean"), given.pop("running_var")]
+        if norms == "slow":  # autograd keeps what they are now
+            used = [statistic.clone() for statistic in used]
+        out = F.batch_norm(x, *used, **given)
         if norms == "slow":
             _move(mean, var, x.detach())
         return out

@@ -32,6 +32,7 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Inputs, Output, detached
+from metaplastic.sites.survey import warn_of_unreached
 from metaplastic.support.ranges import check_number
 from metaplastic.support.renamed import FormerAttribute
 
@@ -122,10 +123,9 @@ class PlasticModule(nn.Module):
         self.credit, own = made, plasticity or made.rule.plasticity
         if rate is not None:  # of the delta rule of a named rule
             own = type(own)(rate=rate, per="shared", learn=False)
-        feedback = "no feedback"
-        if self.credit.held is not None:
-            kept = getattr(self.credit.rule.pathway, "feedback", {})
-            feedback = "feedback copied" if len(kept) else "feedback sampled"
+        kept = getattr(self.credit.rule.pathway, "feedback", {})
+        feedback = "feedback copied" if len(kept) else "feedback sampled"
+        feedback = "no feedback" if self.credit.held is None else feedback
         shapes = list(self.credit.shapes.values())
         self.transplant: Transplant = transplant(own, shapes, feedback)
         self.credit.rule.plasticity = self.plasticity = self.transplant.plasticity
@@ -136,11 +136,12 @@ class PlasticModule(nn.Module):
 
     def _name_others(self) -> None:
         """Weights of two axes at no site, which this rule leaves as they are."""
-        found, network = self.credit.found, self.memory.network
-        own = dict(bare(self.model).named_parameters())
-        for name in network.others:
-            if own[name].dim() > 1 and name not in found.unreached:
-                found.unreached[name] = "at no site, and the rule changes nothing else"
+        found, model = self.credit.found, bare(self.model)
+        lost = [n for n in self.memory.network.others if model.get_parameter(n).dim() > 1]
+        why = "at no site, and the rule changes nothing else"
+        new = {name: why for name in lost if name not in found.unreached}
+        found.unreached |= new
+        warn_of_unreached(new, model)
 
     @property
     def sites(self) -> Sites:
@@ -192,9 +193,7 @@ class PlasticModule(nn.Module):
             FloatingPointError: if the loss, or the change of a site, is not finite.
         """
         if self._recorded is None:
-            raise RuntimeError(
-                "There is no answer to learn from; call net(x) first, in train mode."
-            )
+            raise RuntimeError("There is no answer to learn from; call net(x) in train mode first.")
         recorded, prediction = self._recorded, self.credit.picked(self._output)
         loss, teaching, answer = teaching_of(self._output, prediction, y, self.loss_fn)
         self._output = None

@@ -75,10 +75,10 @@ def find_sites(
     return found
 
 
-def warn_of_unreached(found: Sites, model: nn.Module) -> None:
+def warn_of_unreached(unreached: Mapping[str, str], model: nn.Module) -> None:
     """Name every trainable weight that no rule reaches, in one warning."""
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    if lost := {name: why for name, why in found.unreached.items() if name in trainable}:
+    if lost := {name: why for name, why in unreached.items() if name in trainable}:
         listed = "; ".join(f"{name} ({why})" for name, why in lost.items())
         warnings.warn(
             f"No rule reaches {len(lost)} trainable weight{'s' if len(lost) > 1 else ''} of this "

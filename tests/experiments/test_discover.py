@@ -115,7 +115,12 @@ def test_the_method_has_relative_steps_and_direct_feedback_where_it_is_asked_for
     stream = build_stream(run, "validation")
     rule = build_learner(run, stream).rule
     assert type(rule.pathway) is RandomDirect
-    assert rule.pathway.options == {"scale": 1.0, "weights": "redrawn", "level": True}
+    assert rule.pathway.options == {
+        "scale": 1.0,
+        "weights": "redrawn",
+        "level": True,
+        "per": "auto",
+    }
     assert rule.plasticity.normalized
     assert rule.plasticity.equation().startswith("dW = 0.1 s x'  (x, y in units")
     sequential = build_learner(replace(run, options=("normalized=true",)), stream).rule.pathway

@@ -82,7 +82,9 @@ def test_every_method_runs_on_every_kind_of_stream(
 ) -> None:
     words = ["--task", task, "--method", method, "--name", "run", "--steps", "1"]
     if task == "sines" and method in OF_CLASSES:
-        with pytest.raises(ConfigError, match="is for classes, and task 'sines' has none"):
+        with pytest.raises(
+            ConfigError, match="is for classification, and task 'sines' is regression"
+        ):
             meta_train.main([*TINY, *words, "--runs", str(tmp_path)])
         return
     meta_train.main([*TINY, *words, "--runs", str(tmp_path)])
@@ -201,7 +203,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
         (["--methods", "flp", "flp"], "--methods names flp twice"),
         (
             ["--methods", "flp", "prototypes"],
-            "prototypes: a head .* is for classes, and task 'sines'",
+            "prototypes: a mean head is for classification, and task 'sines'",
         ),
         (
             ["--task", "glyphs", "--stream", "test.ways=500"],

@@ -234,5 +234,5 @@ def test_a_rule_that_cannot_be_plugged_in_gets_a_sentence_before_any_lifetime(
 ) -> None:
     monkeypatch.setattr(plug, "compare", None)
     path = saved(tmp_path, Direct(), Oja(rate=0.1))
-    with pytest.raises(ValueError, match="made for the sizes of the network"):
+    with pytest.raises(ValueError, match="has the sizes of the network"):
         plug.main([path, *TINY, "--out", str(tmp_path / "out")])

@@ -50,6 +50,7 @@ def test_copies_of_an_example_teach_what_it_teaches_alone(
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:.*the rule changes nothing else")
 @EVERY
 def test_copies_of_a_sentence_teach_what_it_teaches_alone(rule: str) -> None:
     one = Tokens().double()

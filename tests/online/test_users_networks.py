@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic import PlasticModule, from_pretrained
 from metaplastic.sites.survey import UnreachedWarning
 from tests.helpers.users_networks import EVERY, IDS, Hidden, Tokens, X, Y, changed, plastic
 
@@ -172,6 +173,7 @@ def test_a_matrix_of_ones_own_learns_as_a_linear_layer_does(rule: str) -> None:
         torch.testing.assert_close(own[at].bias, plain[at].bias, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore:.*the rule changes nothing else")
 @EVERY
 def test_every_token_may_have_a_class(rule: str) -> None:
     model = Tokens()
@@ -186,6 +188,7 @@ def test_every_token_may_have_a_class(rule: str) -> None:
     assert found["embed.weight"] == (rule != "omniglot_relative")
 
 
+@pytest.mark.filterwarnings("ignore:.*the rule changes nothing else")
 @EVERY
 def test_an_ignored_label_teaches_nothing(rule: str) -> None:
     net = plastic(Tokens(), rule, IDS)
@@ -228,3 +231,11 @@ def test_a_convolution_of_any_kind_learns(kind: str, rule: str) -> None:
     net = plastic(Kernels(make(), x), rule, x)
     assert net.sites.names == ["first", "head"]
     assert all(changed(net, x, Y).values())
+
+
+def test_an_embedding_that_a_discovered_rule_leaves_as_it_is_is_named() -> None:
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
+    rule = from_pretrained("omniglot_relative").rule
+    with pytest.warns(UnreachedWarning, match=r"0\.weight \(at no site, and the rule changes"):
+        net = PlasticModule(model, rule, example=torch.randint(9, (2, 5)))
+    assert net.sites.unreached["0.weight"].startswith("at no site")
