@@ -78,9 +78,8 @@ class Alignment(Recorded, nn.Module):
 
     coefficients: ClassVar[tuple[str, ...]] = ()  # names of options that may be learned
     of_inputs: ClassVar[tuple[str, ...]] = ()  # those that multiply inputs: one number for a site
-    follows: ClassVar[bool] = False
     sees_inputs: bool = False  # whether `follow` reads `site.calls`
-    sees_change: ClassVar[bool] = False  # whether it reads `site.change` and `site.before`
+    sees_change: ClassVar[bool] = True  # whether it reads `site.change` and `site.before`
 
     def __init__(
         self, *, noise: float = 0.0, learn: bool = False, per: Shared = "shared", **values: Any
@@ -133,6 +132,11 @@ class Alignment(Recorded, nn.Module):
         given = self.options[name]
         return not callable(given) and given == 0 and not self.learn
 
+    @property
+    def follows(self) -> bool:
+        """Whether the feedback changes at all, but for noise."""
+        return type(self).follow is not Alignment.follow
+
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         """The change of a site's feedback in this step, without noise; None for no change."""
         return None
@@ -143,6 +147,8 @@ class Alignment(Recorded, nn.Module):
 
 class NoAlignment(Alignment):
     """Feedback that is fixed, up to noise."""
+
+    sees_change = False
 
     def __init__(self, *, noise: float = 0.0) -> None:
         super().__init__(noise=noise)

@@ -22,8 +22,6 @@ class KolenPollackAlignment(Alignment):
     """
 
     coefficients = ("decay", "gain")
-    follows = True
-    sees_change = True
 
     def __init__(
         self,
@@ -59,8 +57,6 @@ class ProductAlignment(Alignment):
     """
 
     coefficients = ("decay",)
-    follows = True
-    sees_change = True
 
     def __init__(
         self,

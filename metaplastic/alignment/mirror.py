@@ -22,7 +22,7 @@ class MirrorAlignment(Alignment):
 
     coefficients = ("rate", "decay", "deviation")
     of_inputs = ("deviation",)
-    follows = True
+    sees_change = False
     sees_inputs = True
 
     def __init__(
@@ -68,7 +68,7 @@ class ResampledSizes(Alignment):
         scale: multiplies the Xavier deviation.
     """
 
-    follows = True
+    sees_change = False
 
     def __init__(self, *, scale: float = 1.0, noise: float = 0.0) -> None:
         super().__init__(scale=scale, noise=noise)

@@ -34,7 +34,7 @@ class RegularizedAlignment(Alignment):
 
     coefficients = ("decay", "amp", "null", "sparse", "self_", "rate", "deviation")
     of_inputs = ("deviation",)
-    follows = True
+    sees_change = False
 
     def __init__(
         self,

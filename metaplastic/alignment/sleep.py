@@ -27,8 +27,6 @@ class Sleep(Alignment):
         steps: sleeping steps of each further phase; `at_start` by default.
     """
 
-    follows = True
-
     def __init__(
         self,
         *,

@@ -91,7 +91,7 @@ def second_pass(
     """
     weights = {p.site: network.weight(p.site, values) for p in tape.products}
     carriers = {
-        site: pathway.carrier(weight, feedback[site]) if site in feedback else weight
+        site: pathway.carrier(weight, feedback.get(site, weight))
         for site, weight in weights.items()
         if not pathway.direct
     }

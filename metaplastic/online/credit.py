@@ -90,9 +90,8 @@ class Credit(nn.Module):
     def through(self, name: str, model: nn.Module) -> Tensor:
         """What carries errors back through a site: of the shape of its weight."""
         weight = self.weight(name, model)
-        if self.held is None:
-            return weight
-        return self.rule.pathway.carrier(weight, self.feedback(name).to(weight))
+        back = weight if self.held is None else self.feedback(name).to(weight)
+        return self.rule.pathway.carrier(weight, back)
 
     def backward(self, model: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Tensor:
         """Run the model, add to every parameter's `.grad`, let the feedback follow; the loss.
@@ -140,14 +139,14 @@ class Credit(nn.Module):
                 seen.setdefault(product.site, []).append(product)
 
         shown = None if seen is None else watch
-        carries = self.held is not None and not self.rule.pathway.direct
+        carries = not (self.rule.pathway.is_exact or self.rule.pathway.direct)
         through = self.carriers() if carries else None
         with rerouted(model, self.found, self.carrier(model), shown, carrier=through):
             yield
 
     def carrier(self, model: nn.Module) -> Carry | None:
         """What sends a signal from a product's output to its input; None where backprop does."""
-        if self.held is None:
+        if self.rule.pathway.is_exact:
             return None
         if self.rule.pathway.direct:
             return lambda product, _, like: self._direct(product, like)
@@ -162,7 +161,7 @@ class Credit(nn.Module):
             site = product.site
             if site not in weights:
                 weight = product.whole.detach()
-                back = self.feedback(site).to(weight)
+                back = weight if self.held is None else self.feedback(site).to(weight)
                 weights[site] = self.rule.pathway.carrier(weight, back)
             return weights[site]
 

@@ -112,12 +112,9 @@ class RecordedPass:
             return product.examples_first(pathway.sent(self.errors, held.of(site), shape, first))
         if site not in self.carriers:
             weight = product.whole.detach()
-            if held is not None:
-                back = held.of(site)
-                weight = pathway.carrier(
-                    weight, back if back.dtype == weight.dtype else back.to(weight)
-                )
-            self.carriers[site] = weight
+            back = weight if held is None else held.of(site)
+            back = back if back.dtype == weight.dtype else back.to(weight)
+            self.carriers[site] = pathway.carrier(weight, back)
         carrier = self.carriers[site]
         if carrier.dtype != signal.dtype:
             carrier = carrier.to(signal.dtype)

@@ -85,6 +85,11 @@ class FeedbackPathway(Recorded, nn.Module, ABC):
         """Whether the written-out executor can run this pathway."""
         return type(self).signals is not FeedbackPathway.signals
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether signals go back through the weights themselves, as in backpropagation."""
+        return not self.has_feedback and type(self).carrier is FeedbackPathway.carrier
+
     def signals(
         self,
         stack: Stack,
@@ -144,7 +149,10 @@ class CarriedBack(FeedbackPathway):
 
     @property
     def written_out(self) -> bool:
-        return type(self).carriers is not CarriedBack.carriers
+        # A carrier that was written anew is the generic executor's alone.
+        order = [kind for kind in type(self).__mro__ if {"carrier", "carriers"} & vars(kind).keys()]
+        both = "carriers" in vars(order[0])
+        return type(self).carriers is not CarriedBack.carriers and both
 
     def carriers(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The weights that carry the error, by the names of the forward ones, of all `weights`."""

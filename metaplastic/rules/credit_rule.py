@@ -168,8 +168,6 @@ class _OverriddenPathway(CarriedBack):
 class _OverriddenAlignment(Alignment):
     """The alignment of a rule that overrides `follow`."""
 
-    follows = True
-
     def __init__(self, rule: CreditRule, inner: Alignment) -> None:
         super().__init__(noise=inner.noise)
         self.rule, self.inner, self.options = (rule,), inner, {}
