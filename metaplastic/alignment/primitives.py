@@ -65,14 +65,17 @@ class RegularizedAlignment(Alignment):
         self.sees_inputs = bool(self.used & {"amp", "null", "sparse"})
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
-        gradient = torch.zeros_like(feedback)
+        # Numbers are multiplied before tensors are: each factor would be a pass over the weights.
+        rate, change = self.value("rate", site), None
         if "decay" in self.used:
-            gradient = gradient + 2 * self.value("decay", site) * feedback
+            change = feedback * (-2 * rate * self.value("decay", site))
         if "self_" in self.used:
-            gradient = gradient - self.value("self_", site) * site.weight
+            pulled = site.weight * (rate * self.value("self_", site))
+            change = pulled if change is None else change + pulled
         for number, call in enumerate(site.calls if self.sees_inputs else ()):
-            gradient = gradient + self._driven(feedback, site, call, number)
-        return -self.value("rate", site) * gradient  # type: ignore[no-any-return]
+            driven = self._driven(feedback, site, call, number) * -rate
+            change = driven if change is None else change + driven
+        return torch.zeros_like(feedback) if change is None else change
 
     def _driven(self, feedback: Tensor, site: AtSite, call: Product, number: int) -> Tensor:
         """The gradient of the primitives that depend on an input."""
