@@ -12,7 +12,7 @@ from experiments.lab.figures import rule_table
 from metaplastic import rules
 from metaplastic.support.recorded import options_of
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "rules.md"
 
 
 @pytest.mark.parametrize("table", [rule_table.table, rule_table.parts])

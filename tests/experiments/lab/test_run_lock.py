@@ -17,7 +17,7 @@ from experiments.lab.runs.run_folder import RunFolder
 from experiments.lab.runs.run_lock import alone_in
 from experiments.lab.settings.registry import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HOLD = (
     "import sys, time, pathlib\n"
     "from experiments.lab.runs.run_lock import alone_in\n"
