@@ -128,10 +128,10 @@ def require_evaluated(
             require_counts(label, shown, run["seen"]["x"])
 
 
-def require_counts(label: str, shown: Sequence[int], asked: Sequence[float]) -> None:
+def require_counts(label: str, shown: Sequence[int], counts: Sequence[float]) -> None:
     """Raise ConfigError for a number of classes at which a learner is not evaluated."""
-    if missing := [count for count in shown if count not in asked]:
-        few = f"1 to {asked[-1]}" if isinstance(asked, range) else ",".join(map(str, asked))
+    if missing := [count for count in shown if count not in counts]:
+        few = f"1 to {counts[-1]}" if isinstance(counts, range) else ",".join(map(str, counts))
         raise ConfigError(
             f"--classes {missing[0]}: {label} is evaluated after {few} classes; choose among these."
         )

@@ -4,7 +4,7 @@
     python -m experiments.exact --what rules --dtype float32 --networks attention residual
     python -m experiments.exact --what zoo --networks vision
 
-Two tables. In the first every rule lives ten lessons in tiny networks twice, by `OnlineLearner` and
+Two tables. In the first every rule runs ten steps in tiny networks twice, by `OnlineLearner` and
 in place by `PlasticModule`: the largest differences of weights, feedback and traces. In the second
 the feedback of every network of `tests/zoo` is a copy of its weights: the largest difference from
 autograd's gradient. All are relative to the largest entry of a tensor. The exit status is 1 if a

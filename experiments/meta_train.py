@@ -38,15 +38,15 @@ def resumed(config: Train, argv: Sequence[str]) -> Train:
     folder = RunFolder(config.runs / config.run_name)
     recorded = restore(Train, folder.recorded(), folder.config)
     default = replace(recorded, resume=True, overwrite=False, runs=config.runs)
-    asked = cli.parse(Train, argv, default)
-    before, now = record(default), record(asked)
+    config = cli.parse(Train, argv, default)
+    before, now = record(default), record(config)
     for name, value in before.items():
         if now[name] != value and name not in FREE:
             raise ConfigError(
                 f"{cli.flag(name)} is {now[name]!r}, but the run in {folder.root} was started "
                 f"with {value!r}: omit the flag, or start a run with another --name."
             )
-    return asked
+    return config
 
 
 if __name__ == "__main__":

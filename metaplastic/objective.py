@@ -69,7 +69,7 @@ class CrossEntropy:
     def check_labels(self, target: Tensor) -> None:
         """Raise ValueError unless all labels are slots.
 
-        It reads their values, so it is asked once for a lifetime, not in every step.
+        It reads their values, so it is called once for a lifetime, not in every step.
         """
         self._check(target)
         if torch.compiler.is_compiling() or not target.numel():

@@ -83,8 +83,8 @@ class Sines:
         if self.order == "iid":
             shuffled = torch.rand(tasks, len(arrival), generator=generator).argsort(-1)
             support = arrival[shuffled]
-        asked = torch.arange(self.functions).repeat_interleave(self.queries_per_function)
-        query = asked.expand(tasks, -1)  # tasks queries
+        subtasks = torch.arange(self.functions).repeat_interleave(self.queries_per_function)
+        query = subtasks.expand(tasks, -1)  # tasks queries
         support_x, support_y = self._points(curves, support, self.batch, generator)
         query_x, query_y = self._points(curves, query, 1, generator)
         return Episode(

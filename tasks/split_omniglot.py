@@ -2,7 +2,7 @@
 
 The continual stream of Javed & White (2019, OML) and Beaulieu et al. (2020, ANML). The learner
 sees the first 15 drawings of a character, then those of the next, and never goes back; in the end
-it is asked about the 5 drawings of every character that it did not see.
+its query set is the 5 drawings of every character that it did not see.
 
 What was published differs in little besides the images, and `protocol` names it:
 
@@ -35,8 +35,8 @@ class SplitOmniglot(Omniglot):
     """Lifetimes of `ways` characters, class by class; other options as for `Omniglot`.
 
     By default that is the published test, whatever the split: 600 characters, their first 15
-    drawings learned from and their last 5 asked about. Training lifetimes may be shorter, and draw
-    from all drawings: `ways=80, shots=5, support_instances=None, query_instances=None`.
+    drawings learned from and their last 5 are the queries. Training lifetimes may be shorter, and
+    sample from all drawings: `ways=80, shots=5, support_instances=None, query_instances=None`.
 
     `protocol` sets `image_size` and `ink`, and makes `train` and `test` mean `paper` and
     `paper_test`; the fields say so once the stream is made. Without one the images are Omniglot's

@@ -31,7 +31,7 @@ class HasSample(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FromTaskset:
-    """Lifetimes that learn `shots` examples of each class of a task and are asked about the rest.
+    """Lifetimes that learn `shots` examples of each class of a task and are evaluated on the rest.
 
     Labels are permuted afresh for every lifetime, whatever the taskset called the classes.
     """
@@ -51,7 +51,7 @@ class FromTaskset:
 
     @cached_property
     def _probe(self) -> Tensor:
-        """One task by class, ways examples *input: it tells the shapes, and the data apart."""
+        """One task by class, ways examples *input: it names the shapes, and the data apart."""
         return _by_class(*self._draw(0))
 
     @cached_property
@@ -60,7 +60,7 @@ class FromTaskset:
         if not 1 <= self.shots < examples:
             raise ValueError(
                 f"shots is {self.shots!r}; the taskset has {examples} examples of a class, and at "
-                "least one must be left to ask about."
+                "least one must be left for the query set."
             )
         return StreamSpec(
             name=self.name,
@@ -79,7 +79,7 @@ class FromTaskset:
         ways, shots = self.spec.subtasks, self.shots
         seeds = torch.randint(2**32, (tasks,), generator=generator)
         x = torch.stack([self._same_shape(_by_class(*self._draw(int(seed)))) for seed in seeds])
-        # A taskset may sort its classes and examples; arrival and label must not tell.
+        # A taskset may sort its classes and examples; arrival and label must not show it.
         task = torch.arange(tasks)[:, None]
         x = x[task, torch.rand(tasks, ways, generator=generator).argsort(-1)]
         mixed = torch.rand(x.shape[:3], generator=generator).argsort(-1)

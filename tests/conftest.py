@@ -1,4 +1,4 @@
-"""Fixtures that every test file may ask for."""
+"""Fixtures of every test file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page that tells how all fits together: its code runs, and what it names is there."""
+"""The page on how all fits together: its code runs, and what it names is there."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_folder_knows_only_those_before_it_in_the_order(name: str) -> None:
         assert not (used & places) - allowed, path
 
 
-@pytest.mark.parametrize("package", OURS)
+@pytest.mark.parametrize("package", [*OURS, "tests"])
 def test_no_folder_holds_more_than_one_idea(package: str) -> None:
     counts = {
         str(folder.relative_to(ROOT)): len(list(folder.glob("*.py")))

@@ -37,7 +37,7 @@ def made(**options: object) -> OnlineLearner:
     return learner(dense(3, 4, 2), rule, **options)  # type: ignore[arg-type]
 
 
-def test_birth_is_initialization() -> None:
+def test_the_former_birth_is_initialization() -> None:
     with pytest.warns(DeprecationWarning, match=r"metaplastic\.Birth is now metaplastic\.Init"):
         assert metaplastic.Birth is Initialization
     with pytest.warns(DeprecationWarning, match="Birth is now"):
@@ -56,10 +56,10 @@ def test_a_learner_takes_and_has_its_former_names() -> None:
         assert made(birth_at_test=rows).initialization_at_test == rows
     with pytest.raises(TypeError, match="birth and initialization are one argument"):
         made(birth=zeroed, initialization=zeroed)
-    life = episodes(tasks=2)
+    episode = episodes(tasks=2)
     with pytest.warns(DeprecationWarning, match=r"OnlineLearner\.birth is now initialize"):
-        weights = former.birth(life.support_y, life.seed)
-    expected = former.initialize(life.support_y, life.seed)
+        weights = former.birth(episode.support_y, episode.seed)
+    expected = former.initialize(episode.support_y, episode.seed)
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     with pytest.warns(DeprecationWarning, match="birth_in_training is now initialization"):
         assert former.birth_in_training == zeroed

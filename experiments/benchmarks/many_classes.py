@@ -76,7 +76,7 @@ def examples(repeat: int) -> Finding:
 
 
 def evaluating_600(seed: int) -> Finding:
-    """Ten lifetimes from images to a report: encoding, 9,000 lessons, 12,000 questions."""
+    """Ten lifetimes from images to a report: encoding, 9,000 training examples, 12,000 queries."""
     what = f"{LIFETIMES} lifetimes of 600 characters from images to report, minutes"
     config = Train(task="split_omniglot", method="flp_readout")
     try:

@@ -69,11 +69,11 @@ class AnyNetwork:
             return initial_state(rule, network, seed, own).flat()
 
         if rule.pathway.reads_key:
-            lives = [
+            initial = [
                 one(own, {name: weight[task] for name, weight in weights.items()})
                 for task, own in enumerate(seed)
             ]
-            return {name: torch.stack([life[name] for life in lives]) for name in lives[0]}
+            return {name: torch.stack([each[name] for each in initial]) for name in initial[0]}
         made: FastWeights = torch.vmap(one)(seed, weights)
         return made
 
@@ -89,7 +89,7 @@ class AnyNetwork:
         """The state after the examples `tasks steps batch ...`, in order, flat."""
         network = self.network
         batch = x.shape[2]
-        life = {"x": x, "target": y}
+        support = {"x": x, "target": y}
         if isinstance(rule.alignment, Sleep) or rule.alignment.scheduled:
             # Sleep and schedules depend on the step's number, which has to be on the host.
             first = int(fast[STEP + " number"][0])
@@ -99,7 +99,7 @@ class AnyNetwork:
                     f"passes is {passes}, but a rule that sleeps or has a schedule counts the "
                     "steps of one pass; use passes=1."
                 )
-            life["number"] = numbers
+            support["number"] = numbers
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
             rates = rule.coefficients(network.shapes, batch)
@@ -119,7 +119,7 @@ class AnyNetwork:
             return weights
 
         leaves = [*network.module.parameters(), *rule.parameters()]
-        return unroll(onwards, fast, life, how, passes=passes, leaves=leaves)
+        return unroll(onwards, fast, support, how, passes=passes, leaves=leaves)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """`tasks queries ...` -> `tasks queries outputs`."""

@@ -3,7 +3,7 @@
 The first pass runs the network as it is and records its products. The second has the same value,
 and its Jacobian runs through what carries signals back in the place of the weights: product l emits
 `z_l + B_l (x' - x_l) + p_l`, so the signals are its gradient at p = 0. Nothing in it is a custom
-backward pass, so autograd differentiates it as often as asked, under `vmap` over tasks too.
+backward pass, so autograd differentiates it as often as needed, under `vmap` over tasks too.
 """
 
 from __future__ import annotations

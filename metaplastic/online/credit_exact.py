@@ -1,7 +1,7 @@
 """A rule's gradient as an ordinary differentiable function: for meta-learning through a pathway.
 
 Two passes, as every inner step takes them (`inner.passes`). Nothing in them is a custom backward
-pass, so autograd differentiates the gradient as often as asked.
+pass, so autograd differentiates the gradient as often as needed.
 """
 
 from __future__ import annotations

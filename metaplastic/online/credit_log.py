@@ -1,4 +1,4 @@
-"""Angles over training: the same minibatch, asked again every so many steps, and kept as rows.
+"""Angles of one minibatch over training, measured every so many steps and kept as rows.
 
 log = AngleLog(credit, model, x, y, loss_fn, every=100)
 for step in range(1, steps + 1):
@@ -40,7 +40,7 @@ class AngleLog:
     """Angles of every site on one minibatch, whenever a step is a multiple of `every`.
 
     Args:
-        credit, model, x, y, loss_fn: as for `metaplastic.angles`; the model is asked in the mode
+        credit, model, x, y, loss_fn: as for `metaplastic.angles`; the model is run in the mode
             that it is in.
         every: steps from one measurement to the next; a measurement costs two passes forward and
             back. `measure` takes one at any step.
@@ -63,7 +63,7 @@ class AngleLog:
                 f"{type(credit.rule).__name__} has targets in the place of errors at its sites, so "
                 "there are no angles to log; log those of its gradients with backprop's (`angle`)."
             )
-        self.asked = (credit, model, x, y, loss_fn)
+        self._measured = (credit, model, x, y, loss_fn)
         self.every = every
         self.rows: list[Row] = []
 
@@ -85,10 +85,10 @@ class AngleLog:
                 f"step {step} was to be logged after step {last}; steps go up. Begin another "
                 "AngleLog for another run, or cut `rows` back to the step you go on from."
             )
-        model: nn.Module = self.asked[1]
+        model: nn.Module = self._measured[1]
         used = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
         with torch.random.fork_rng(devices=sorted(used)):
-            seen = angles(*self.asked)
+            seen = angles(*self._measured)
         for site, found in seen.items():
             known = asdict(found)
             self.rows.append({"step": step, "site": site} | {m: known[m] for m in MEASURES})

@@ -2,7 +2,7 @@
 
 A change that is an outer product of rank `rows` need not exist as a matrix: it is added to the
 weight (and, where feedback gets every change, to the feedback) by one matrix product each. All
-sizes that a rule asks for, and whether everything is finite, are read off norms, in one look.
+sizes that a rule needs, and whether everything is finite, are read off norms, in one look.
 `inner.changes` is the general form, and what a step without this file would do.
 """
 

@@ -152,7 +152,7 @@ def _general(
     loss: Tensor,
     rates: Mapping[str, Tensor],
 ) -> dict[str, Tensor] | None:
-    """The changes as the pure step has them, then written; the weights before, if asked for."""
+    """The changes as the pure step has them, then written; the weights before, if needed."""
     rule, network = credit.rule, memory.network
     signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
     if rule.pathway.level:

@@ -90,8 +90,8 @@ def check_finite(
 ) -> None:
     """Raise FloatingPointError unless the loss and all changes, by parameter, are finite.
 
-    The loss alone does not tell: a tanh hides an infinite input from it. A sum is not finite where
-    a part of it is not, and is read twenty times as fast as all parts are. A graphics card is
+    The loss alone does not show it: a tanh hides an infinite input from it. A sum is not finite
+    where a part of it is not, and is read twenty times as fast as all parts are. A graphics card is
     waited for once.
     """
     sums, names = [loss.reshape(())], [""]

@@ -17,7 +17,7 @@ Loss = Callable[[Any, Any], Tensor]
 def teaching_of(
     output: Any, prediction: Tensor, y: Any, loss_fn: Loss | None
 ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
-    """The mean loss; where the prediction should go, per example; and the answer, if asked for.
+    """The mean loss; where the prediction should go, per example; and the prediction, if needed.
 
     Raises:
         ValueError: for an empty minibatch, a target that does not fit, a loss that is not one

@@ -39,7 +39,7 @@ def multi_head_attention(
     if is_causal and attn_mask is None:
         raise ValueError("is_causal is a hint about attn_mask, which is None; pass that as well.")
     batched, batch = query.dim() == 3, query.shape[1] if query.dim() == 3 else 1
-    # torch drops the mask for the hint only where nothing else is masked or asked for.
+    # torch drops the mask for the hint only where nothing else is masked or requested.
     is_causal = is_causal and key_padding_mask is None and not need_weights
     sizes = (batch, num_heads, query.shape[0], key.shape[0])
     mask = _merged(None if is_causal else attn_mask, key_padding_mask, query, sizes)

@@ -94,7 +94,7 @@ def _trains(named: dict[str, nn.Parameter], name: str) -> bool:
 
 
 def _used(output: Tensor, named: dict[str, nn.Parameter]) -> set[str] | None:
-    """The trainable parameters that the output depends on; None where nobody can tell."""
+    """The trainable parameters that the output depends on; None where it is unknown."""
     trainable = {name: p for name, p in named.items() if p.requires_grad}
     if not output.requires_grad or not trainable:
         return None

@@ -18,15 +18,15 @@ NAN, INF = np.nan, np.inf
 
 
 def made(
-    error: Array, born: Array, seen: Array, *, accuracy: bool = False, kind: Kind = "normal"
+    error: Array, initial: Array, seen: Array, *, accuracy: bool = False, kind: Kind = "normal"
 ) -> ContinualReport:
     """Of one lifetime's matrix, or several; as accuracies the same numbers."""
-    error, born, seen = (np.array(a, dtype=float) for a in (error, born, seen))
+    error, initial, seen = (np.array(a, dtype=float) for a in (error, initial, seen))
     if error.ndim == 2:
-        error, born, seen = error[None], born[None], seen[None]
+        error, initial, seen = error[None], initial[None], seen[None]
     examples = 10 * np.arange(1, error.shape[1] + 1)
-    own = (error, born) if accuracy else (None, None)
-    return ContinualReport(error, born, *own, seen.astype(bool), examples, 0, intervals=kind)
+    own = (error, initial) if accuracy else (None, None)
+    return ContinualReport(error, initial, *own, seen.astype(bool), examples, 0, intervals=kind)
 
 
 # Three tasks, one after the other, as in the papers: accuracies, snapshots x subtasks.
@@ -34,7 +34,7 @@ PAPERS = {
     "error": [[0.90, 0.3, 0.2],
               [0.95, 0.8, 0.5],
               [0.70, 0.5, 1.0]],
-    "born": [0.1, 0.2, 0.3],
+    "initial": [0.1, 0.2, 0.3],
     "seen": np.tril(np.ones((3, 3))),
     "accuracy": True,
 }  # fmt: skip
@@ -45,7 +45,7 @@ COARSE = {
     "error": [[1, 2, 8, 9, 7, 6],
               [3, 1, 2, 4, 5, 6],
               [2, 4, 2, 2, 3, 6]],
-    "born": [10] * 6,
+    "initial": [10] * 6,
     "seen": [[1, 1, 0, 0, 0, 0],
              [1, 1, 1, 1, 0, 0],
              [1, 1, 1, 1, 1, 0]],
@@ -58,7 +58,7 @@ BROKEN = {
     "error": [[[1, INF, NAN, 4], [5, INF, NAN, INF], [3, INF, NAN, 2]],
               [[1, INF, NAN, 4], [5, INF, NAN, 6], [INF, INF, NAN, 2]],
               [[INF, INF, NAN, 4], [5, INF, NAN, 6], [3, INF, NAN, 2]]],
-    "born": [[6, 6, NAN, 8]] * 3,
+    "initial": [[6, 6, NAN, 8]] * 3,
     "seen": [[[1, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]] * 3,
 }  # fmt: skip
 
@@ -89,13 +89,13 @@ def test_several_subtasks_between_two_snapshots_and_one_that_is_never_met() -> N
 def test_errors_that_are_infinite_and_subtasks_that_nothing_asks_for() -> None:
     """What was ever infinite is as bad as can be, before or after: it is not left out, unseen."""
     report = made(**BROKEN)
-    good, born, seen = -report.error, -report.initial_error, report.seen
+    good, initial, seen = -report.error, -report.initial_error, report.seen
     np.testing.assert_array_equal(measures.mean_where(report.error, seen)[0], [1, INF, INF])
     np.testing.assert_array_equal(measures.average_over_time(report.error, seen), [INF] * 3)
     np.testing.assert_array_equal(measures.forgetting_since_first(good, seen), [INF] * 3)
     np.testing.assert_array_equal(measures.forgetting_since_best(good, seen), [INF] * 3)
     np.testing.assert_array_equal(measures.backward_transfer(good, seen), [-INF] * 3)
-    np.testing.assert_array_equal(measures.forward_transfer(good, born, seen), [-INF] * 3)
+    np.testing.assert_array_equal(measures.forward_transfer(good, initial, seen), [-INF] * 3)
     assert report.diverged == 3
     found = json.loads(report.to_json())["error"]
     assert found["forgetting_from_best"] == {
@@ -106,7 +106,7 @@ def test_errors_that_are_infinite_and_subtasks_that_nothing_asks_for() -> None:
     assert found["forward_transfer"]["mean"] == "-inf"
 
 
-def test_a_subtask_that_is_asked_for_only_now_and_then() -> None:
+def test_a_subtask_that_is_evaluated_only_now_and_then() -> None:
     """NaN at the best moment, at the first, at the last: the others are what is known."""
     report = made([[NAN, 3, 2], [4, 1, 5], [5, NAN, 3], [6, 2, NAN]], [9, 9, 9], np.ones((4, 3)))
     assert report.forgetting().mean == pytest.approx(2 - 3)
@@ -158,14 +158,14 @@ def test_good_is_positive_of_errors_and_of_accuracies() -> None:
 
 def test_intervals_are_over_lifetimes_and_of_the_kind_that_was_chosen() -> None:
     source = np.random.default_rng(0)
-    error, born = source.random((12, 3, 3)), source.random((12, 3))
+    error, initial = source.random((12, 3, 3)), source.random((12, 3))
     seen = np.tril(np.ones((12, 3, 3)))
-    normal = made(error, born, seen).forward_transfer()
-    each = (born[:, 1:] - np.stack([error[:, 0, 1], error[:, 1, 2]], 1)).mean(1)
+    normal = made(error, initial, seen).forward_transfer()
+    each = (initial[:, 1:] - np.stack([error[:, 0, 1], error[:, 1, 2]], 1)).mean(1)
     assert normal.mean == pytest.approx(each.mean())
     half = 1.959964 * each.std(ddof=1) / np.sqrt(12)
     assert normal.high - normal.low == pytest.approx(2 * half)
-    drawn = made(error, born, seen, kind="bootstrap").forward_transfer()
+    drawn = made(error, initial, seen, kind="bootstrap").forward_transfer()
     assert (drawn.kind, drawn.count) == ("bootstrap", 12)
     assert drawn.high - drawn.low == pytest.approx(2 * half, rel=0.2)
 

@@ -51,12 +51,12 @@ def test_queries_about_nothing_that_was_learned_are_not_counted() -> None:
             self.spec = replace(self.spec, queries=24)
 
         def sample(self, tasks: int, generator: torch.Generator) -> Episode:
-            life = Clusters().sample(tasks, generator)
-            more = torch.full_like(life.query_y, self.spec.subtasks)
-            return life._replace(
-                query_x=torch.cat([life.query_x, 100 + life.query_x], 1),
-                query_y=torch.cat([life.query_y, life.query_y], 1),
-                query_subtask=torch.cat([life.query_subtask, more], 1),
+            episode = Clusters().sample(tasks, generator)
+            more = torch.full_like(episode.query_y, self.spec.subtasks)
+            return episode._replace(
+                query_x=torch.cat([episode.query_x, 100 + episode.query_x], 1),
+                query_y=torch.cat([episode.query_y, episode.query_y], 1),
+                query_subtask=torch.cat([episode.query_subtask, more], 1),
             )
 
     learner = small_learner(Clusters())
@@ -75,7 +75,7 @@ def test_the_episodes_do_not_depend_on_how_many_are_tried_at_once() -> None:
     np.testing.assert_allclose(one.losses, five.losses, rtol=1e-5)
 
 
-def test_fewer_than_500_episodes_have_to_be_asked_for() -> None:
+def test_fewer_than_500_episodes_need_an_explicit_minimum() -> None:
     stream = Clusters()
     with pytest.raises(ValueError, match="pass minimum=100"):
         few_shot(small_learner(stream), stream, episodes=100)
@@ -134,7 +134,7 @@ def test_accuracy_over_a_lifetime_ends_where_few_shot_ends() -> None:
     np.testing.assert_allclose(report.error[:, -1].mean(-1), whole.losses, rtol=1e-4)
 
 
-def test_a_lifetime_is_lived_in_pieces_of_bounded_length() -> None:
+def test_a_lifetime_is_run_in_pieces_of_bounded_length() -> None:
     learner = Recorder(CrossEntropy(1))
     learner.objective = MeanSquaredError(1)
     over_lifetime(learner, Constants(), lifetimes=1, snapshots=1, chunk=4)  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ def test_a_diverged_lifetime_counts_as_infinite_error_not_as_absent() -> None:
 
 @pytest.mark.parametrize("kind", ["normal", "bootstrap"])
 def test_a_report_with_infinite_errors_can_be_written(tmp_path: Path, kind: Kind) -> None:
-    """Infinite in one lifetime only, at its end only, from birth on; and then in all."""
+    """Infinite in one lifetime only, at its end only, from the start; and then in all."""
     inf, source = np.inf, np.random.default_rng(0)
     for infinite in [(0,), (0, -1), (slice(None),), (0, slice(None), 1)]:
         error = source.random((3, 2, 2))
@@ -195,7 +195,7 @@ def test_what_no_report_could_be_made_of_is_refused_at_once(
         over_lifetime(small_learner(Clusters()), Clusters(), **wrong)
 
 
-def test_a_learner_with_no_state_halfway_is_only_asked_at_the_end() -> None:
+def test_a_learner_with_no_state_halfway_is_only_evaluated_at_the_end() -> None:
     stream = Clusters()
     network = nn.Sequential(nn.Linear(4, 3))
     rule = LearningRule(Backprop(), Delta(rate=0.1))

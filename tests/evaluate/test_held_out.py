@@ -35,7 +35,7 @@ def test_options_of_meta_training_do_not_reach_the_test(preset: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["test.overlap=true", "test.distort=1", "test.split=paper_test"])
-def test_options_of_meta_training_asked_of_the_test_are_refused(option: str) -> None:
+def test_options_of_meta_training_given_to_the_test_are_refused(option: str) -> None:
     with pytest.raises(ConfigError, match="would change the test of every rule"):
         omniglot("test", option)
     assert omniglot("test", "test.overlap=false").overlap is False
@@ -140,9 +140,9 @@ def test_no_class_is_both_meta_trained_on_and_tested_on(
     assert trained_on({**source, **known}) == trained
     accepted = []
     for split in HELD_OUT:
-        asked = Stream(task="omniglot", preset=preset, stream=(f"split={split}",))
+        stream = Stream(task="omniglot", preset=preset, stream=(f"split={split}",))
         try:
-            accepted.append(evaluation_split(asked, {**source, **known}))
+            accepted.append(evaluation_split(stream, {**source, **known}))
         except ConfigError:
             continue
         sampled_splits = omniglot(accepted[-1], preset=preset).split

@@ -1,4 +1,4 @@
-"""Interference is what it says: one example learned, every loss asked again."""
+"""Interference is what it says: one example learned, every loss computed again."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def sgd(rate: float) -> OnlineLearner:
     return learner(dense(6, 5, 4), rule, jitter=False)
 
 
-def life(batch: int = 1) -> Episode:
+def one_episode(batch: int = 1) -> Episode:
     drawn = episodes(outputs=4, shape=(6,), tasks=2, steps=5, batch=batch)
     subtask = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]])[..., None].expand(2, 5, batch)
     return drawn._replace(support_subtask=subtask)
 
 
-def loss_of(made: OnlineLearner, fast: dict[str, Tensor], lived: Episode, step: int) -> Tensor:
-    prediction = made.predict(fast, made.encode(lived.support_x[:, step].flatten(0, 1))[None])
-    return made.objective.loss(prediction, lived.support_y[:, step].reshape(1, -1)).mean(1)
+def loss_of(made: OnlineLearner, fast: dict[str, Tensor], episode: Episode, step: int) -> Tensor:
+    prediction = made.predict(fast, made.encode(episode.support_x[:, step].flatten(0, 1))[None])
+    return made.objective.loss(prediction, episode.support_y[:, step].reshape(1, -1)).mean(1)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_matrix_is_losses_before_and_after_one_step_of_the_learner(batch: int) -> None:
-    made, lived = flp(), life(batch)
-    found = interference(made, lived, after=AFTER, chunk=2)
+    made, episode = flp(), one_episode(batch)
+    found = interference(made, episode, after=AFTER, chunk=2)
     assert found.change.shape == (2, 5, 5)
     for task in range(2):
-        one = lived.select(slice(task, task + 1))
+        one = episode.select(slice(task, task + 1))
         with torch.no_grad():
             fast = made.adapt(
                 one.support_x[:, :AFTER],
@@ -75,17 +75,17 @@ def test_the_matrix_is_losses_before_and_after_one_step_of_the_learner(batch: in
 
 def test_the_first_order_estimate_is_exact_in_the_limit_of_small_updates() -> None:
     rates = (1e-2, 1e-3, 1e-4)
-    errors = [interference(sgd(rate), life(), after=0).first_order_error for rate in rates]
+    errors = [interference(sgd(rate), one_episode(), after=0).first_order_error for rate in rates]
     assert errors[0] < 0.5
     for coarse, fine in pairwise(errors):
         assert fine == pytest.approx(coarse / 10, rel=0.2)
 
 
 def test_where_few_updates_are_tried_the_estimate_stands_and_its_error_is_theirs() -> None:
-    made, lived = flp(), life()
-    whole = interference(made, lived, after=AFTER)
+    made, episode = flp(), one_episode()
+    whole = interference(made, episode, after=AFTER)
     assert whole.measured == tuple(range(5))
-    few = interference(made, lived, after=AFTER, exact=2)
+    few = interference(made, episode, after=AFTER, exact=2)
     assert few.measured == (0, 4)
     torch.testing.assert_close(few.exact, whole.change[:, [0, 4]])
     torch.testing.assert_close(few.change, whole.first_order)
@@ -94,11 +94,11 @@ def test_where_few_updates_are_tried_the_estimate_stands_and_its_error_is_theirs
     assert few.across() == pytest.approx(
         float(whole.first_order[few.subtask[:, :, None] != few.subtask[:, None]].mean())
     )
-    assert interference(made, lived, after=AFTER, exact=1).measured == (2,)
+    assert interference(made, episode, after=AFTER, exact=1).measured == (2,)
 
 
 def test_plain_sgd_is_the_gradient_and_its_own_update_is_no_degree_from_it() -> None:
-    found = interference(sgd(0.1), life(), after=2)
+    found = interference(sgd(0.1), one_episode(), after=2)
     for name, update in found.updates.items():
         torch.testing.assert_close(update, -0.1 * found.gradients[name])
     assert all(site["angle"] == pytest.approx(0, abs=1e-5) for site in found.sites().values())
@@ -107,14 +107,16 @@ def test_plain_sgd_is_the_gradient_and_its_own_update_is_no_degree_from_it() -> 
 
 def test_gradient_updates_are_as_long_as_the_rules_and_point_down_the_gradient() -> None:
     made = flp()
-    rule, descent = (interference(made, life(), after=2, update=u) for u in ("rule", "gradient"))
+    rule, descent = (
+        interference(made, one_episode(), after=2, update=u) for u in ("rule", "gradient")
+    )
     assert all(site["angle"] == pytest.approx(0, abs=1e-5) for site in descent.sites().values())
     for site, numbers in rule.sites().items():
         assert descent.sites()[site]["size"] == pytest.approx(numbers["size"])
 
 
 def test_cosines_and_dot_products_are_means_over_pairs_of_examples() -> None:
-    found = interference(flp(), life(), after=2)
+    found = interference(flp(), one_episode(), after=2)
     site, numbers = next(iter(found.sites().items()))
     updates = found.updates[site + ".weight"].flatten(2)
     seen: dict[str, list[float]] = {f"{k}_{w}": [] for k in ("cosine", "dot") for w in PAIRS}
@@ -130,21 +132,21 @@ def test_cosines_and_dot_products_are_means_over_pairs_of_examples() -> None:
 
 def test_sites_apart_are_tried_apart() -> None:
     """In a linear readout the changes of prediction add up; here each site leaves the other be."""
-    made, lived = flp(), life()
+    made, episode = flp(), one_episode()
     names = [site.name for site in made.sites]
-    alone = interference(made, lived, sites=[names[-1]])
+    alone = interference(made, episode, sites=[names[-1]])
     assert set(alone.updates) == {names[-1] + ".weight"}  # Oja moves no bias
-    whole = interference(made, lived, sites=names)
-    torch.testing.assert_close(whole.change, interference(made, lived).change)
+    whole = interference(made, episode, sites=names)
+    torch.testing.assert_close(whole.change, interference(made, episode).change)
     assert not torch.allclose(alone.change, whole.change)
 
 
 def test_a_readout_clamped_to_the_label_touches_no_other_classes_row() -> None:
     rule = LearningRule(Direct(), Oja(rate=0.05))
-    made, lived = learner(dense(6, 5, 4), rule, jitter=False), life()
-    found = interference(made, lived)
+    made, episode = learner(dense(6, 5, 4), rule, jitter=False), one_episode()
+    found = interference(made, episode)
     update = found.updates[made.sites[-1].name + ".weight"]
-    labels = lived.support_y[..., 0]
+    labels = episode.support_y[..., 0]
     for task in range(2):
         for i in range(5):
             rows = update[task, i].abs().sum(1)
@@ -153,7 +155,7 @@ def test_a_readout_clamped_to_the_label_touches_no_other_classes_row() -> None:
 
 
 def test_means_are_over_the_pairs_they_name() -> None:
-    found = interference(flp(), life(), after=0)
+    found = interference(flp(), one_episode(), after=0)
     change, subtask = found.change, found.subtask
     own, within, across = [], [], []
     for task in range(2):
@@ -172,18 +174,18 @@ def test_means_are_over_the_pairs_they_name() -> None:
     assert set(found.summary()) >= {"same_example", "across", "sites", "first_order_error"}
 
 
-def test_what_was_lived_is_told_from_what_is_to_come() -> None:
-    found = interference(flp(), life(), after=AFTER)
+def test_seen_examples_are_separated_from_those_to_come() -> None:
+    found = interference(flp(), one_episode(), after=AFTER)
     other = found.subtask[:, :, None] != found.subtask[:, None]
     past, future = ([float(c) for c in found.change[..., part][other[..., part]]] for part in SIDES)
     assert found.across(seen=True) == pytest.approx(sum(past) / len(past))
     assert found.across(seen=False) == pytest.approx(sum(future) / len(future))
     assert found.across() == pytest.approx(sum(past + future) / len(past + future))
-    assert math.isnan(interference(flp(), life(), after=0).across(seen=True))
+    assert math.isnan(interference(flp(), one_episode(), after=0).across(seen=True))
 
 
 def test_refusals_say_what_to_choose() -> None:
-    made, lived = flp(), life()
+    made, episode = flp(), one_episode()
     for words, given in (
         ("choose from 0 to the lifetimes' 5 steps", {"after": 6}),
         ("choose from 2 to the stream's 5", {"examples": 9}),
@@ -194,14 +196,14 @@ def test_refusals_say_what_to_choose() -> None:
         ("chunk is 0", {"chunk": 0}),
     ):
         with pytest.raises(ValueError, match=words):
-            interference(made, lived, **given)
+            interference(made, episode, **given)
     twice = learner(dense(6, 5, 4), LearningRule(Backprop(), Delta(rate=0.1)), passes=2)
     with pytest.raises(ValueError, match="online learner"):
-        interference(twice, lived)
+        interference(twice, episode)
 
 
 def test_the_learner_is_left_as_it_was() -> None:
     made = flp().train()
-    interference(made, life())
+    interference(made, one_episode())
     assert made.training
     assert all(p.grad is None for p in made.parameters())

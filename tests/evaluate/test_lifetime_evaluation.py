@@ -1,4 +1,4 @@
-"""Moments of a lifetime: when it is asked, what, and that nothing of it is done twice."""
+"""Evaluation within a lifetime: when, on what, and that nothing of it is done twice."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Shuffled(Clusters):
     """The clusters in any order."""
 
     def sample(self, tasks: int, generator: torch.Generator) -> module.Episode:
-        life = super().sample(tasks, generator)
+        episode = super().sample(tasks, generator)
         order = torch.randperm(self.spec.steps * 2, generator=generator)
 
         def mixed(field: Tensor) -> Tensor:
             return field.flatten(1, 2)[:, order].view(field.shape)
 
-        return life._replace(
-            support_x=mixed(life.support_x),
-            support_y=mixed(life.support_y),
-            support_subtask=mixed(life.support_subtask),
+        return episode._replace(
+            support_x=mixed(episode.support_x),
+            support_y=mixed(episode.support_y),
+            support_subtask=mixed(episode.support_subtask),
         )
 
 
@@ -44,8 +44,8 @@ def same(one: ContinualReport, other: ContinualReport, rtol: float = 1e-5) -> No
     np.testing.assert_array_equal(one.examples, other.examples)
 
 
-def test_moments_are_inner_steps_lived() -> None:
-    """It answers what it was told last: 20 for two steps, then 30, then 10; two examples a step."""
+def test_moments_are_numbers_of_inner_steps() -> None:
+    """It predicts its last label: 20 for two steps, then 30, then 10; two examples a step."""
     learner = Recorder(MeanSquaredError(1))
     report = over_lifetime(learner, Constants(), 2, snapshots=[1, 3, 5])  # type: ignore[arg-type]
     by_hand = [[0, 100, 100], [100, 0, 400], [100, 400, 0]]  # subtasks 20, 30, 10
@@ -81,32 +81,34 @@ def test_a_trajectory_is_the_examples_that_were_taught(stream: Clusters) -> None
     """By a loop over lifetimes, moments, subtasks and examples."""
     learner = small_learner(stream, rate=0.05).eval()
     report = over_lifetime(learner, stream, 4, seed=2, snapshots=[1, 5], trajectory=True)
-    told = report.trajectory
-    assert told is not None
-    assert told.accuracy is not None
+    trajectory = report.trajectory
+    assert trajectory is not None
+    assert trajectory.accuracy is not None
     for i in range(4):
-        life = stream.sample(1, seeded(2, "lifetime", i))
-        order = list(dict.fromkeys(life.support_subtask.flatten().tolist()))
+        episode = stream.sample(1, seeded(2, "lifetime", i))
+        order = list(dict.fromkeys(episode.support_subtask.flatten().tolist()))
         with torch.no_grad():
-            x = learner.encode(life.support_x.flatten(0, 2)).view(1, 6, 2, -1)
+            x = learner.encode(episode.support_x.flatten(0, 2)).view(1, 6, 2, -1)
             for snapshot, steps in enumerate([1, 5]):
-                fast = learner.initialize(life.support_y, life.seed)
-                fast = learner.adapt(x[:, :steps], life.support_y[:, :steps], fast)
+                fast = learner.initialize(episode.support_y, episode.seed)
+                fast = learner.adapt(x[:, :steps], episode.support_y[:, :steps], fast)
                 answers = learner.predict(fast, x.flatten(1, 2))[0].log_softmax(-1)
                 for number, subtask in enumerate(order):
-                    asked = [
+                    predicted = [
                         (answer[y].item(), answer.argmax().item() == y)
                         for answer, y, of in zip(
-                            answers, life.support_y.flatten().tolist(),
-                            life.support_subtask.flatten().tolist(), strict=True,
+                            answers, episode.support_y.flatten().tolist(),
+                            episode.support_subtask.flatten().tolist(), strict=True,
                         ) if of == subtask
                     ]  # fmt: skip
-                    assert len(asked) == 4
-                    likely, right = np.array(asked, dtype=float).T
-                    assert told.error[i, snapshot, number] == pytest.approx(-likely.mean(), 1e-4)
-                    assert told.accuracy[i, snapshot, number] == right.mean()
-                met = life.support_subtask[0, :steps].unique().numel()
-                assert told.seen[i, snapshot].sum() == report.seen[i, snapshot].sum() == met
+                    assert len(predicted) == 4
+                    likely, right = np.array(predicted, dtype=float).T
+                    assert trajectory.error[i, snapshot, number] == pytest.approx(
+                        -likely.mean(), 1e-4
+                    )
+                    assert trajectory.accuracy[i, snapshot, number] == right.mean()
+                met = episode.support_subtask[0, :steps].unique().numel()
+                assert trajectory.seen[i, snapshot].sum() == report.seen[i, snapshot].sum() == met
 
 
 def test_to_ask_for_the_trajectory_changes_nothing_else() -> None:
@@ -166,11 +168,11 @@ def test_a_learner_of_several_passes_has_a_trajectory_at_the_end() -> None:
     report = over_lifetime(learner, stream, 3, snapshots=1, chunk=1, trajectory=True)
     assert report.trajectory is not None
     assert report.trajectory.error.shape == (3, 1, 3)
-    life = stream.sample(1, seeded(0, "lifetime", 0))
-    fast = learner.eval().initialize(life.support_y, life.seed)
-    fast = learner.adapt(life.support_x, life.support_y, fast)
-    answers = learner.predict(fast, life.support_x.flatten(1, 2))
-    loss = learner.objective.loss(answers, life.support_y.flatten(1, 2)).mean()
+    episode = stream.sample(1, seeded(0, "lifetime", 0))
+    fast = learner.eval().initialize(episode.support_y, episode.seed)
+    fast = learner.adapt(episode.support_x, episode.support_y, fast)
+    answers = learner.predict(fast, episode.support_x.flatten(1, 2))
+    loss = learner.objective.loss(answers, episode.support_y.flatten(1, 2)).mean()
     assert report.trajectory.error[0].mean() == pytest.approx(loss.item(), rel=1e-5)
 
 
@@ -191,23 +193,23 @@ def test_means_by_subtask_are_those_of_masks() -> None:
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_an_answer_with_anything_not_finite_in_it_is_wrong(bad: float) -> None:
+def test_a_prediction_with_anything_not_finite_in_it_is_wrong(bad: float) -> None:
     answers = torch.tensor([[0.0, 2.0, 1.0]]).repeat(4, 1)
     answers[[1, 2, 3], [0, 1, 2]] = bad
     right = module.is_correct(answers, answers.argmax(-1))
     assert right.tolist() == [1, 0, 0, 0]
 
 
-def test_hundreds_of_classes_one_after_another_are_told_apart_by_their_rows() -> None:
+def test_hundreds_of_classes_one_after_another_are_separated_by_their_rows() -> None:
     """Far apart and written down exactly, none is forgotten: right on what was seen, and only."""
     classes = 200
 
     class Corners(Clusters):
         def sample(self, tasks: int, generator: torch.Generator) -> module.Episode:
-            life = super().sample(tasks, generator)
+            episode = super().sample(tasks, generator)
             corner = torch.eye(classes)
-            return life._replace(
-                support_x=corner[life.support_subtask], query_x=corner[life.query_subtask]
+            return episode._replace(
+                support_x=corner[episode.support_subtask], query_x=corner[episode.query_subtask]
             )
 
     stream = Corners(subtasks=classes, steps=2 * classes)

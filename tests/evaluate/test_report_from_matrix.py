@@ -22,12 +22,12 @@ def test_a_square_matrix_is_one_subtask_after_the_other() -> None:
 
 
 def test_lifetimes_have_intervals_and_errors_are_as_they_were_given() -> None:
-    lives = np.stack([PAPERS, PAPERS + 0.5, PAPERS + 1])
-    report = report_from_matrix(lives, of="error", intervals="bootstrap", examples=[5, 10, 15])
+    lifetimes = np.stack([PAPERS, PAPERS + 0.5, PAPERS + 1])
+    report = report_from_matrix(lifetimes, of="error", intervals="bootstrap", examples=[5, 10, 15])
     assert report.accuracy is None
     assert report.on_seen().mean == pytest.approx([1.4, 1.3, 2.2 / 3 + 0.5])
     assert report.on_seen().low[0] < 1.4 < report.on_seen().high[0]
-    assert np.isnan(report.forward_transfer().mean)  # nobody said what was known at birth
+    assert np.isnan(report.forward_transfer().mean)  # no initial error was given
     assert report.to_csv().count("\n") == 1 + 9
 
 

@@ -40,13 +40,13 @@ def test_a_code_is_the_mean_over_the_image_and_its_eight_neighbors() -> None:
 def test_in_training_it_is_the_same_learner(nested: bool) -> None:
     one = made(nested)
     one.rule.rate_scale = 0.5
-    many, life = (
+    many, episode = (
         with_shift_averaging(one, 2),
         episodes(outputs=3, shape=(1, 5, 5), batch=1).to("cpu"),
     )
-    life = life.to("cpu", torch.float32)
-    assert torch.allclose(one(life).prediction, many(life).prediction, atol=1e-6)
-    assert not torch.allclose(one.eval()(life).prediction, many.eval()(life).prediction)
+    episode = episode.to("cpu", torch.float32)
+    assert torch.allclose(one(episode).prediction, many(episode).prediction, atol=1e-6)
+    assert not torch.allclose(one.eval()(episode).prediction, many.eval()(episode).prediction)
     assert sum(p.numel() for p in one.parameters()) == sum(p.numel() for p in many.parameters())
 
 
@@ -65,11 +65,11 @@ def test_what_is_encoded_still_has_length_one() -> None:
 def test_it_can_be_written_and_read(tmp_path: object) -> None:
     many = with_shift_averaging(made()).eval()
     loaded = from_pretrained(save_pretrained(many, f"{tmp_path}/rule"))
-    life = episodes(outputs=3, shape=(1, 5, 5), batch=1, dtype=torch.float32)
-    assert torch.equal(many(life).prediction, loaded(life).prediction)
+    episode = episodes(outputs=3, shape=(1, 5, 5), batch=1, dtype=torch.float32)
+    assert torch.equal(many(episode).prediction, loaded(episode).prediction)
 
 
-def test_without_an_encoder_there_is_nothing_to_glance_with() -> None:
+def test_shift_averaging_needs_an_encoder() -> None:
     all_plastic = OnlineLearner(
         dense(3, 4, 2), LearningRule(Direct(), Oja(rate=0.1)), CrossEntropy(2)
     )

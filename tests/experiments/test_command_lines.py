@@ -153,7 +153,7 @@ def test_a_failure_of_another_library_is_a_sentence_too(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
+def test_a_full_disk_is_reported_with_the_file_and_what_is_safe(
     number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main(argv: object) -> None:
@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_is_safe(
     )
 
 
-def test_a_record_that_does_not_fit_is_told_the_same_way(
+def test_a_record_that_does_not_fit_is_reported_the_same_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_room(handle: int) -> None:

@@ -105,7 +105,7 @@ def test_what_cannot_be_shown_is_said_before_the_first_run(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_finished_run_was_not_asked_is_said(tmp_path: Path) -> None:
+def test_a_number_of_classes_that_a_finished_run_lacks_is_named(tmp_path: Path) -> None:
     words = ["--methods", "flp_readout", "--seeds", "1", "--episodes", "1", "--runs", str(tmp_path)]
     continual.main([*TINY, *words, "--classes", "10"])
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_what_a_finished_run_was_not_asked_is_said(tmp_path: Path) -> None:
         continual.main([*TINY, *words, "--classes", "7"])
 
 
-def test_the_help_of_classes_lists_what_is_asked() -> None:
+def test_the_help_of_classes_lists_what_is_evaluated() -> None:
     few, *counts = map(int, re.findall(r"\d+", continual.POSSIBLE))
     assert few == MOST_OF_FEW
     assert tuple(counts) == COUNTS
@@ -149,28 +149,28 @@ def test_options_for_training_alone_and_for_tests_alone_stay_apart() -> None:
         build_stream(wrong, "test")
 
 
-def test_the_pace_of_each_number_of_classes_is_the_best_on_validation(
+def test_the_rate_scale_of_each_number_of_classes_is_the_best_on_validation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from experiments.lab.networks.build import build_learner
 
     config = Train(preset="tiny", task="glyphs", method="oml", stream=MANY, sweep=(0.1, 1.0))
     learner = build_learner(replace(config, stream=(*MANY, "train.outputs=60")), stream("train"))
-    asked: list[float] = []
+    tried: list[float] = []
 
     def recording(made: OnlineLearner, *given: object, **options: object) -> object:
-        asked.append(made.rule.rate_scale)
+        tried.append(made.rule.rate_scale)
         return over_lifetime(made, *given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("experiments.lab.runs.sweep.over_lifetime", recording)
     from metaplastic.inner.grow import grow
 
-    grown = grow(learner, 60)
-    found = rate_scales(grown, stream("test"), config, [1, 10, 11, 50, 60, 70])
+    larger = grow(learner, 60)
+    found = rate_scales(larger, stream("test"), config, [1, 10, 11, 50, 60, 70])
     assert list(found) == [1, 10, 11, 50, 60, 70]
     assert (found[1], found[11], found[70]) == (found[10], found[50], found[60])
-    assert asked[:2] == [0.1, 1.0]
-    assert grown.rule.rate_scale == 1.0
+    assert tried[:2] == [0.1, 1.0]
+    assert larger.rule.rate_scale == 1.0
 
 
 def test_few_classes_have_their_rates_chosen_too(
@@ -214,15 +214,15 @@ def test_a_rate_that_is_none_is_refused(factor: str) -> None:
 
 
 def test_a_sweep_goes_on_beyond_its_end_while_that_is_better() -> None:
-    asked: list[float] = []
+    tried: list[float] = []
 
     def known(factor: float) -> np.ndarray:
-        asked.append(factor)
+        tried.append(factor)
         return np.array([-abs(np.log10(factor) + 2.0), -abs(np.log10(factor)), 0.5])
 
     assert chosen(known, (0.1, 1.0)) == pytest.approx([0.01, 1.0, 0.01 / 10**0.5])
     # Down to the first that is worse; 1 is ahead of all before it in the second column alone.
-    assert asked == pytest.approx([0.1, 1.0, 0.1 / 10**0.5, 0.01, 0.01 / 10**0.5, 10**0.5])
+    assert tried == pytest.approx([0.1, 1.0, 0.1 / 10**0.5, 0.01, 0.01 / 10**0.5, 10**0.5])
 
 
 def test_a_sweep_stops_somewhere() -> None:

@@ -48,13 +48,13 @@ def write_set(folder: Path, examples: int = 200) -> Path:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A work that measures what it was told, and counts."""
+class Fixed:
+    """A work that returns a fixed value, and counts."""
 
     value: float
 
-    def reduced(self) -> Told:
-        return Told(-self.value)
+    def reduced(self) -> Fixed:
+        return Fixed(-self.value)
 
     def measure(self, seed: int) -> Measured:
         return {"accuracy": self.value + seed, "seconds": 0.0}
@@ -67,7 +67,7 @@ def test_every_check_names_runs_that_there_are_and_every_rule_is_in_the_help() -
 
 
 def test_equal_work_is_done_once_and_every_name_gets_it() -> None:
-    found = measured({"a": Told(1), "b": Told(1), "c": Told(2)}, [0, 5], 1, "told")
+    found = measured({"a": Fixed(1), "b": Fixed(1), "c": Fixed(2)}, [0, 5], 1, "fixed")
     assert [run["accuracy"] for run in found["a"]] == [1, 6]
     assert found["a"] == found["b"]
     assert [run["accuracy"] for run in found["c"]] == [2, 7]
@@ -123,7 +123,7 @@ def test_targets_learn_beside_backprop_and_their_last_gradient_is_its_own(tmp_pa
     assert gait["delta"][-1] < 1e-6
 
 
-def test_partly_signed_feedback_agrees_with_as_many_signs_as_it_was_told() -> None:
+def test_partly_signed_feedback_agrees_with_as_many_signs_as_given() -> None:
     weight = torch.randn(200, 200)
     for rule in (PartlySigned(agree=0.75), PartlyCopied(agree=0.75)):
         feedback = rule.first(weight, torch.Generator().manual_seed(0))
@@ -155,7 +155,7 @@ def test_a_check_is_written_as_table_and_numbers(
     credit.main(["--check", "bp", *words])
 
 
-def test_a_claim_is_drawn_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_claim_is_plotted_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     credit.main(["--claims", "gait", "--seeds", "2", "--out", str(tmp_path)])
     said = capsys.readouterr().out
     assert "NOT met" not in said
@@ -212,7 +212,7 @@ def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
         credit.main(words)
 
 
-def test_missing_and_damaged_images_are_told(tmp_path: Path) -> None:
+def test_missing_and_damaged_images_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"fashion_mnist are expected .* set METAPLASTIC_DATA"):
         load_images("fashion_mnist", root=str(tmp_path))
     root = write_set(tmp_path / "mnist", 20)

@@ -56,8 +56,8 @@ def timeless(result: dict[str, Any]) -> dict[str, Any]:
 def test_a_run_that_was_cut_is_the_uninterrupted_one_to_the_bit(
     rule: str, precision: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = settings(root, tmp_path, rule, "--precision", precision, "--epochs", "3")
-    whole = runs.train_run(asked, tmp_path / "whole", str(root), lambda _: None)
+    config = settings(root, tmp_path, rule, "--precision", precision, "--epochs", "3")
+    whole = runs.train_run(config, tmp_path / "whole", str(root), lambda _: None)
     epoch = Trainer.epoch
 
     def killed(trainer: Trainer) -> None:
@@ -67,10 +67,10 @@ def test_a_run_that_was_cut_is_the_uninterrupted_one_to_the_bit(
 
     monkeypatch.setattr(Trainer, "epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        runs.train_run(asked, tmp_path / "cut", str(root), lambda _: None)
+        runs.train_run(config, tmp_path / "cut", str(root), lambda _: None)
     monkeypatch.setattr(Trainer, "epoch", epoch)
     torch.manual_seed(77)  # whatever the process has drawn before
-    cut = runs.train_run(asked, tmp_path / "cut", str(root), lambda _: None)
+    cut = runs.train_run(config, tmp_path / "cut", str(root), lambda _: None)
     assert timeless(cut) == timeless(whole)
     one, other = (
         torch.load(tmp_path / name / runs.CHECKPOINT, weights_only=True)
@@ -88,8 +88,8 @@ def test_a_run_that_was_cut_is_the_uninterrupted_one_to_the_bit(
 def test_every_rule_trains_and_is_looked_at_at_both_ends(
     rule: str, root: Path, tmp_path: Path
 ) -> None:
-    asked = settings(root, tmp_path, rule, "--epochs", "1")
-    found = runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
+    config = settings(root, tmp_path, rule, "--epochs", "1")
+    found = runs.train_run(config, tmp_path / "run", str(root), lambda _: None)
     assert not found["diverged"]
     assert sorted({row["step"] for row in found["angles"]}) == [0, 2]
     sites = {row["site"] for row in found["angles"]}
@@ -118,7 +118,7 @@ def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_images(
         assert [run["settings"]["seed"] for run in numbers["runs"][rule]] == [0, 1]
     plotted = {path.name for path in (out / "plots").glob("*.png")}
     assert plotted == {"accuracy.png", "delta.png", "weight.png"}
-    monkeypatch.setattr(Trainer, "epoch", None)  # nothing is left to live
+    monkeypatch.setattr(Trainer, "epoch", None)  # no epoch is left
     deep.main(line)
     assert json.loads((out / "results.json").read_text())["runs"] == numbers["runs"]
     other = [*words(root, tmp_path / "other", "--rules", "adam"), "--report-only"]
@@ -132,17 +132,17 @@ def test_the_command_keeps_what_is_finished_and_chooses_on_held_out_images(
 
 
 def test_minutes_are_turned_into_epochs_once(root: Path, tmp_path: Path) -> None:
-    asked = settings(root, tmp_path, "backprop")
-    few = runs.epochs_in(asked, tmp_path / "run", str(root), 1e-6)
-    many = runs.epochs_in(asked, tmp_path / "run", str(root), 2.0)
+    config = settings(root, tmp_path, "backprop")
+    few = runs.epochs_in(config, tmp_path / "run", str(root), 1e-6)
+    many = runs.epochs_in(config, tmp_path / "run", str(root), 2.0)
     assert few == 1 < many
-    runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
-    assert runs.epochs_in(asked, tmp_path / "run", str(root), 2.0) == 2
+    runs.train_run(config, tmp_path / "run", str(root), lambda _: None)
+    assert runs.epochs_in(config, tmp_path / "run", str(root), 2.0) == 2
     (tmp_path / "run" / runs.RESULT).unlink()
-    assert runs.epochs_in(asked, tmp_path / "run", str(root), 2.0) == 2
+    assert runs.epochs_in(config, tmp_path / "run", str(root), 2.0) == 2
 
 
-def test_a_run_that_diverges_ends_and_is_told(
+def test_a_run_that_diverges_ends_and_is_reported(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -174,14 +174,14 @@ def test_a_wrong_word_is_one_sentence(
         deep.main(words(root, tmp_path / "out", *more))
 
 
-def test_a_damaged_checkpoint_and_rates_that_are_not_there_are_told(
+def test_a_damaged_checkpoint_and_rates_that_are_not_there_are_reported(
     root: Path, tmp_path: Path
 ) -> None:
-    asked = settings(root, tmp_path, "backprop")
+    config = settings(root, tmp_path, "backprop")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / runs.CHECKPOINT).write_bytes(b"half a file")
     with pytest.raises(ConfigError, match=r"cannot be read .*: delete it to begin this run again"):
-        runs.train_run(asked, tmp_path / "run", str(root), lambda _: None)
+        runs.train_run(config, tmp_path / "run", str(root), lambda _: None)
     config = Deep(rates_of=tmp_path)
     with pytest.raises(ConfigError, match="name the --out folder of a finished command"):
         deep.chosen(config, "backprop", lambda _: None)

@@ -75,7 +75,7 @@ def test_the_table_has_every_learner_on_the_same_moments(found: Path) -> None:
     assert labels[3].startswith("backprop, rate ")
     assert all(row.keys() == rows[0].keys() for row in rows)
     assert {"0", "16", "95 %"} <= rows[0].keys()
-    assert len({row["0"] for row in rows}) == 1  # the same lifetimes, born the same
+    assert len({row["0"] for row in rows}) == 1  # the same lifetimes and first weights
 
 
 def test_a_discovery_goes_on_where_it_was(found: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +104,7 @@ def test_the_fixed_rules_are_feedback_alignment_and_backprop(found: Path) -> Non
         assert torch.equal(rule.plasticity.coefficients.detach(), torch.ones(1))
 
 
-def test_the_method_has_relative_steps_and_direct_feedback_where_it_is_asked_for_them(
+def test_the_method_has_relative_steps_and_direct_feedback_by_its_options(
     found: Path,
 ) -> None:
     from experiments.lab.networks.build import build_learner, build_stream

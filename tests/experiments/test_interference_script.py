@@ -38,18 +38,18 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert plotted == {"matrices.png", "distances.png"}
     head, _, first, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
     column = [cell.strip() for cell in head].index("other classes, seen")
-    assert not first[column].strip()  # nothing was lived before birth
+    assert not first[column].strip()  # no example came before the first one
     known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
     assert known == [False] * 2 + [True] * 4
 
 
-def test_a_pace_is_a_factor_on_every_rate(tmp_path: Path) -> None:
+def test_the_rate_scale_is_a_factor_on_every_rate(tmp_path: Path) -> None:
     meta_train.main([*TINY, "--method", "scratch", "--runs", str(tmp_path), "--name", "run"])
     rule, own = str(tmp_path / "run" / "rule"), []
-    for pace in ("1", "0.01"):
-        words = ["--lifetimes", "1", "--fractions", "0", "--out", str(tmp_path / pace)]
-        interference.main([rule, "--rate-scale", pace, *words])
-        (records,) = json.loads((tmp_path / pace / "interference.json").read_text())[
+    for scale in ("1", "0.01"):
+        words = ["--lifetimes", "1", "--fractions", "0", "--out", str(tmp_path / scale)]
+        interference.main([rule, "--rate-scale", scale, *words])
+        (records,) = json.loads((tmp_path / scale / "interference.json").read_text())[
             "rules"
         ].values()
         own.append(records[0]["same_example"])
@@ -128,7 +128,7 @@ def test_a_rule_that_diverges_is_tabled_and_drawn_too(
     assert len(list((tmp_path / "out" / "plots").glob("*.png"))) == 2
 
 
-def test_what_is_missing_is_asked_for() -> None:
+def test_what_is_missing_is_named() -> None:
     with pytest.raises(ConfigError, match="no rule was given"):
         interference.main([])
     with pytest.raises(ConfigError, match="from 0 to 1"):

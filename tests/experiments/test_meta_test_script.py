@@ -1,4 +1,4 @@
-"""`meta_test` judges the rule it was given, on the stream it was asked for, and says where."""
+"""`meta_test` evaluates the rule it was given, on the stream that was named, and says where."""
 
 from __future__ import annotations
 

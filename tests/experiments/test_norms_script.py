@@ -41,11 +41,11 @@ def test_stored_statistics_stay_and_own_ones_move(root: Path, tmp_path: Path) ->
     config = read(words(root, tmp_path))
     data = load_images("exact", str(root))
     for choice, stays in (("stored", True), ("own", False)):
-        asked = setting(config, "random", "backprop", choice, 0.01, held_out=False)  # type: ignore[arg-type]
-        run = learning.measured(asked, 0, str(root), tmp_path)
+        one = setting(config, "random", "backprop", choice, 0.01, held_out=False)  # type: ignore[arg-type]
+        run = learning.measured(one, 0, str(root), tmp_path)
         assert run["diverged"] is None
         assert (run["alone"] is None) is stays
-    model, _ = learning.started(asked, 0, data, tmp_path)
+    model, _ = learning.started(one, 0, data, tmp_path)
     before = {name: value.clone() for name, value in model.named_buffers()}
     learning.alone(model, data.standardized(data.test_x), data.test_y)
     learning.accuracy(model, data.standardized(data.test_x), data.test_y)

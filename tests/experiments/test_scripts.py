@@ -115,7 +115,7 @@ def test_a_run_is_only_replaced_by_one_that_can_start(
     assert RunFolder(tmp_path / "run").recorded() == {}
 
 
-def test_a_run_that_cannot_go_on_as_asked_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_resumed_is_left_as_it_was(tmp_path: Path) -> None:
     words = ["--runs", str(tmp_path), "--name", "run"]
     meta_train.main([*TINY, *words])
     before = (tmp_path / "run" / "config.json").read_bytes()
@@ -178,7 +178,7 @@ def test_a_run_that_fails_in_a_comparison_is_quoted(tmp_path: Path) -> None:
     assert not (tmp_path / "compare" / "table.md").exists()
 
 
-def test_runs_that_are_finished_are_told_of_though_others_fail(
+def test_runs_that_are_finished_are_reported_though_others_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign = tmp_path / "compare" / "flp-seed1" / "thesis.txt"
@@ -211,7 +211,7 @@ def test_runs_that_are_finished_are_told_of_though_others_fail(
         ),
     ],
 )
-def test_what_is_known_of_a_comparison_is_told_before_its_first_run(
+def test_what_is_known_of_a_comparison_is_printed_before_its_first_run(
     words: list[str], sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
@@ -219,7 +219,7 @@ def test_what_is_known_of_a_comparison_is_told_before_its_first_run(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_slip_in_a_comparison_is_told_before_its_first_run(tmp_path: Path) -> None:
+def test_a_slip_in_a_comparison_is_reported_before_its_first_run(tmp_path: Path) -> None:
     words = [*TINY, "--methods", "flp", "flp,speed=9", "--seeds", "1", "--runs", str(tmp_path)]
     with pytest.raises(ConfigError, match="'speed' is not an option of method 'flp'"):
         compare.main(words)

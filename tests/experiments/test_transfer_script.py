@@ -95,8 +95,8 @@ def test_every_network_is_taught_by_every_method_at_the_same_moments(
         assert list(one["methods"]) == METHODS
         for method in one["methods"].values():
             assert [len(curve) for curve in method["accuracy"]] == [3, 3]  # seeds, then moments
-        born = {tuple(c[0] for c in method["accuracy"]) for method in one["methods"].values()}
-        assert len(born) == 1, name  # the same lifetimes, the same first weights
+        initial = {tuple(c[0] for c in method["accuracy"]) for method in one["methods"].values()}
+        assert len(initial) == 1, name  # the same lifetimes, the same first weights
 
 
 def test_the_table_is_of_those_numbers(made: tuple[Path, str]) -> None:
@@ -114,7 +114,7 @@ def test_the_table_is_of_those_numbers(made: tuple[Path, str]) -> None:
     assert rows["conv", "backprop"]["% of backprop"] == "100"
 
 
-def test_the_transplant_of_every_network_is_told(
+def test_the_transplant_of_every_network_is_reported(
     made: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports = {name: one["transplant"] for name, one in kept(made)["networks"].items()}
@@ -190,7 +190,7 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
     assert not torch.equal(first["0.weight"], other["0.weight"])
 
 
-def test_an_answer_that_is_not_finite_is_wrong() -> None:
+def test_a_prediction_that_is_not_finite_is_wrong() -> None:
     readout = nn.Linear(4, 2)
     nn.init.constant_(readout.weight, float("nan"))
     model = nn.Sequential(nn.Flatten(), readout)
@@ -202,7 +202,7 @@ def test_an_answer_that_is_not_finite_is_wrong() -> None:
     assert net.training
 
 
-def test_a_life_at_a_rate_that_makes_it_diverge_is_wrong_from_there_on() -> None:
+def test_a_lifetime_whose_rate_makes_it_diverge_is_wrong_from_there_on() -> None:
     x, y = torch.randn(40, 1, 2, 2), torch.arange(40) % 2
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
     lifetime = Lifetime(x, y, x, y, 0)

@@ -60,9 +60,9 @@ def test_a_rule_file_with_former_names_loads_to_the_bit(tmp_path: Path) -> None:
     config["sha256"] = _digest(config)
     (folder / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     loaded = from_pretrained(folder)
-    life = episodes(shape=(1, 3, 3)).to("cpu", torch.float32)
+    episode = episodes(shape=(1, 3, 3)).to("cpu", torch.float32)
     made.eval()
-    assert torch.equal(loaded(life).prediction, made(life).prediction)
+    assert torch.equal(loaded(episode).prediction, made(episode).prediction)
     frozen = [name for name, p in made.named_parameters() if not p.requires_grad]
     assert [name for name, p in loaded.named_parameters() if not p.requires_grad] == frozen != []
 

@@ -197,17 +197,17 @@ def test_a_schedule_is_a_function_of_the_steps_so_far() -> None:
     """It is zero from the fourth step on, so feedback stands still there."""
     rule = build("symmetric_alignment", rate=lambda step: 0.1 if step < 3 else 0.0)
     learner = learner_by(rule)
-    life = STREAM.sample(2, seeded(1))
-    state = learner.initialize(life.support_y, life.seed)
+    episode = STREAM.sample(2, seeded(1))
+    state = learner.initialize(episode.support_y, episode.seed)
     feedback = []
     for step in range(5):
         feedback.append(state["feedback of 0"])
         one = slice(step, step + 1)
-        state = learner.adapt(life.support_x[:, one], life.support_y[:, one], state)
+        state = learner.adapt(episode.support_x[:, one], episode.support_y[:, one], state)
     assert [bool(torch.equal(a, b)) for a, b in pairwise(feedback)] == [False, False, False, True]
     together = learner.adapt(
-        life.support_x[:, :5],
-        life.support_y[:, :5],
-        learner.initialize(life.support_y, life.seed),
+        episode.support_x[:, :5],
+        episode.support_y[:, :5],
+        learner.initialize(episode.support_y, episode.seed),
     )
     assert torch.equal(together["feedback of 0"], state["feedback of 0"])

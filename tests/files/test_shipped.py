@@ -49,7 +49,7 @@ def test_a_shipped_learner_is_loaded_by_its_name_unless_there_is_a_folder_of_tha
 
 
 @pytest.mark.parametrize("load", [from_pretrained, read_config])
-def test_a_name_that_is_not_there_is_told_those_that_are(
+def test_an_unknown_name_is_answered_by_the_known_ones(
     load: Callable[[str], object], tmp_path: Path
 ) -> None:
     with pytest.raises(RuleFileError) as error:

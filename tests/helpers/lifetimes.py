@@ -108,11 +108,11 @@ def learned(module: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def meta_gradient(made: OnlineLearner, lived: Episode) -> dict[str, Tensor]:
+def meta_gradient(made: OnlineLearner, episode: Episode) -> dict[str, Tensor]:
     """What `.backward()` of the meta-loss leaves in every learned parameter, or zeros."""
     leaves = learned(made)
     found = torch.autograd.grad(
-        made(lived).loss, list(leaves.values()), allow_unused=True, materialize_grads=True
+        made(episode).loss, list(leaves.values()), allow_unused=True, materialize_grads=True
     )
     return dict(zip(leaves, found, strict=True))
 

@@ -11,7 +11,7 @@ from metaplastic.objective import CrossEntropy, MeanSquaredError
 
 
 class Recorder(nn.Module):
-    """A learner that knows exactly the last thing it was told, and that about every query."""
+    """A learner that knows exactly the last label it was given, and that about every query."""
 
     online = True
 
@@ -44,8 +44,8 @@ class Constants:
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
         met = torch.tensor(self.order).repeat_interleave(2)[None, :, None].expand(tasks, 6, 2)
-        asked = torch.arange(3).repeat(2).expand(tasks, 6)
+        queried = torch.arange(3).repeat(2).expand(tasks, 6)
         value = torch.tensor(self.values)
         x, q = torch.zeros(tasks, 6, 2, 1), torch.zeros(tasks, 6, 1)
         seed = torch.zeros(tasks, dtype=torch.int64)
-        return Episode(x, value[met][..., None], met, q, value[asked][..., None], asked, seed)
+        return Episode(x, value[met][..., None], met, q, value[queried][..., None], queried, seed)

@@ -1,4 +1,4 @@
-"""Small networks as people bring them, the rules to try on them, and two lessons."""
+"""Small networks as people bring them, the rules to try on them, and two steps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plastic(model: nn.Module, rule: str, example: Any, **options: Any) -> Plasti
 
 
 def changed(net: PlasticModule, given: Any, target: Any, **named: Any) -> dict[str, bool]:
-    """Two lessons: of each parameter, whether it is another then; the loss must be a number."""
+    """Two steps: of each parameter, whether it is another then; the loss must be a number."""
     before = {name: p.detach().clone() for name, p in net.model.named_parameters()}
     given = given if isinstance(given, tuple) else (given,)
     for _ in range(2):

@@ -94,12 +94,12 @@ def case(rule: str, network: str, steps: int = 10) -> tuple[OnlineLearner, Calla
     made = OnlineLearner(
         tiny.make(torch.float64), RULES[rule](), CrossEntropy(CLASSES), input_shape=tiny.shape
     ).double()
-    lived = episodes(outputs=CLASSES, shape=tiny.shape, tasks=2, steps=steps, batch=1)
+    episode = episodes(outputs=CLASSES, shape=tiny.shape, tasks=2, steps=steps, batch=1)
     names = list(learned(made))
 
     def meta_loss(*values: Tensor) -> Tensor:
         swapped = dict(zip(names, values, strict=True))
-        found: Tensor = torch.func.functional_call(made, swapped, (lived,)).loss
+        found: Tensor = torch.func.functional_call(made, swapped, (episode,)).loss
         return found
 
     return made, meta_loss

@@ -105,12 +105,12 @@ def both(rule: str, network: str, **options: Any) -> tuple[OnlineLearner, Online
 
 @pytest.mark.parametrize(("rule", "network"), CASES)
 def test_a_lifetime_is_the_one_written_out(rule: str, network: str) -> None:
-    generic, written_out, lived = both(rule, network)
+    generic, written_out, episode = both(rule, network)
     ends = []
     for one in (generic, written_out):
-        support, _ = one.encode_episodes(lived)
-        first = one.initialize(lived.support_y, lived.seed)
-        ends.append(one.adapt(support, lived.support_y, first))
+        support, _ = one.encode_episodes(episode)
+        first = one.initialize(episode.support_y, episode.seed)
+        ends.append(one.adapt(support, episode.support_y, first))
     weights = State.of_flat(ends[0]).weights
     assert set(weights) <= set(ends[1])
     for name, value in weights.items():
@@ -119,15 +119,15 @@ def test_a_lifetime_is_the_one_written_out(rule: str, network: str) -> None:
 
 @pytest.mark.parametrize(("rule", "network"), CASES)
 def test_its_meta_gradient_is_the_one_written_out(rule: str, network: str) -> None:
-    generic, written_out, lived = both(rule, network)
-    assert apart(meta_gradient(generic, lived), meta_gradient(written_out, lived)) < 1e-12
+    generic, written_out, episode = both(rule, network)
+    assert apart(meta_gradient(generic, episode), meta_gradient(written_out, episode)) < 1e-12
 
 
 @pytest.mark.parametrize("rule", ["random feedback, learned", "direct, error", "backprop, Delta"])
 def test_truncated_it_is_the_one_written_out_too(rule: str) -> None:
-    generic, written_out, lived = both(rule, "dense", unroll=Unroll(truncate=4))
-    found = meta_gradient(generic, lived)
-    assert apart(found, meta_gradient(written_out, lived)) < 1e-12
+    generic, written_out, episode = both(rule, "dense", unroll=Unroll(truncate=4))
+    found = meta_gradient(generic, episode)
+    assert apart(found, meta_gradient(written_out, episode)) < 1e-12
 
 
 def any_learner(network: str, rule: LearningRule, **options: Any) -> tuple[OnlineLearner, Episode]:
@@ -141,15 +141,15 @@ def any_learner(network: str, rule: LearningRule, **options: Any) -> tuple[Onlin
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("rule", POINTS)
 def test_lifetimes_side_by_side_are_a_loop_of_steps(rule: str, network: str) -> None:
-    made, lived = any_learner(network, point(rule, network)())
+    made, episode = any_learner(network, point(rule, network)())
     with torch.no_grad():
-        first = made.initialize(lived.support_y, lived.seed)
-        together = made.adapt(lived.support_x, lived.support_y, first)
+        first = made.initialize(episode.support_y, episode.seed)
+        together = made.adapt(episode.support_x, episode.support_y, first)
         executor = made.executor
         assert isinstance(executor, AnyNetwork)
-        for task, seed in enumerate(lived.seed):
+        for task, seed in enumerate(episode.seed):
             state = initial_state(made.rule, executor.network, seed)
-            for x, y in zip(lived.support_x[task], lived.support_y[task], strict=True):
+            for x, y in zip(episode.support_x[task], episode.support_y[task], strict=True):
                 state, _ = step(made.rule, executor.network, state, x, y)
             for name, value in state.flat().items():
                 torch.testing.assert_close(together[name][task], value, rtol=1e-11, atol=1e-12)
@@ -158,63 +158,63 @@ def test_lifetimes_side_by_side_are_a_loop_of_steps(rule: str, network: str) -> 
 @pytest.mark.parametrize("network", ["residual", "attention", "own matrices"])
 @pytest.mark.parametrize("every", [1, 4, 20])
 def test_a_checkpointed_lifetime_has_the_same_meta_gradient(every: int, network: str) -> None:
-    made, lived = any_learner(network, mirrored(small=1e-3))
-    plain = made(lived).loss, meta_gradient(made, lived)
+    made, episode = any_learner(network, mirrored(small=1e-3))
+    plain = made(episode).loss, meta_gradient(made, episode)
     made.unroll = Unroll(checkpoint_every=every)
-    assert torch.equal(made(lived).loss, plain[0])
-    assert apart(meta_gradient(made, lived), plain[1]) < 1e-14
+    assert torch.equal(made(episode).loss, plain[0])
+    assert apart(meta_gradient(made, episode), plain[1]) < 1e-14
 
 
 @pytest.mark.parametrize("network", ["residual", "attention"])
 def test_a_truncated_lifetime_is_one_whose_beginning_has_no_graph(network: str) -> None:
-    made, lived = any_learner(network, learned_per_synapse())
-    first = made.initialize(lived.support_y, lived.seed)
+    made, episode = any_learner(network, learned_per_synapse())
+    first = made.initialize(episode.support_y, episode.seed)
     with torch.no_grad():
-        middle = made.adapt(lived.support_x[:, :4], lived.support_y[:, :4], first)
-    end = made.adapt(lived.support_x[:, 4:], lived.support_y[:, 4:], middle)
-    asked = made.predict(end, lived.query_x)
-    loss = made.objective.loss(asked, lived.query_y).mean()
+        middle = made.adapt(episode.support_x[:, :4], episode.support_y[:, :4], first)
+    end = made.adapt(episode.support_x[:, 4:], episode.support_y[:, 4:], middle)
+    prediction = made.predict(end, episode.query_x)
+    loss = made.objective.loss(prediction, episode.query_y).mean()
     leaves = learned(made)
     expected = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True,
                                    materialize_grads=True)  # fmt: skip
     made.unroll = Unroll(truncate=2)
-    torch.testing.assert_close(made(lived).loss, loss, rtol=1e-13, atol=0.0)
-    found = meta_gradient(made, lived)
+    torch.testing.assert_close(made(episode).loss, loss, rtol=1e-13, atol=0.0)
+    found = meta_gradient(made, episode)
     assert apart(found, dict(zip(leaves, expected, strict=True))) < 1e-13
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("rule", ["mirrored, adaptive", "weight_mirror", "kolen_pollack"])
 def test_a_state_saved_in_the_middle_goes_on_to_the_bit(rule: str, network: str) -> None:
-    made, lived = any_learner(network, POINTS[rule]())
+    made, episode = any_learner(network, POINTS[rule]())
     executor = made.executor
     assert isinstance(executor, AnyNetwork)
-    x, y = lived.support_x[0], lived.support_y[0]
+    x, y = episode.support_x[0], episode.support_y[0]
 
-    def live(state: State, first: int, last: int) -> State:
+    def steps(state: State, first: int, last: int) -> State:
         with torch.no_grad():
             for at in range(first, last):
                 state, _ = step(made.rule, executor.network, state, x[at], y[at])
         return state
 
-    born = initial_state(made.rule, executor.network, 5)
-    middle = live(born, 0, 3)
+    initial = initial_state(made.rule, executor.network, 5)
+    middle = steps(initial, 0, 3)
     file = io.BytesIO()
     torch.save(middle.flat(), file)
     file.seek(0)
     loaded = State.of_flat(torch.load(file, weights_only=True))
-    expected = live(middle, 3, 6).flat()
+    expected = steps(middle, 3, 6).flat()
     for again in (loaded, copy.deepcopy(loaded)):
-        found = live(again, 3, 6).flat()
+        found = steps(again, 3, 6).flat()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_a_stream_in_pieces_is_the_whole_stream() -> None:
-    made, lived = any_learner("residual", mirrored())
-    x, y = lived.support_x, lived.support_y
+    made, episode = any_learner("residual", mirrored())
+    x, y = episode.support_x, episode.support_y
     with torch.no_grad():
-        fast: dict[str, Tensor] = made.initialize(y, lived.seed)
+        fast: dict[str, Tensor] = made.initialize(y, episode.seed)
         whole = made.adapt(x, y, fast)
         for first, last in ((0, 1), (1, 4), (4, 6)):
             fast = made.adapt(x[:, first:last], y[:, first:last], fast)

@@ -32,7 +32,7 @@ from tests.helpers.lifetimes import (
     the_same,
 )
 
-# Compilers, asked again for another shape, warn of what they do themselves.
+# Compilers, called again with another shape, warn of what they do themselves.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning"),
@@ -41,14 +41,14 @@ pytestmark = [
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 def test_a_compiled_lifetime_is_the_eager_one(rule: Rule) -> None:
-    made, lived = learner(dense(4, 5, 2), rule()), episodes(shape=(4,), steps=4)
-    eager = made(lived), meta_gradient(made, lived)
+    made, episode = learner(dense(4, 5, 2), rule()), episodes(shape=(4,), steps=4)
+    eager = made(episode), meta_gradient(made, episode)
     made.unroll = Unroll(compile=True)
-    compiled = made(lived), meta_gradient(made, lived)  # a fall back would warn, and so fail
+    compiled = made(episode), meta_gradient(made, episode)  # a fall back would warn, and so fail
     assert torch.allclose(compiled[0].prediction, eager[0].prediction, rtol=1e-12, atol=1e-13)
     assert apart(compiled[1], eager[1]) < 1e-12
     with torch.no_grad():
-        assert torch.allclose(made(lived).prediction, eager[0].prediction, rtol=1e-12, atol=1e-13)
+        assert torch.allclose(made(episode).prediction, eager[0].prediction, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_compiled_error_teaching_is_the_eager_one(
     rule = LearningRule(Direct(teaching="error", gate="derivative"), plasticity(rate=0.05))
     made = learner(network(), rule)
     shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (4,)
-    lived = episodes(shape=shape, steps=1)
-    eager = meta_gradient(made, lived)
+    episode = episodes(shape=shape, steps=1)
+    eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True)
-    assert apart(meta_gradient(made, lived), eager) < 1e-12
+    assert apart(meta_gradient(made, episode), eager) < 1e-12
 
 
 def test_compiled_and_checkpointed_lifetimes_agree_too() -> None:
-    made, lived = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
-    eager = meta_gradient(made, lived)
+    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
+    eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True, checkpoint_every=2)
-    assert apart(meta_gradient(made, lived), eager) < 1e-12
+    assert apart(meta_gradient(made, episode), eager) < 1e-12
 
 
 def test_without_a_compiler_the_step_runs_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,14 +80,14 @@ def test_without_a_compiler_the_step_runs_as_written(monkeypatch: pytest.MonkeyP
         raise RuntimeError("no C compiler found")
 
     monkeypatch.setattr(torch, "compile", missing)
-    made, lived = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
-    eager = meta_gradient(made, lived)
+    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
+    eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True)
     with pytest.warns(UserWarning, match="could not be compiled.*no C compiler found"):
-        assert the_same(meta_gradient(made, lived), eager)
+        assert the_same(meta_gradient(made, episode), eager)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # said once
-        assert the_same(meta_gradient(made, lived), eager)
+        assert the_same(meta_gradient(made, episode), eager)
 
 
 @pytest.mark.parametrize("wrong", ["first order", "half the feedback", "another value"])
@@ -114,11 +114,11 @@ def test_a_compiled_step_with_a_wrong_gradient_is_caught(
 
     monkeypatch.setattr(torch, "compile", miscompile)
     name = "Oja" if wrong == "half the feedback" else "SGD, second order"
-    made, lived = learner(dense(4, 5, 2), RULES[name]()), episodes(shape=(4,), steps=4)
-    eager = made(lived).prediction
+    made, episode = learner(dense(4, 5, 2), RULES[name]()), episodes(shape=(4,), steps=4)
+    eager = made(episode).prediction
     made.unroll = Unroll(compile=True)
     with pytest.warns(UserWarning, match="another meta-gradient"):
-        assert torch.equal(made(lived).prediction, eager)
+        assert torch.equal(made(episode).prediction, eager)
 
 
 @pytest.mark.parametrize(
@@ -130,28 +130,28 @@ def test_what_is_compared_is_what_is_compiled(
 ) -> None:
     lengths = []
 
-    def recording(live: Callable[..., dict[str, Tensor]], **options: Any) -> Any:
+    def recording(adapt: Callable[..., dict[str, Tensor]], **options: Any) -> Any:
         def compiled(*arguments: Any) -> dict[str, Tensor]:
             if torch.is_grad_enabled():
                 lengths.append(len(arguments[-1]["x"]))
-            return live(*arguments)
+            return adapt(*arguments)
 
         return compiled
 
     monkeypatch.setattr(torch, "compile", recording)
     made = learner(dense(4, 5, 2), RULES["Oja"](), passes=passes)
-    lived = episodes(shape=(4,), steps=steps)
-    plain = made(lived).prediction
+    episode = episodes(shape=(4,), steps=steps)
+    plain = made(episode).prediction
     made.unroll = Unroll(compile=True, **how)
-    assert torch.equal(made(lived).prediction, plain)
+    assert torch.equal(made(episode).prediction, plain)
     assert lengths
     assert set(lengths) == {piece}
 
 
 def test_a_learner_that_was_compiled_can_be_forgotten() -> None:
-    made, lived = learner(dense(4, 5, 2), RULES["Hebb"]()), episodes(shape=(4,), steps=4)
+    made, episode = learner(dense(4, 5, 2), RULES["Hebb"]()), episodes(shape=(4,), steps=4)
     made.unroll = Unroll(compile=True)
-    made(lived)
+    made(episode)
     rule = weakref.ref(made.rule)
     del made
     gc.collect()

@@ -1,6 +1,6 @@
 """An accelerator gives what the processor gives.
 
-Where there is none these are skipped; `METAPLASTIC_TEST_DEVICE` names another device to ask.
+Where there is none these are skipped; `METAPLASTIC_TEST_DEVICE` names another device to test.
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ pytestmark = [
         DEVICE == "cuda" and not torch.cuda.is_available(), reason="torch sees no GPU here"
     ),
 ]
-# Each draws noise on the device itself, whose generator is not the processor's.
-NOISY = ("batchwise_random_sign", "weight_mirror", "information_alignment", "mirror_regularizer",
-         "activation_alignment")  # fmt: skip
 
 
 def network() -> nn.Sequential:
@@ -73,8 +70,7 @@ def test_a_rule_leaves_the_gradients_and_the_feedback_of_the_processor(name: str
     for key, value in there.items():
         if isinstance(value, Tensor):
             assert value.device.type == torch.device(DEVICE).type or not value.dim()
-            if name not in NOISY:
-                torch.testing.assert_close(value.cpu(), here[key], rtol=1e-7, atol=1e-9)
+            torch.testing.assert_close(value.cpu(), here[key], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("rule", ["feedback_alignment", "direct_feedback_alignment"])
@@ -94,11 +90,11 @@ def test_a_lifetime_and_its_meta_gradient_are_those_of_the_processor() -> None:
     stream = Sines(functions=2, steps_per_function=2, batch=4)
     torch.manual_seed(0)
     own = flp_stable.build(Problem(stream.spec, "tiny")).double()
-    life = stream.sample(2, seeded(3)).to("cpu", torch.float64)
+    episode = stream.sample(2, seeded(3)).to("cpu", torch.float64)
     found = {}
     for device in (DEVICE, "cpu"):
         learner = copy.deepcopy(own).to(device)
-        loss = learner(life.to(device)).loss
+        loss = learner(episode.to(device)).loss
         loss.backward()
         found[device] = [loss, *(p.grad for p in learner.parameters() if p.grad is not None)]
     assert len(found[DEVICE]) > 2
@@ -110,9 +106,9 @@ def test_interference_is_that_of_the_processor() -> None:
     stream = Sines(functions=2, steps_per_function=2, batch=4)
     torch.manual_seed(0)
     own = flp_stable.build(Problem(stream.spec, "tiny")).double()
-    life = stream.sample(2, seeded(3)).to("cpu", torch.float64)
+    episode = stream.sample(2, seeded(3)).to("cpu", torch.float64)
     found = {
-        device: interference(copy.deepcopy(own).to(device), life.to(device), after=2, exact=3)
+        device: interference(copy.deepcopy(own).to(device), episode.to(device), after=2, exact=3)
         for device in (DEVICE, "cpu")
     }
     assert found[DEVICE].change.device.type == torch.device(DEVICE).type

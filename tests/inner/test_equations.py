@@ -36,7 +36,7 @@ PLASTICITY: dict[str, type[PlasticityRule]] = {
 }
 
 
-def lived(made: OnlineLearner, episode: Episode) -> dict[str, Tensor]:
+def adapted(made: OnlineLearner, episode: Episode) -> dict[str, Tensor]:
     """The fast weights at the end, without the tasks axis of the single lifetime."""
     with torch.no_grad():
         fast = made.adapt(
@@ -105,11 +105,11 @@ def test_a_lifetime_is_its_equations(plasticity: str, steps: int, variant: dict[
     for xs, ys in zip(episode.support_x[0].numpy(), episode.support_y[0].numpy(), strict=True):
         by_hand.step(layers, xs, ys, how)
 
-    fast = lived(made, episode)
+    fast = adapted(made, episode)
     for site, layer in zip(made.sites, layers, strict=True):
-        found, born = fast[site.name + ".weight"].numpy(), site.module.weight.detach().numpy()
+        found, initial = fast[site.name + ".weight"].numpy(), site.module.weight.detach().numpy()
         np.testing.assert_allclose(found, layer.weight, rtol=1e-11, atol=1e-13)
-        assert np.abs(found - born).max() > 1e-4  # something was learned
+        assert np.abs(found - initial).max() > 1e-4  # something was learned
         assert torch.equal(fast[site.name + ".bias"], site.module.bias)  # biases stay
 
 
@@ -140,7 +140,7 @@ def test_a_convolution_learns_by_the_mean_over_its_positions(plasticity: str) ->
         "StableOja": (kernel + conv.rate * growth) / (1 + conv.rate * power[:, None]),
         "NormalizedHebb": kernel + conv.rate * growth / (1e-3 + input_power),
     }[plasticity]
-    found = lived(made, episode)["0.weight"].flatten(1).numpy()
+    found = adapted(made, episode)["0.weight"].flatten(1).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -149,19 +149,19 @@ def test_the_delta_rule_on_a_backpropagated_error_is_sgd_by_hand(regression: boo
     made = learner(dense(4, 5, 2), LearningRule(Backprop(), Delta(rate=0.1)), regression=regression)
     episode = episodes(shape=(4,), tasks=1, steps=1, batch=3, regression=regression)
     bias_rates = [made.rule.plasticity.bias_rate(site).detach().numpy() for site in made.sites]
-    born = {name: p.detach().numpy().copy() for name, p in made.network.named_parameters()}
+    initial = {name: p.detach().numpy().copy() for name, p in made.network.named_parameters()}
     rates = [made.rule.plasticity.rate(site).detach().numpy() for site in made.sites]
-    w1, b1, w2, b2 = (born[name].copy() for name in ("0.weight", "0.bias", "2.weight", "2.bias"))
+    w1, b1, w2, b2 = (initial[name].copy() for name in ("0.weight", "0.bias", "2.weight", "2.bias"))
     for x, y in zip(episode.support_x[0, 0].numpy(), episode.support_y[0, 0].numpy(), strict=True):
-        hidden = np.tanh(born["0.weight"] @ x + born["0.bias"])
-        output = born["2.weight"] @ hidden + born["2.bias"]
+        hidden = np.tanh(initial["0.weight"] @ x + initial["0.bias"])
+        output = initial["2.weight"] @ hidden + initial["2.bias"]
         wrong = y - output if regression else np.eye(2)[y] - by_hand.softmax(output)  # x 2/outputs
-        back = (born["2.weight"].T @ wrong) * (1 - hidden**2)
+        back = (initial["2.weight"].T @ wrong) * (1 - hidden**2)
         w2 += rates[1] * np.outer(wrong, hidden) / 3
         b2 += bias_rates[1] * wrong / 3
         w1 += rates[0] * np.outer(back, x) / 3
         b1 += bias_rates[0] * back / 3
-    fast = lived(made, episode)
+    fast = adapted(made, episode)
     for name, expected in {"0.weight": w1, "0.bias": b1, "2.weight": w2, "2.bias": b2}.items():
         np.testing.assert_allclose(fast[name].numpy(), expected, rtol=1e-12, atol=1e-15)
 
@@ -172,11 +172,11 @@ def test_a_one_hot_readout_moves_the_labels_row_towards_the_hidden_code_and_no_o
     label = int(episode.support_y)
     code = made.encode(episode.support_x[0, 0])[0].detach()
     episode = episode._replace(support_x=code.view(1, 1, 1, -1))
-    born, after = made.network[2].weight, lived(made, episode)["2.weight"]
+    initial, after = made.network[2].weight, adapted(made, episode)["2.weight"]
     rate = made.rule.plasticity.rate(made.sites[-1])
-    moved = born[label] + rate[label] * (code - born[label])
+    moved = initial[label] + rate[label] * (code - initial[label])
     others = [row for row in range(3) if row != label]
-    assert torch.equal(after[others], born[others])
+    assert torch.equal(after[others], initial[others])
     assert torch.allclose(after[label], moved, rtol=1e-13, atol=0)
 
 
@@ -230,7 +230,7 @@ def test_teaching_is_per_example_and_the_batch_is_averaged_once(generator: torch
             support_x=one.support_x.repeat(1, 1, copies, 1),
             support_y=one.support_y.repeat(1, 1, copies),
         )
-        return lived(made, repeated)["0.weight"] - made.network[0].weight.detach()
+        return adapted(made, repeated)["0.weight"] - made.network[0].weight.detach()
 
     assert torch.allclose(change(3, "mean"), change(1, "mean"), rtol=1e-11)
     assert torch.allclose(change(3, "sum"), 3 * change(1, "sum"), rtol=1e-11)
@@ -239,7 +239,7 @@ def test_teaching_is_per_example_and_the_batch_is_averaged_once(generator: torch
 def test_a_zero_rate_is_no_learning_but_has_a_gradient() -> None:
     made = learner(dense(4, 5, 2), LearningRule(Direct(), Oja()), initialization=Initialization())
     episode = episodes(shape=(4,))
-    fast = lived(made, episode)
+    fast = adapted(made, episode)
     assert torch.equal(fast["0.weight"], made.network[0].weight)
     made(episode).loss.backward()
     assert all(rate.grad.abs().max() > 0 for rate in made.rule.plasticity.parameters())

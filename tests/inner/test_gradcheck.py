@@ -41,7 +41,7 @@ def flp(
     rates: dict[str, Any] | None = None,
     rule: dict[str, Any] | None = None,
     network: Callable[[], nn.Sequential] = lambda: dense(3, 3, 3, 2),
-    lived: dict[str, Any] | None = None,
+    sizes: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
     **feedback: Any,
 ) -> Make:
@@ -49,7 +49,7 @@ def flp(
 
     def make() -> tuple[OnlineLearner, Episode]:
         shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
-        life = {"shape": shape, **(lived or {})}
+        given = {"shape": shape, **(sizes or {})}
         made = learner(
             network(),
             LearningRule(
@@ -57,10 +57,10 @@ def flp(
                 plasticity(**{"rate": 0.05, **(rates or {})}),
                 **(rule or {}),
             ),
-            regression=life.get("regression", False),
+            regression=given.get("regression", False),
             **(options or {}),
         )
-        return made, episodes(**life)
+        return made, episodes(**given)
 
     return make
 
@@ -74,16 +74,16 @@ def initialized(hidden: Any, readout: Any, **case: Any) -> Make:
 def gradient_taught(
     plasticity: type[PlasticityRule],
     network: Callable[[], nn.Sequential] = lambda: dense(3, 3, 3, 2),
-    lived: dict[str, Any] | None = None,
+    sizes: dict[str, Any] | None = None,
     rates: dict[str, Any] | None = None,
     **options: Any,
 ) -> Make:
     def make() -> tuple[OnlineLearner, Episode]:
         shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
-        life = {"shape": shape, **(lived or {})}
+        given = {"shape": shape, **(sizes or {})}
         rule = LearningRule(Backprop(), plasticity(**{"rate": 0.1, **(rates or {})}))
-        regression = life.get("regression", False)
-        return learner(network(), rule, regression=regression, **options), episodes(**life)
+        regression = given.get("regression", False)
+        return learner(network(), rule, regression=regression, **options), episodes(**given)
 
     return make
 
@@ -115,7 +115,7 @@ CASES: dict[str, Make] = {
 CASES |= {
     f"{name}, regression, {nonlinearity}, readout {readout}": flp(
         rule_class, teaching="error", nonlinearity=nonlinearity, readout=readout,
-        lived={"regression": True},
+        sizes={"regression": True},
     )
     for (name, rule_class), nonlinearity, readout in product(
         PLASTICITY.items(), ("relu", "linear"), ("clamped", "feedback")
@@ -145,13 +145,13 @@ CASES |= {
     "random feedback": flp(feedback="random", teaching="error"),
     "no feedback": flp(feedback="none", teaching="error"),
     "no hidden feedback, readout by feedback": flp(
-        feedback="none", readout="feedback", teaching="error", lived={"regression": True}
+        feedback="none", readout="feedback", teaching="error", sizes={"regression": True}
     ),
     "readout by feedback of the label": flp(readout="feedback"),
     "hidden sites hear the magnitude": flp(hidden_seed="magnitude", teaching="error"),
     "hidden multiplier": flp(rule={"hidden_multiplier": 5.0}),
-    "plain sum, batch of three": flp(rule={"reduction": "sum"}, lived={"batch": 3}),
-    "one example a step": flp(lived={"batch": 1, "tasks": 1}),
+    "plain sum, batch of three": flp(rule={"reduction": "sum"}, sizes={"batch": 3}),
+    "one example a step": flp(sizes={"batch": 1, "tasks": 1}),
     "negative rates": flp(rates={"rate": -0.05}, teaching="error"),
     "frozen rates": flp(rates={"learn": False}),
     "implicit step, negative rates": flp(StableOja, rates={"rate": -0.05}, teaching="error"),
@@ -163,20 +163,20 @@ CASES |= {
     "redrawn": initialized("redrawn", "redrawn"),
     "zeroed hidden layers": initialized("zeroed", "learned"),
     "all of the support in one step, ten passes": flp(
-        options={"batch_learning": True, "passes": 10}, lived={"steps": 2}, teaching="error"
+        options={"batch_learning": True, "passes": 10}, sizes={"steps": 2}, teaching="error"
     ),
     "zeroed readout": initialized("learned", "zeroed"),
     "rows redrawn": initialized(
-        "learned", "rows", network=lambda: dense(3, 3, 4), lived={"outputs": 2}
+        "learned", "rows", network=lambda: dense(3, 3, 4), sizes={"outputs": 2}
     ),
     "convolutions, label, gated": flp(network=convolutional, gate="derivative"),
     "convolutions, second one only": flp(network=convolutional, options={"plastic": ["4", "7"]}),
     "MAML": gradient_taught(Delta),
     "MAML, relu": gradient_taught(Delta, relu_net),
-    "MAML, regression": gradient_taught(Delta, lived={"regression": True}),
+    "MAML, regression": gradient_taught(Delta, sizes={"regression": True}),
     "MAML, convolutions": gradient_taught(Delta, convolutional),
     "MAML, other layers": gradient_taught(Delta, other_layers),
-    "MAML, ten passes, one batch": gradient_taught(Delta, lived={"steps": 2}, passes=10,
+    "MAML, ten passes, one batch": gradient_taught(Delta, sizes={"steps": 2}, passes=10,
                                                    batch_learning=True),
     "OML": gradient_taught(Delta, plastic=2, initialization=Initialization("learned", "rows")),
     "OML, first site in the middle": gradient_taught(Delta, plastic=["0", "4"]),
@@ -189,13 +189,13 @@ CASES |= {
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
 def test_the_meta_gradient_through_ten_steps_is_exact(make: Make) -> None:
-    made, lived = make()
+    made, episode = make()
     names = list(learned(made))
     values = [value.detach().clone().requires_grad_() for value in learned(made).values()]
 
     def meta_loss(*parameters: Tensor) -> Tensor:
         named = dict(zip(names, parameters, strict=True))
-        loss: Tensor = torch.func.functional_call(made, named, (lived,)).loss
+        loss: Tensor = torch.func.functional_call(made, named, (episode,)).loss
         return loss
 
     # Tighter than gradcheck's own tolerances.
@@ -214,11 +214,11 @@ def test_the_meta_gradient_through_ten_steps_is_exact(make: Make) -> None:
     ids=["a detached error", "first order"],
 )
 def test_a_cut_meta_gradient_is_not_the_meta_losss(make: Make) -> None:
-    made, lived = make()
+    made, episode = make()
     name, value = next(iter(learned(made).items()))
 
     def meta_loss(parameter: Tensor) -> Tensor:
-        loss: Tensor = torch.func.functional_call(made, {name: parameter}, (lived,)).loss
+        loss: Tensor = torch.func.functional_call(made, {name: parameter}, (episode,)).loss
         return loss
 
     with pytest.raises(GradcheckError):

@@ -30,29 +30,29 @@ def classifier(per: Any = "synapse", **feedback: Any) -> OnlineLearner:
 
 
 def test_it_learns_classes_that_it_had_no_output_for() -> None:
-    grown = grow(classifier(), 40)
-    life = episodes(outputs=40, steps=40, batch=1, dtype=torch.float32)
-    assert grown(life).prediction.shape == (2, 3, 40)
+    larger = grow(classifier(), 40)
+    episode = episodes(outputs=40, steps=40, batch=1, dtype=torch.float32)
+    assert larger(episode).prediction.shape == (2, 3, 40)
 
 
 def test_on_the_classes_it_had_it_is_the_same_learner_to_the_bit() -> None:
     before = classifier(readout="clamped")
-    life = episodes(outputs=5, dtype=torch.float32)
-    few, many = before(life).prediction, grow(before, 9)(life).prediction
+    episode = episodes(outputs=5, dtype=torch.float32)
+    few, many = before(episode).prediction, grow(before, 9)(episode).prediction
     assert torch.equal(few, many[..., :5])
 
 
 @pytest.mark.parametrize("readout", ["clamped", "feedback"])
 def test_each_new_output_is_a_learned_one_in_all_that_belongs_to_it(readout: str) -> None:
     before = classifier(readout=readout)
-    grown, old = grow(before, 30), before.state_dict()
+    larger, old = grow(before, 30), before.state_dict()
     names = ["network.2.weight", "network.2.bias", "rule.plasticity.rates.2"]
     for k in range(30):
         slots = [
             s for s in range(5)
-            if all(torch.equal(grown.get_parameter(n)[k], old[n][s]) for n in names)
+            if all(torch.equal(larger.get_parameter(n)[k], old[n][s]) for n in names)
             and torch.equal(
-                grown.get_parameter("rule.pathway.pathways.0.0.weight")[:, k],
+                larger.get_parameter("rule.pathway.pathways.0.0.weight")[:, k],
                 old["rule.pathway.pathways.0.0.weight"][:, s],
             )
         ]  # fmt: skip
@@ -62,9 +62,9 @@ def test_each_new_output_is_a_learned_one_in_all_that_belongs_to_it(readout: str
 
 def test_rates_per_feature_need_no_pool() -> None:
     before = classifier(per="feature")
-    grown = grow(before, 30)
+    larger = grow(before, 30)
     assert torch.equal(
-        grown.get_parameter("rule.plasticity.rates.2"),
+        larger.get_parameter("rule.plasticity.rates.2"),
         before.get_parameter("rule.plasticity.rates.2"),
     )
 
@@ -83,11 +83,11 @@ def test_mode_settings_and_what_is_frozen_carry_over() -> None:
     before = classifier(feedback="random").eval()
     before.unroll, before.rule.rate_scale = Unroll(encoder="bfloat16"), 0.1
     before.network[0].weight.requires_grad_(False)
-    grown = grow(before, 8)
-    assert not grown.training
-    assert (grown.unroll, grown.rule.rate_scale) == (before.unroll, 0.1)
+    larger = grow(before, 8)
+    assert not larger.training
+    assert (larger.unroll, larger.rule.rate_scale) == (before.unroll, 0.1)
     frozen = {name for name, p in before.named_parameters() if not p.requires_grad}
-    assert frozen == {name for name, p in grown.named_parameters() if not p.requires_grad}
+    assert frozen == {name for name, p in larger.named_parameters() if not p.requires_grad}
 
 
 class Doubled(nn.Module):
@@ -114,7 +114,7 @@ def test_a_gradient_learner_grows_as_well() -> None:
     assert grow(made, 11).get_parameter("rule.plasticity.rates.2_bias").shape == (11,)
 
 
-def test_what_cannot_grow_is_told_in_a_sentence() -> None:
+def test_what_cannot_grow_is_refused_in_a_sentence() -> None:
     rule = LearningRule(Direct(teaching="error"), Oja(rate=0.1))
     regression = OnlineLearner(dense(3, 4, 2), rule, MeanSquaredError(2))
     with pytest.raises(ValueError, match="only the classes of a classification"):

@@ -1,4 +1,4 @@
-"""The learner as a module: what is run once, how lives begin, what an optimizer and a file see."""
+"""The learner as a module: what is run once, how lifetimes begin, what an optimizer sees."""
 
 from __future__ import annotations
 
@@ -56,78 +56,86 @@ def test_the_encoder_runs_once_on_support_and_queries_of_all_tasks() -> None:
 @pytest.mark.parametrize("network", [lambda: dense(4, 6, 5, 2), convolutional], ids=["mlp", "conv"])
 def test_layers_before_the_first_plastic_site_are_hoisted_without_a_trace(network: Any) -> None:
     shape = (1, 5, 5) if network is convolutional else (4,)
-    made, lived = learner(network(), flp(), plastic=1), episodes(shape=shape)
+    made, episode = learner(network(), flp(), plastic=1), episodes(shape=shape)
     assert made.executor.first > 0
-    hoisted = made(lived).loss, meta_gradient(made, lived)
+    hoisted = made(episode).loss, meta_gradient(made, episode)
     made.executor.first = 0  # run the frozen layers at every step instead
-    assert torch.allclose(made(lived).loss, hoisted[0], rtol=1e-13)
-    assert apart(meta_gradient(made, lived), hoisted[1]) < 1e-12
+    assert torch.allclose(made(episode).loss, hoisted[0], rtol=1e-13)
+    assert apart(meta_gradient(made, episode), hoisted[1]) < 1e-12
 
 
-def test_a_stream_may_be_lived_piece_by_piece() -> None:
-    made, lived = learner(dense(4, 5, 2), flp()), episodes(shape=(4,), steps=7)
-    x, y = lived.support_x, lived.support_y
-    born = made.initialize(y, lived.seed)
-    at_once = made.adapt(x, y, born)
-    first = made.adapt(x[:, :3], y[:, :3], born)
+def test_a_stream_may_be_learned_piece_by_piece() -> None:
+    made, episode = learner(dense(4, 5, 2), flp()), episodes(shape=(4,), steps=7)
+    x, y = episode.support_x, episode.support_y
+    initial = made.initialize(y, episode.seed)
+    at_once = made.adapt(x, y, initial)
+    first = made.adapt(x[:, :3], y[:, :3], initial)
     in_pieces = made.adapt(x[:, 3:], y[:, 3:], first)
     assert all(torch.equal(at_once[name], in_pieces[name]) for name in at_once)
-    assert all(torch.equal(born[name], made.initialize(y, lived.seed)[name]) for name in born)
+    assert all(
+        torch.equal(initial[name], made.initialize(y, episode.seed)[name]) for name in initial
+    )
 
 
 def test_batch_learning_is_one_step_on_everything() -> None:
-    made, lived = learner(dense(4, 5, 2), flp(), batch_learning=True), episodes(shape=(4,))
-    together = made(lived).prediction
+    made, episode = learner(dense(4, 5, 2), flp(), batch_learning=True), episodes(shape=(4,))
+    together = made(episode).prediction
     made.batch_learning = False
-    flat = lived._replace(
-        support_x=lived.support_x.flatten(1, 2)[:, None],
-        support_y=lived.support_y.flatten(1, 2)[:, None],
-        support_subtask=lived.support_subtask.flatten(1, 2)[:, None],
+    flat = episode._replace(
+        support_x=episode.support_x.flatten(1, 2)[:, None],
+        support_y=episode.support_y.flatten(1, 2)[:, None],
+        support_subtask=episode.support_subtask.flatten(1, 2)[:, None],
     )
     assert torch.equal(made(flat).prediction, together)
 
 
-def births(
-    birth: Initialization, at_test: Initialization | None = None
+def with_initialization(
+    initialization: Initialization, at_test: Initialization | None = None
 ) -> tuple[OnlineLearner, Episode]:
-    made = learner(dense(4, 5, 4), flp(), initialization=birth, initialization_at_test=at_test)
+    made = learner(
+        dense(4, 5, 4), flp(), initialization=initialization, initialization_at_test=at_test
+    )
     return made, episodes(shape=(4,), outputs=2, tasks=3)
 
 
-def test_every_lifetime_is_born_from_its_own_seed() -> None:
-    made, lived = births(Initialization("redrawn", "zeroed"))
-    born = made.initialize(lived.support_y, lived.seed)
-    assert not torch.equal(born["0.weight"][0], born["0.weight"][1])
-    assert born["2.weight"].abs().max() == 0
-    assert born["0.bias"].abs().max() == 0
-    alone = made.initialize(lived.support_y[1:2], lived.seed[1:2])
-    assert torch.equal(alone["0.weight"][0], born["0.weight"][1])
-    assert born["0.weight"].std() == pytest.approx((2 / 4) ** 0.5, rel=0.3)
+def test_every_lifetime_is_initialized_from_its_own_seed() -> None:
+    made, episode = with_initialization(Initialization("redrawn", "zeroed"))
+    initial = made.initialize(episode.support_y, episode.seed)
+    assert not torch.equal(initial["0.weight"][0], initial["0.weight"][1])
+    assert initial["2.weight"].abs().max() == 0
+    assert initial["0.bias"].abs().max() == 0
+    alone = made.initialize(episode.support_y[1:2], episode.seed[1:2])
+    assert torch.equal(alone["0.weight"][0], initial["0.weight"][1])
+    assert initial["0.weight"].std() == pytest.approx((2 / 4) ** 0.5, rel=0.3)
     torch.manual_seed(99)  # nothing is drawn from the global generator
-    assert torch.equal(made.initialize(lived.support_y, lived.seed)["0.weight"], born["0.weight"])
+    assert torch.equal(
+        made.initialize(episode.support_y, episode.seed)["0.weight"], initial["0.weight"]
+    )
 
 
 def test_only_the_rows_of_classes_that_will_be_met_are_redrawn() -> None:
-    made, lived = births(Initialization("learned", "rows"))
-    lived.support_y[0] = 1
-    born, slow = made.initialize(lived.support_y, lived.seed), made.network[2]
-    kept = [[row for row in range(4) if row not in lived.support_y[t]] for t in range(3)]
+    made, episode = with_initialization(Initialization("learned", "rows"))
+    episode.support_y[0] = 1
+    initial, slow = made.initialize(episode.support_y, episode.seed), made.network[2]
+    kept = [[row for row in range(4) if row not in episode.support_y[t]] for t in range(3)]
     assert kept[0] == [0, 2, 3]
     assert kept[1] == [2, 3]
     for task, rows in enumerate(kept):
         drawn = [row for row in range(4) if row not in rows]
-        assert torch.equal(born["2.weight"][task, rows], slow.weight[rows])
-        assert torch.equal(born["2.bias"][task, rows], slow.bias[rows])
-        assert (born["2.weight"][task, drawn] != slow.weight[drawn]).all()
-        assert (born["2.bias"][task, drawn] == 0).all()
-    assert torch.equal(born["0.weight"][2], made.network[0].weight)
+        assert torch.equal(initial["2.weight"][task, rows], slow.weight[rows])
+        assert torch.equal(initial["2.bias"][task, rows], slow.bias[rows])
+        assert (initial["2.weight"][task, drawn] != slow.weight[drawn]).all()
+        assert (initial["2.bias"][task, drawn] == 0).all()
+    assert torch.equal(initial["0.weight"][2], made.network[0].weight)
 
 
-def test_initialization_at_test_may_differ_from_birth_in_training() -> None:
-    made, lived = births(Initialization("learned", "rows"), Initialization("learned", "redrawn"))
-    in_training = made.initialize(lived.support_y, lived.seed)["2.weight"]
+def test_initialization_at_test_may_differ_from_that_in_training() -> None:
+    made, episode = with_initialization(
+        Initialization("learned", "rows"), Initialization("learned", "redrawn")
+    )
+    in_training = made.initialize(episode.support_y, episode.seed)["2.weight"]
     made.eval()
-    at_test = made.initialize(lived.support_y, lived.seed)["2.weight"]
+    at_test = made.initialize(episode.support_y, episode.seed)["2.weight"]
     assert torch.equal(in_training[0, 2:], made.network[2].weight[2:])
     assert (at_test[0, 2:] != made.network[2].weight[2:]).all()
 
@@ -144,26 +152,26 @@ def test_every_learned_parameter_is_in_one_group() -> None:
     assert list(learner(dense(4, 5, 2), sgd).parameter_groups()) == ["weights"]
 
 
-def test_a_copy_lives_the_same_life_and_is_its_own() -> None:
-    made, lived = learner(dense(4, 5, 2), flp()), episodes(shape=(4,))
-    other, loss = copy.deepcopy(made), made(lived).loss
-    assert torch.equal(other(lived).loss, loss)
+def test_a_copy_adapts_the_same_and_is_its_own() -> None:
+    made, episode = learner(dense(4, 5, 2), flp()), episodes(shape=(4,))
+    other, loss = copy.deepcopy(made), made(episode).loss
+    assert torch.equal(other(episode).loss, loss)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter += 0.1
-    assert torch.equal(made(lived).loss, loss)
-    assert not torch.equal(other(lived).loss, loss)
+    assert torch.equal(made(episode).loss, loss)
+    assert not torch.equal(other(episode).loss, loss)
 
 
 def test_a_state_dict_makes_another_learner_the_same() -> None:
-    made, lived = learner(dense(4, 5, 2), flp(depth=2)), episodes(shape=(4,))
+    made, episode = learner(dense(4, 5, 2), flp(depth=2)), episodes(shape=(4,))
     other = learner(dense(4, 5, 2), flp(depth=2))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    assert not torch.equal(other(lived).loss, made(lived).loss)
+    assert not torch.equal(other(episode).loss, made(episode).loss)
     other.load_state_dict(made.state_dict())
-    assert torch.equal(other(lived).loss, made(lived).loss)
+    assert torch.equal(other(episode).loss, made(episode).loss)
 
 
 LEARNERS = {
@@ -181,29 +189,29 @@ LEARNERS = {
 def test_half_precision_is_near(make: Any, autocast: bool) -> None:
     network, rule, shape = make()
     made = learner(network, rule, dtype=torch.float32)
-    lived = episodes(shape=shape, dtype=torch.float32, steps=4, tasks=4, queries=16)
-    exact = made(lived).loss, meta_gradient(made, lived)
+    episode = episodes(shape=shape, dtype=torch.float32, steps=4, tasks=4, queries=16)
+    exact = made(episode).loss, meta_gradient(made, episode)
     if autocast:
         with torch.autocast("cpu", torch.bfloat16):
-            loss, gradient = made(lived).loss, meta_gradient(made, lived)
+            loss, gradient = made(episode).loss, meta_gradient(made, episode)
         assert all(g.dtype == torch.float32 for g in gradient.values())
     else:
-        made, lived = made.to(torch.bfloat16), lived.to("cpu", torch.bfloat16)
-        loss, gradient = made(lived).loss, meta_gradient(made, lived)
-        assert made(lived).prediction.dtype == torch.bfloat16
+        made, episode = made.to(torch.bfloat16), episode.to("cpu", torch.bfloat16)
+        loss, gradient = made(episode).loss, meta_gradient(made, episode)
+        assert made(episode).prediction.dtype == torch.bfloat16
     assert loss.item() == pytest.approx(exact[0].item(), rel=0.05)
     assert apart(gradient, exact[1]) < 0.2
 
 
 def test_a_lifetime_without_a_graph_is_the_same_lifetime() -> None:
-    made, lived = learner(dense(4, 5, 2), LEARNERS["MAML"]()[1]), episodes(shape=(4,))
-    with_graph = made(lived)
+    made, episode = learner(dense(4, 5, 2), LEARNERS["MAML"]()[1]), episodes(shape=(4,))
+    with_graph = made(episode)
     with torch.no_grad():
-        without = made(lived)
+        without = made(episode)
     assert torch.equal(with_graph.prediction, without.prediction)
     assert without.loss.grad_fn is None
     with torch.inference_mode():
-        assert torch.equal(made(lived).prediction, with_graph.prediction)
+        assert torch.equal(made(episode).prediction, with_graph.prediction)
 
 
 def test_only_the_loss_carries_a_graph() -> None:
@@ -216,20 +224,20 @@ def test_only_the_loss_carries_a_graph() -> None:
     assert not meta.prediction.requires_grad
     assert torch.equal(meta.per_task.mean(), meta.loss.detach())
     regression = learner(dense(4, 5, 2), flp(), regression=True)
-    lived = episodes(shape=(4,), regression=True)
-    assert regression(lived).accuracy is None
-    expected = (regression(lived).prediction - lived.query_y).square().mean()
-    assert torch.allclose(regression(lived).loss, expected)
+    episode = episodes(shape=(4,), regression=True)
+    assert regression(episode).accuracy is None
+    expected = (regression(episode).prediction - episode.query_y).square().mean()
+    assert torch.allclose(regression(episode).loss, expected)
 
 
 def test_meta_training_lowers_the_meta_loss() -> None:
-    made, lived = learner(dense(4, 8, 2), flp()), episodes(shape=(4,), tasks=8, queries=4)
-    optimizer, before = torch.optim.Adam(learned(made).values(), lr=3e-3), made(lived).loss
+    made, episode = learner(dense(4, 8, 2), flp()), episodes(shape=(4,), tasks=8, queries=4)
+    optimizer, before = torch.optim.Adam(learned(made).values(), lr=3e-3), made(episode).loss
     for _ in range(30):
         optimizer.zero_grad()
-        made(lived).loss.backward()
+        made(episode).loss.backward()
         optimizer.step()
-    assert made(lived).loss < 0.9 * before
+    assert made(episode).loss < 0.9 * before
 
 
 def test_one_name_of_a_plastic_site_needs_no_list() -> None:

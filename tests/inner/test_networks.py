@@ -15,13 +15,13 @@ def test_a_nonlinearity_may_be_one_object_used_everywhere() -> None:
     phi = nn.Tanh()
     apart, network = dense(4, 6, 5, 2), dense(4, 6, 5, 2)
     network[1] = network[3] = phi
-    lived = episodes(shape=(4,))
+    episode = episodes(shape=(4,))
     shared, expected = (
         learner(made, LearningRule(Direct(), Oja(rate=0.05))) for made in (network, apart)
     )
     shared.load_state_dict(expected.state_dict())
     assert shared.stack.names == ["0", "1", "2", "3", "4"]
-    assert torch.equal(shared(lived).prediction, expected(lived).prediction)
+    assert torch.equal(shared(episode).prediction, expected(episode).prediction)
 
 
 class Residual(nn.Sequential):
@@ -42,7 +42,7 @@ def test_a_block_with_its_own_forward_is_one_layer_and_its_weights_are_meta_lear
     assert {id(p) for p in block.parameters()} <= {
         id(p) for p in made.parameter_groups()["weights"]
     }
-    lived = episodes(shape=(4,), tasks=1, steps=3)
+    episode = episodes(shape=(4,), tasks=1, steps=3)
     leaves = list(block.parameters())
 
     def sgd() -> Tensor:
@@ -51,7 +51,7 @@ def test_a_block_with_its_own_forward_is_one_layer_and_its_weights_are_meta_lear
         learns = [name for name in weights if not name.startswith("1.")]
         rates = dict(zip(learns, [made.rule.plasticity.rates[key] for key in
                                   ("0", "0_bias", "2", "2_bias")], strict=True))  # fmt: skip
-        for x, y in zip(lived.support_x[0], lived.support_y[0], strict=True):
+        for x, y in zip(episode.support_x[0], episode.support_y[0], strict=True):
             loss = nn.functional.cross_entropy(functional_call(network, weights, (x,)), y)
             gradients = torch.autograd.grad(
                 loss, [weights[name] for name in learns], create_graph=True
@@ -60,10 +60,10 @@ def test_a_block_with_its_own_forward_is_one_layer_and_its_weights_are_meta_lear
                 name: weights[name] - rates[name] * gradient
                 for name, gradient in zip(learns, gradients, strict=True)
             }
-        asked = functional_call(network, weights, (lived.query_x[0],))
-        return nn.functional.cross_entropy(asked, lived.query_y[0])
+        prediction = functional_call(network, weights, (episode.query_x[0],))
+        return nn.functional.cross_entropy(prediction, episode.query_y[0])
 
-    ours, expected = made(lived).loss, sgd()
+    ours, expected = made(episode).loss, sgd()
     assert torch.allclose(ours, expected, rtol=1e-12)
     pairs = zip(
         torch.autograd.grad(ours, leaves), torch.autograd.grad(expected, leaves), strict=True

@@ -39,12 +39,12 @@ def parts(made: OnlineLearner) -> tuple[nn.Module, nn.Module, float]:
     return made.network, made.encoder, made.rule.plasticity.initial
 
 
-def by_higher(made: OnlineLearner, lived: Episode, second_order: bool) -> list[Tensor]:
+def by_higher(made: OnlineLearner, episode: Episode, second_order: bool) -> list[Tensor]:
     """The query loss of each task after SGD by a differentiable optimizer."""
     higher, losses = installed("higher"), []
     network, encoder, rate = parts(made)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate)
-    for x, y, qx, qy in zip(*_of_tasks(lived), strict=True):
+    for x, y, qx, qy in zip(*_of_tasks(episode), strict=True):
         with higher.innerloop_ctx(network, optimizer, copy_initial_weights=False) as (fast, inner):
             for step_x, step_y in zip(x, y, strict=True):
                 loss = F.cross_entropy(fast(encoder(step_x)), step_y)
@@ -56,11 +56,11 @@ def by_higher(made: OnlineLearner, lived: Episode, second_order: bool) -> list[T
     return losses
 
 
-def by_learn2learn(made: OnlineLearner, lived: Episode, second_order: bool) -> list[Tensor]:
+def by_learn2learn(made: OnlineLearner, episode: Episode, second_order: bool) -> list[Tensor]:
     maml, losses = installed("learn2learn"), []
     network, encoder, rate = parts(made)
     outer = maml(network, lr=rate, first_order=not second_order)
-    for x, y, qx, qy in zip(*_of_tasks(lived), strict=True):
+    for x, y, qx, qy in zip(*_of_tasks(episode), strict=True):
         fast = outer.clone()
         for step_x, step_y in zip(x, y, strict=True):
             fast.adapt(F.cross_entropy(fast(encoder(step_x)), step_y))
@@ -71,8 +71,8 @@ def by_learn2learn(made: OnlineLearner, lived: Episode, second_order: bool) -> l
 PEERS = {"higher": by_higher, "learn2learn": by_learn2learn}
 
 
-def _of_tasks(lived: Episode) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return lived.support_x, lived.support_y, lived.query_x, lived.query_y
+def _of_tasks(episode: Episode) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return episode.support_x, episode.support_y, episode.query_x, episode.query_y
 
 
 def oml(kind: str, dtype: torch.dtype, second_order: bool) -> tuple[OnlineLearner, Episode]:
@@ -109,14 +109,14 @@ def meta_gradient_of(losses: list[Tensor], made: OnlineLearner) -> dict[str, Ten
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("kind", ["dense", "convolutional"])
 @pytest.mark.parametrize("second_order", [True, False], ids=["second order", "first order"])
-@pytest.mark.parametrize("judge", PEERS)
+@pytest.mark.parametrize("library", PEERS)
 def test_omls_meta_gradient_is_the_peers(
-    judge: str, second_order: bool, kind: str, dtype: torch.dtype
+    library: str, second_order: bool, kind: str, dtype: torch.dtype
 ) -> None:
-    made, lived = oml(kind, dtype, second_order)
-    losses = PEERS[judge](made, lived, second_order)
+    made, episode = oml(kind, dtype, second_order)
+    losses = PEERS[library](made, episode, second_order)
     theirs = meta_gradient_of(losses, made)
-    meta = made(lived)
+    meta = made(episode)
     ours = dict(
         zip(
             learned(made), torch.autograd.grad(meta.loss, list(learned(made).values())), strict=True
@@ -131,10 +131,10 @@ def test_first_order_is_another_gradient(kind: str) -> None:
     found = []
     for second_order in (True, False):
         torch.manual_seed(0)
-        made, lived = oml(kind, torch.float64, second_order)
-        losses = by_learn2learn(made, lived, second_order)
+        made, episode = oml(kind, torch.float64, second_order)
+        losses = by_learn2learn(made, episode, second_order)
         found.append(meta_gradient_of(losses, made))
-        made(lived).loss.backward()
+        made(episode).loss.backward()
         ours = {name: p.grad for name, p in learned(made).items() if p.grad is not None}
         assert apart(ours, found[-1]) < 1e-12
     assert apart(found[1], found[0]) > 1e-2  # not a rounding error: a bias

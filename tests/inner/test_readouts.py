@@ -31,11 +31,11 @@ def taught(head: nn.Module, plasticity: Hebb | Oja, *before: nn.Module) -> Onlin
 
 
 def answers(made: OnlineLearner) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]:
-    """Of one lifetime: the answers, what was taught and its labels, and the questions."""
-    lived = episodes(outputs=3, shape=(5,), tasks=1, steps=12, batch=1, queries=4)
+    """Of one lifetime: the predictions, the support set and its labels, and the queries."""
+    episode = episodes(outputs=3, shape=(5,), tasks=1, steps=12, batch=1, queries=4)
     with torch.no_grad():
-        prediction = made(lived).prediction[0]
-    x, y, q = lived.support_x[0, :, 0], lived.support_y[0, :, 0], lived.query_x[0]
+        prediction = made(episode).prediction[0]
+    x, y, q = episode.support_x[0, :, 0], episode.support_y[0, :, 0], episode.query_x[0]
     return prediction, x.numpy(), y.numpy(), q.numpy()
 
 
@@ -53,7 +53,7 @@ def test_a_mean_of_nothing_is_never_the_nearest() -> None:
     assert (answer < -9999).all()
 
 
-def test_the_cosine_readout_answers_with_cosines() -> None:
+def test_the_cosine_readout_predicts_cosines() -> None:
     head = CosineReadout(5, 3)
     made = taught(head, Hebb(rate=0.7, per="layer"), UnitLength())
     prediction, x, y, q = answers(made)
@@ -63,7 +63,7 @@ def test_the_cosine_readout_answers_with_cosines() -> None:
         assert np.allclose(prediction[:, k], q @ total / np.linalg.norm(total), atol=1e-12)
 
 
-def test_a_row_of_zeros_answers_zero_and_has_a_gradient() -> None:
+def test_a_row_of_zeros_predicts_zero_and_has_a_gradient() -> None:
     head = CosineReadout(5, 3).double()
     weight = torch.zeros(3, 5, dtype=torch.float64, requires_grad=True)
     answer = head.answer(torch.randn(4, 5).double(), weight)
@@ -86,7 +86,7 @@ def test_a_comparison_that_learns_nothing_is_a_module_like_others() -> None:
     assert torch.allclose(head(x), x @ weight.T, atol=1e-6)
 
 
-def test_a_gain_starts_as_asked_and_stays_positive() -> None:
+def test_a_gain_starts_as_given_and_stays_positive() -> None:
     gain = Gain(16.0)
     assert torch.allclose(gain(torch.ones(2)), torch.full((2,), 16.0))
     with pytest.raises(ValueError, match="above 0"):

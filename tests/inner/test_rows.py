@@ -53,12 +53,14 @@ def runs_by_row(learner: OnlineLearner, batch: int = 1) -> bool:
     return rows.runs_by_row(learner.rule, learner.sites, learner.objective, learner.unroll, batch)
 
 
-def lived(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
+def adapted(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
     """Answers and meta-gradient of three lifetimes whose classes come unequally often."""
-    life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5)
-    life.support_y[0].clamp_(max=2)
+    episode = episodes(
+        outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5
+    )
+    episode.support_y[0].clamp_(max=2)
     with patch("metaplastic.inner.written_out.runs_by_row", lambda *_: by_row):
-        outcome = learner(life)
+        outcome = learner(episode)
     leaves = list(learned(learner).values())
     found = torch.autograd.grad(outcome.loss, leaves, allow_unused=True, materialize_grads=True)
     return [outcome.prediction, *found]
@@ -69,37 +71,37 @@ def lived(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
 def test_learning_by_row_is_learning_step_by_step(kind: Any, grain: Any) -> None:
     learner = made(kind(rate=0.3, per=grain))
     assert runs_by_row(learner)
-    for one, other in zip(lived(learner, True), lived(learner, False), strict=True):
+    for one, other in zip(adapted(learner, True), adapted(learner, False), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
 
-def test_it_is_so_from_any_birth_for_any_head_and_on_every_pass() -> None:
+def test_it_is_so_from_any_initialization_for_any_head_and_on_every_pass() -> None:
     linear = nn.Linear(FEATURES, OUTPUTS)
     learner = made(
         Oja(rate=0.2), linear, passes=3, initialization=Initialization(readout="redrawn")
     )
     assert runs_by_row(learner)
-    for one, other in zip(lived(learner, True), lived(learner, False), strict=True):
+    for one, other in zip(adapted(learner, True), adapted(learner, False), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
 
 def test_a_stream_may_be_learned_piece_by_piece() -> None:
     learner = made(Oja(rate=0.2))
-    life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
-    whole = pieces = learner.initialize(life.support_y, life.seed)
-    whole = learner.adapt(life.support_x, life.support_y, whole)
+    episode = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
+    whole = pieces = learner.initialize(episode.support_y, episode.seed)
+    whole = learner.adapt(episode.support_x, episode.support_y, whole)
     for steps in (slice(0, 1), slice(1, 17), slice(17, 17), slice(17, 30)):
-        pieces = learner.adapt(life.support_x[:, steps], life.support_y[:, steps], pieces)
+        pieces = learner.adapt(episode.support_x[:, steps], episode.support_y[:, steps], pieces)
     assert torch.allclose(whole["1.weight"], pieces["1.weight"], rtol=0, atol=1e-14)
 
 
 def test_rows_that_are_taught_nothing_stay_as_they_were_to_the_bit() -> None:
     learner = made(Hebb(rate=0.2))
-    life = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
-    life.support_y.clamp_(max=3)
-    born = learner.initialize(life.support_y, life.seed)
-    grown = learner.adapt(life.support_x, life.support_y, born)
-    assert torch.equal(born["1.weight"][:, 4:], grown["1.weight"][:, 4:])
+    episode = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=2, steps=30, batch=1)
+    episode.support_y.clamp_(max=3)
+    initial = learner.initialize(episode.support_y, episode.seed)
+    after = learner.adapt(episode.support_x, episode.support_y, initial)
+    assert torch.equal(initial["1.weight"][:, 4:], after["1.weight"][:, 4:])
 
 
 def test_rules_that_make_no_such_promise_are_taken_step_by_step() -> None:

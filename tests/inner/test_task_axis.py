@@ -36,11 +36,11 @@ SGD: dict[str, dict[str, Any]] = {
 
 
 def by_vmap(
-    made: OnlineLearner, lived: Episode, lifetime: Callable[..., tuple[Tensor, Tensor]]
+    made: OnlineLearner, episode: Episode, lifetime: Callable[..., tuple[Tensor, Tensor]]
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Meta-gradient and predictions of `lifetime(support, query)`, one task at a time in a vmap."""
     loss, prediction = torch.func.vmap(lambda x, y, qx, qy: lifetime((x, y), (qx, qy)))(
-        lived.support_x, lived.support_y, lived.query_x, lived.query_y
+        episode.support_x, episode.support_y, episode.query_x, episode.query_y
     )
     leaves = learned(made)
     found = torch.autograd.grad(
@@ -49,9 +49,9 @@ def by_vmap(
     return dict(zip(leaves, found, strict=True)), prediction.detach()
 
 
-def by_axis(made: OnlineLearner, lived: Episode) -> tuple[dict[str, Tensor], Tensor]:
+def by_axis(made: OnlineLearner, episode: Episode) -> tuple[dict[str, Tensor], Tensor]:
     made.zero_grad()
-    meta = made(lived)
+    meta = made(episode)
     meta.loss.backward()
     gradient = {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
@@ -60,8 +60,8 @@ def by_axis(made: OnlineLearner, lived: Episode) -> tuple[dict[str, Tensor], Ten
     return gradient, meta.prediction
 
 
-def by_loop(made: OnlineLearner, lived: Episode) -> tuple[dict[str, Tensor], Tensor]:
-    alone = [by_axis(made, lived.select(slice(task, task + 1))) for task in range(lived.tasks)]
+def by_loop(made: OnlineLearner, episode: Episode) -> tuple[dict[str, Tensor], Tensor]:
+    alone = [by_axis(made, episode.select(slice(task, task + 1))) for task in range(episode.tasks)]
     mean = {
         name: torch.stack([gradient[name] for gradient, _ in alone]).mean(0) for name in alone[0][0]
     }
@@ -69,11 +69,11 @@ def by_loop(made: OnlineLearner, lived: Episode) -> tuple[dict[str, Tensor], Ten
 
 
 def assert_one(
-    made: OnlineLearner, lived: Episode, lifetime: Callable[..., tuple[Tensor, Tensor]]
+    made: OnlineLearner, episode: Episode, lifetime: Callable[..., tuple[Tensor, Tensor]]
 ) -> None:
-    near = TOLERANCE[lived.support_x.dtype]
-    gradient, prediction = by_axis(made, lived)
-    for way in (by_loop(made, lived), by_vmap(made, lived, lifetime)):
+    near = TOLERANCE[episode.support_x.dtype]
+    gradient, prediction = by_axis(made, episode)
+    for way in (by_loop(made, episode), by_vmap(made, episode, lifetime)):
         assert apart(gradient, way[0]) < near
         assert apart({"": prediction}, {"": way[1]}) < near
     assert all(g.abs().max() > 0 for g in gradient.values())
@@ -85,7 +85,7 @@ def assert_one(
 def test_gradient_learners(options: dict[str, Any], network: str, dtype: torch.dtype) -> None:
     make, shape = NETWORKS[network]
     made = learner(make(), LearningRule(Backprop(), Delta(rate=0.05)), dtype=dtype, **options)
-    lived = episodes(outputs=3, shape=shape, tasks=3, steps=3, dtype=dtype)
+    episode = episodes(outputs=3, shape=shape, tasks=3, steps=3, dtype=dtype)
     rates = {}
     for site in made.sites:
         rates[site.name + ".weight"] = made.rule.plasticity.rate(site).view_as(site.module.weight)
@@ -99,7 +99,7 @@ def test_gradient_learners(options: dict[str, Any], network: str, dtype: torch.d
             made.network, weights, rates, F.cross_entropy, support, query, options.get("passes", 1)
         )
 
-    assert_one(made, lived, lifetime)
+    assert_one(made, episode, lifetime)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -110,7 +110,7 @@ def test_local_learners(plastic: int | None, network: str, dtype: torch.dtype) -
     pathway = Direct(teaching="error")
     rule = LearningRule(pathway, Oja(rate=0.05))
     made = learner(make(), rule, dtype=dtype, plastic=plastic)
-    lived = episodes(outputs=3, shape=shape, tasks=3, steps=4, dtype=dtype)
+    episode = episodes(outputs=3, shape=shape, tasks=3, steps=4, dtype=dtype)
     rates = {site.name: rule.plasticity.rate(site) for site in made.sites}
     feedback: dict[str, Tensor] = {}
     for site in made.sites[:-1]:
@@ -123,13 +123,13 @@ def test_local_learners(plastic: int | None, network: str, dtype: torch.dtype) -
         weights = dict(made.network.named_parameters())
         return flp_lifetime(made.network, weights, rates, feedback, F.cross_entropy, support, query)
 
-    assert_one(made, lived, lifetime)
+    assert_one(made, episode, lifetime)
 
 
 def test_a_lifetime_does_not_depend_on_its_company() -> None:
     made = learner(dense(4, 5, 3), LearningRule(Direct(teaching="error"), Oja(rate=0.05)))
-    lived = episodes(outputs=3, shape=(4,), tasks=4)
-    others = lived._replace(support_x=lived.support_x.clone())
+    episode = episodes(outputs=3, shape=(4,), tasks=4)
+    others = episode._replace(support_x=episode.support_x.clone())
     others.support_x[1:] = torch.randn_like(others.support_x[1:])
-    assert torch.equal(made(lived).prediction[0], made(others).prediction[0])
-    assert not torch.equal(made(lived).prediction[1], made(others).prediction[1])
+    assert torch.equal(made(episode).prediction[0], made(others).prediction[0])
+    assert not torch.equal(made(episode).prediction[1], made(others).prediction[1])

@@ -17,7 +17,7 @@ from metaplastic import credit, gradients
 STEPS = 10
 
 
-def life(rule: str, backwards: bool = False) -> Any:
+def adapted_loss(rule: str, backwards: bool = False) -> Any:
     """A function from first weights and feedback to the loss after ten steps, and its arguments."""
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -33,10 +33,16 @@ def life(rule: str, backwards: bool = False) -> Any:
 
     def loss(*values: Tensor) -> Tensor:
         weights = dict(zip(names, values[: len(names)], strict=True))
-        told = dict(zip(sites, values[len(names) :], strict=True))
+        feedback = dict(zip(sites, values[len(names) :], strict=True))
         for step in range(STEPS):
             _, found = gradients(
-                made, model, x[step], y[step], F.cross_entropy, parameters=weights, feedback=told
+                made,
+                model,
+                x[step],
+                y[step],
+                F.cross_entropy,
+                parameters=weights,
+                feedback=feedback,
             )
             weights = {name: weights[name] - 0.3 * found[name] for name in names}
         out: Tensor = torch.func.functional_call(model, weights, (x[-1],))
@@ -47,12 +53,12 @@ def life(rule: str, backwards: bool = False) -> Any:
 
 @pytest.mark.parametrize("rule", ["backprop", "feedback_alignment", "direct_feedback_alignment"])
 def test_the_meta_gradient_through_ten_steps_is_exact(rule: str) -> None:
-    loss, at = life(rule)
+    loss, at = adapted_loss(rule)
     assert torch.autograd.gradcheck(loss, at, fast_mode=True)
 
 
 def test_feedback_weights_have_a_meta_gradient_of_their_own() -> None:
-    loss, at = life("feedback_alignment")
+    loss, at = adapted_loss("feedback_alignment")
     *_, second, third = torch.autograd.grad(loss(*at), at, allow_unused=True)
     assert min(second.abs().max(), third.abs().max()) > 1e-5
 

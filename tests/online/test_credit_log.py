@@ -49,7 +49,7 @@ def trained(rule: str, every: int | None, **options: Any) -> tuple[nn.Module, Cr
 
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("rule", ["symmetric_alignment", "direct_feedback_alignment"])
-def test_rows_are_the_angles_asked_by_hand_at_these_steps(name: str, rule: str) -> None:
+def test_rows_are_the_angles_measured_by_hand_at_these_steps(name: str, rule: str) -> None:
     model, x, y = made(name)
     own = credit(rule, model, example=x, seed=1)
     log = AngleLog(own, model, x, y, F.mse_loss, every=3)
@@ -154,7 +154,7 @@ def test_scalars_are_the_last_measurement_and_go_into_a_sink(tmp_path: Path) -> 
     assert json.loads(sink.path.read_text()) == {"step": 7, **metrics}
 
 
-def test_what_cannot_be_logged_is_told_at_once() -> None:
+def test_what_cannot_be_logged_is_reported_at_once() -> None:
     model, x, y = dropping()
     own = credit("fa", model, example=x)
     with pytest.raises(ValueError, match="every is 0; it is a number of steps, 1 or more"):

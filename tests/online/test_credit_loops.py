@@ -28,13 +28,13 @@ def test_checkpointed_parts_are_rerouted_as_well() -> None:
     body = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 2))
     saved, x, y = Saved(body).double(), torch.randn(3, 6).double(), torch.randn(3, 2).double()
     plain = nn.Sequential(saved.first, *body)
-    told = credit("fa", saved, example=x)
-    told.backward(saved, x, y, F.mse_loss)
+    by_rule = credit("fa", saved, example=x)
+    by_rule.backward(saved, x, y, F.mse_loss)
     found = {name: p.grad.clone() for name, p in saved.named_parameters()}  # type: ignore[union-attr]
     plain.zero_grad()
     same = credit("fa", plain, example=x)
     for there, here in (("0", "first"), ("1", "body.0"), ("3", "body.2")):
-        same.feedback(there).copy_(told.feedback(here))
+        same.feedback(there).copy_(by_rule.feedback(here))
     same.backward(plain, x, y, F.mse_loss)
     assert torch.allclose(found["first.weight"], saved.first.weight.grad)  # type: ignore[arg-type]
 
@@ -42,9 +42,9 @@ def test_checkpointed_parts_are_rerouted_as_well() -> None:
 @pytest.mark.parametrize("rule", ["fa", "dfa", "usf", "sa", "aa", "ia", "kp"])
 def test_autocast_in_bfloat16_comes_near_full_precision(rule: str) -> None:
     model, x, y = made("residual, group norm", torch.float32)
-    told, twin = credit(rule, model, example=x), copy.deepcopy(model)
-    same = copy.deepcopy(told)
-    told.backward(model, x, y, F.mse_loss)
+    by_rule, twin = credit(rule, model, example=x), copy.deepcopy(model)
+    same = copy.deepcopy(by_rule)
+    by_rule.backward(model, x, y, F.mse_loss)
     with torch.autocast("cpu", torch.bfloat16):
         same.backward(twin, x, y, F.mse_loss)
     for (name, a), b in zip(model.named_parameters(), twin.parameters(), strict=True):
@@ -58,10 +58,10 @@ def test_autocast_in_bfloat16_comes_near_full_precision(rule: str) -> None:
 
 def test_a_copy_of_the_model_and_of_the_credit_go_on_alike() -> None:
     model, x, y = made("residual, group norm")
-    told = credit("sa", model, example=x)
-    told.backward(model, x, y, F.mse_loss)
-    twin, same = copy.deepcopy(model), copy.deepcopy(told)
-    for m, c in ((model, told), (twin, same)):
+    by_rule = credit("sa", model, example=x)
+    by_rule.backward(model, x, y, F.mse_loss)
+    twin, same = copy.deepcopy(model), copy.deepcopy(by_rule)
+    for m, c in ((model, by_rule), (twin, same)):
         m.zero_grad()
         c.backward(m, x, y, F.mse_loss)
     assert_gradients(model, {n: p.grad for n, p in twin.named_parameters()}, atol=0.0)  # type: ignore[misc]
@@ -69,9 +69,9 @@ def test_a_copy_of_the_model_and_of_the_credit_go_on_alike() -> None:
 
 def test_a_loop_of_ones_own_is_rerouted_too() -> None:
     model, x, y = made("residual, group norm")
-    told, twin = credit("fa", model, example=x), copy.deepcopy(model)
-    told.backward(model, x, y, F.mse_loss)
-    with told.rerouted(twin):
+    by_rule, twin = credit("fa", model, example=x), copy.deepcopy(model)
+    by_rule.backward(model, x, y, F.mse_loss)
+    with by_rule.rerouted(twin):
         F.mse_loss(twin(x), y).backward()
     assert_gradients(twin, {n: p.grad for n, p in model.named_parameters()}, atol=0.0)  # type: ignore[misc]
     with credit("dfa", twin, example=x).rerouted(twin):
@@ -100,7 +100,7 @@ def test_several_inputs_come_as_a_tuple() -> None:
             return self.b(self.a(x).tanh() * scale)  # type: ignore[no-any-return]
 
     model, x = Two(), (torch.randn(5, 3), torch.rand(5, 1))
-    told = credit("fa", model, example=x)
-    _, expected = gradients(told, model, x, torch.zeros(5, 2), F.mse_loss)
-    told.backward(model, x, torch.zeros(5, 2), F.mse_loss)
+    by_rule = credit("fa", model, example=x)
+    _, expected = gradients(by_rule, model, x, torch.zeros(5, 2), F.mse_loss)
+    by_rule.backward(model, x, torch.zeros(5, 2), F.mse_loss)
     assert_gradients(model, expected, atol=1e-6)

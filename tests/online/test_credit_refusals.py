@@ -53,9 +53,9 @@ def test_names_to_leave_must_exist_and_direct_feedback_keeps_its_size() -> None:
     x, y = torch.randn(4, 3, 6, 6), torch.zeros(4, 2, 1, 1)
     with pytest.raises(ValueError, match=r"leave names \['three'\]"):
         credit("fa", model, example=x, leave=["three"])
-    told = credit("dfa", model, example=x)
+    by_rule = credit("dfa", model, example=x)
     with pytest.raises(ValueError, match="make a new credit"):
-        told.backward(model, torch.randn(4, 3, 8, 8), y, F.mse_loss)
+        by_rule.backward(model, torch.randn(4, 3, 8, 8), y, F.mse_loss)
 
 
 NUMBERS = (

@@ -82,7 +82,7 @@ def test_direct_feedback_alignment_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize("name", ["usf", "frsf", "brsf"])
-def test_sign_rules_agree_with_every_sign_and_with_the_norm_if_told(name: str) -> None:
+def test_sign_rules_agree_with_every_sign_and_with_the_norm_where_declared(name: str) -> None:
     model, (x, y) = chain(), batch()
     for strict in ("none", "feedback"):
         made = credit(name, model, example=x, strict=strict)
@@ -162,7 +162,7 @@ def test_product_feedback_follows_the_gradient_at_its_own_units() -> None:
 
 
 @pytest.mark.parametrize("name", SEQUENTIAL)
-def test_no_rule_touches_the_model_its_keys_or_its_answers(name: str) -> None:
+def test_no_rule_touches_the_model_its_keys_or_its_outputs(name: str) -> None:
     model, (x, y) = chain(), batch()
     before, keys, out = type(model), list(model.state_dict()), model(x)
     made = credit(name, model, example=x)

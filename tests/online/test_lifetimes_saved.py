@@ -20,7 +20,7 @@ from metaplastic.alignment.sleep import Sleep
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.adaptive import Adaptive
 
-LESSONS, MOMENTS = 7, [0, 1, 3, 4, 6]
+STEPS, MOMENTS = 7, [0, 1, 3, 4, 6]
 RULES: dict[str, Callable[[], Any]] = {
     "mirrored, adaptive": POINTS["mirrored, adaptive"],
     "sleep, noise when awake": lambda: LearningRule(
@@ -47,19 +47,19 @@ class Normed(nn.Module):
         return self.body(self.top(self.norm(x)))
 
 
-def lessons() -> tuple[Tensor, Tensor]:
+def examples() -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(4)
-    x = torch.randn(LESSONS, 2, 2, 5, 5, generator=draw)
-    return x, torch.randint(3, (LESSONS, 2), generator=draw)
+    x = torch.randn(STEPS, 2, 2, 5, 5, generator=draw)
+    return x, torch.randint(3, (STEPS, 2), generator=draw)
 
 
-def born(rule: str, seed: int = 5, kind: type[nn.Module] = Normed) -> PlasticModule:
+def plastic(rule: str, seed: int = 5, kind: type[nn.Module] = Normed) -> PlasticModule:
     torch.manual_seed(seed)
-    return PlasticModule(kind(), RULES[rule](), example=lessons()[0][0], seed=seed)
+    return PlasticModule(kind(), RULES[rule](), example=examples()[0][0], seed=seed)
 
 
-def live(net: PlasticModule, first: int, last: int) -> None:
-    for x, y in list(zip(*lessons(), strict=True))[first:last]:
+def learn(net: PlasticModule, first: int, last: int) -> None:
+    for x, y in list(zip(*examples(), strict=True))[first:last]:
         net(x)
         net.learn(y)
 
@@ -73,7 +73,7 @@ def by_state(net: PlasticModule, rule: str) -> PlasticModule:
     file = io.BytesIO()
     torch.save(net.state_dict(), file)
     file.seek(0)
-    fresh = born(rule, seed=99)
+    fresh = plastic(rule, seed=99)
     assert not same(fresh.state_dict(), net.state_dict())
     fresh.load_state_dict(torch.load(file, weights_only=True))
     return fresh
@@ -95,23 +95,25 @@ WAYS: dict[str, Callable[[PlasticModule, str], PlasticModule]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("rule", RULES)
 def test_a_lifetime_goes_on_to_the_bit(rule: str, way: str) -> None:
-    net = born(rule)
+    net = plastic(rule)
     kept = []
-    for at in range(LESSONS):
+    for at in range(STEPS):
         if at in MOMENTS:
             kept.append((at, WAYS[way](net, rule)))
-        live(net, at, at + 1)
+        learn(net, at, at + 1)
     end = net.state_dict()
     for at, copied in kept:
-        live(copied, at, LESSONS)
+        learn(copied, at, STEPS)
         assert same(copied.state_dict(), end), at
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_between_an_answer_and_its_lesson_the_state_is_kept_and_the_answer_is_not(way: str) -> None:
-    net = born("mirrored, adaptive")
-    live(net, 0, 2)
-    x, y = (part[2] for part in lessons())
+def test_between_prediction_and_step_the_state_is_kept_and_the_prediction_is_not(
+    way: str,
+) -> None:
+    net = plastic("mirrored, adaptive")
+    learn(net, 0, 2)
+    x, y = (part[2] for part in examples())
     net(x)
     copied = WAYS[way](net, "mirrored, adaptive")
     with pytest.raises(RuntimeError, match="no answer to learn from"):
@@ -119,8 +121,8 @@ def test_between_an_answer_and_its_lesson_the_state_is_kept_and_the_answer_is_no
     net.learn(y)
     copied(x)
     copied.learn(y)
-    live(net, 3, LESSONS)
-    live(copied, 3, LESSONS)
+    learn(net, 3, STEPS)
+    learn(copied, 3, STEPS)
     # The running means have met the input once more: those of no learning are the model's own.
     learned = {n for n in net.state_dict() if "running" not in n and "tracked" not in n}
     one, other = (
@@ -130,10 +132,10 @@ def test_between_an_answer_and_its_lesson_the_state_is_kept_and_the_answer_is_no
 
 
 def test_what_is_saved_is_of_the_lifetime_alone() -> None:
-    names = set(born("mirrored, adaptive").state_dict())
+    names = set(plastic("mirrored, adaptive").state_dict())
     for at in (0, 3):
-        net = born("mirrored, adaptive")
-        live(net, 0, at)
+        net = plastic("mirrored, adaptive")
+        learn(net, 0, at)
         assert set(net.state_dict()) == names  # nothing appears on the way
 
 
@@ -155,10 +157,10 @@ REFUSING = ["mirrored, adaptive", "sleep, noise when awake", "kolen_pollack", "w
 def test_what_cannot_be_learned_is_one_sentence_and_the_lifetime_goes_on(
     rule: str, at: int
 ) -> None:
-    net, undisturbed = born(rule, kind=Residual), born(rule, kind=Residual)
+    net, undisturbed = plastic(rule, kind=Residual), plastic(rule, kind=Residual)
     for one in (net, undisturbed):
-        live(one, 0, at)
-    x, y = (part[at] for part in lessons())
+        learn(one, 0, at)
+    x, y = (part[at] for part in examples())
     unchanged(net, RuntimeError, "no answer", lambda: net.learn(y))
     net(x)
     unchanged(net, ValueError, "labels go from", lambda: net.learn(y + 3))
@@ -177,7 +179,7 @@ def test_what_cannot_be_learned_is_one_sentence_and_the_lifetime_goes_on(
     unchanged(net, RuntimeError, "ouble|dtype", lambda: net(x.double()))
     with torch.inference_mode():
         unchanged(net, RuntimeError, "inference_mode", lambda: net(x))
-    live(net, at, LESSONS)
-    live(undisturbed, at, LESSONS)
+    learn(net, at, STEPS)
+    learn(undisturbed, at, STEPS)
     assert same(net.state_dict(), undisturbed.state_dict())
     unchanged(net, RuntimeError, "no answer", lambda: net.learn(y))

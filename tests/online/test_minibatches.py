@@ -81,7 +81,7 @@ def test_soft_labels_are_learned_from_by_the_loss_that_takes_them(rule: str) -> 
     assert not torch.equal(before, one.above.weight)
 
 
-def test_the_answer_is_a_softmax_over_classes_wherever_they_are() -> None:
+def test_the_prediction_is_a_softmax_over_classes_wherever_they_are() -> None:
     tokens, places = torch.randn(2, 4, 5), torch.randn(2, 5, 3, 4)
     labels = torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 3, 4, dtype=torch.int64)
     teacher = LossTeacher(usual_loss)

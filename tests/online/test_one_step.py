@@ -1,4 +1,4 @@
-"""One rule, one step: what the meta-learner lives and what a module lives in place are the same."""
+"""One rule, one step: a meta-learner's lifetime and a module's in place are the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from experiments.lab.exact.networks import CLASSES, NETWORKS, Tiny
 from experiments.lab.exact.points import OTHERS, POINTS, point
-from experiments.lab.exact.two_ways import BATCH, SEED, STEPS, apart, lessons, two_ways
+from experiments.lab.exact.two_ways import BATCH, SEED, STEPS, apart, examples, two_ways
 from metaplastic import (
     CrossEntropy,
     Delta,
@@ -63,7 +63,7 @@ LEARNERS = {
 @pytest.mark.parametrize("rule", LEARNERS)
 def test_what_is_at_no_site_goes_along_alike(rule: str, network: str) -> None:
     tiny, rule_ = NETWORKS[network], LEARNERS[rule]()
-    x, y = lessons(tiny, torch.float64)
+    x, y = examples(tiny, torch.float64)
     model = tiny.make(torch.float64)
     net = PlasticModule(copy.deepcopy(model), rule_, example=x[0], seed=SEED)
     found, others = net.sites, net.memory.network.others
@@ -82,7 +82,7 @@ def test_what_is_at_no_site_goes_along_alike(rule: str, network: str) -> None:
 
 
 def test_a_rule_by_its_name_is_the_rule_of_its_class() -> None:
-    x, y = lessons(NETWORKS["residual"], torch.float32)
+    x, y = examples(NETWORKS["residual"], torch.float32)
     for name, kind in rules().items():
         if kind.route == "inverse":
             continue
@@ -108,8 +108,8 @@ FLP = {
 @pytest.mark.parametrize("rule", FLP)
 def test_flp_in_any_network_is_flp_written_out(rule: str, network: str) -> None:
     tiny = NETWORKS[network]
-    x, y = (given.expand(2, *given.shape) for given in lessons(tiny, torch.float64))
-    lived = []
+    x, y = (given.expand(2, *given.shape) for given in examples(tiny, torch.float64))
+    ends = []
     for shape in (tiny.shape, None):
         made: nn.Module = tiny.make(torch.float64)
         torch.manual_seed(0)
@@ -118,8 +118,8 @@ def test_flp_in_any_network_is_flp_written_out(rule: str, network: str) -> None:
         with torch.no_grad():
             first = learner.initialize(y, torch.arange(2))
             below = learner.encode(x.flatten(0, 2)).reshape(2, STEPS, BATCH, *_below(learner, tiny))
-            lived.append(learner.adapt(below, y, first))
-    generic, written_out = lived
+            ends.append(learner.adapt(below, y, first))
+    generic, written_out = ends
     weights = State.of_flat(generic).weights
     assert weights.keys() <= written_out.keys()
     for name, value in weights.items():

@@ -121,7 +121,7 @@ def test_learning_lowers_the_loss_of_a_residual_network_by_feedback_alignment() 
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_only_train_mode_remembers_and_every_answer_is_learned_from_once() -> None:
+def test_only_train_mode_remembers_and_every_output_is_learned_from_once() -> None:
     x, y = batch()
     net = PlasticModule(network(), "fa", example=x)
     net.eval()(x)

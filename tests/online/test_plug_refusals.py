@@ -68,7 +68,7 @@ def test_labels_may_be_whole_numbers_of_any_kind(kind: torch.dtype) -> None:
     assert torch.equal(models[0][0].weight, models[1][0].weight)
 
 
-def test_every_place_of_a_picture_may_have_a_label() -> None:
+def test_every_position_of_an_image_may_have_a_label() -> None:
     x = torch.randn(2, 3, 4, 4)
     net = PlasticModule(nn.Conv2d(3, 5, 1), "bp", example=x)
     net(x)
@@ -88,7 +88,7 @@ SPOILT: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 @pytest.mark.parametrize("rule", ["bp", "fa", "dfa"])
 @pytest.mark.parametrize("plasticity", [None, Oja(rate=0.1)])
 @pytest.mark.parametrize(("spoil", "sentence"), SPOILT.values(), ids=SPOILT.keys())
-def test_one_bad_picture_changes_no_weight_and_the_next_is_learned_from(
+def test_one_bad_image_changes_no_weight_and_the_next_is_learned_from(
     spoil: Callable[[Tensor], Tensor], sentence: str, plasticity: Any, rule: str
 ) -> None:
     x, y, model = torch.randn(6, 4), torch.zeros(6).long(), mlp()
@@ -118,7 +118,7 @@ def test_a_target_and_a_loss_of_ones_own_that_are_not_finite_are_refused() -> No
     assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
 
 
-def test_a_bias_is_asked_too() -> None:
+def test_a_bias_is_checked_too() -> None:
     class Still(Delta):
         """Moves nothing but biases."""
 
@@ -142,7 +142,7 @@ def test_changes_of_half_numbers_are_not_too_many_to_be_added_up() -> None:
     assert not torch.equal(net(x), before)
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(2, 4)
 
 
@@ -152,38 +152,38 @@ def shipped_learner() -> OnlineLearner:
 
 DOORS: dict[str, tuple[Callable[[], object], str]] = {
     "a learner into a network": (
-        lambda: PlasticModule(mlp(), shipped_learner(), example=pictures()),  # type: ignore[arg-type]
+        lambda: PlasticModule(mlp(), shipped_learner(), example=images()),  # type: ignore[arg-type]
         r"whole OnlineLearner.*from_pretrained\(folder\)\.rule",
     ),
     "a learned rule into credit": (
-        lambda: credit(LearningRule(Direct(), Oja(rate=0.1)), mlp(), example=pictures()),
+        lambda: credit(LearningRule(Direct(), Oja(rate=0.1)), mlp(), example=images()),
         "pathway is a Direct, which has the sizes",
     ),
     "a learner into credit": (
-        lambda: credit(shipped_learner(), mlp(), example=pictures()),  # type: ignore[arg-type]
+        lambda: credit(shipped_learner(), mlp(), example=images()),  # type: ignore[arg-type]
         "of class OnlineLearner.*must be a name",
     ),
     "a class": (
-        lambda: credit(CreditRule, mlp(), example=pictures()),  # type: ignore[arg-type]
+        lambda: credit(CreditRule, mlp(), example=images()),  # type: ignore[arg-type]
         r"the class CreditRule; make one, CreditRule\(\)",
     ),
     "a learner's name": (
-        lambda: PlasticModule(mlp(), "omniglot_relative", example=pictures()),
+        lambda: PlasticModule(mlp(), "omniglot_relative", example=images()),
         r"'omniglot_relative' is a shipped learner.*from_pretrained\('omniglot_relative'\)\.rule",
     ),
     "nearly a learner's name": (
-        lambda: credit("omniglot_relativ", mlp(), example=pictures()),
+        lambda: credit("omniglot_relativ", mlp(), example=images()),
         "no rule named 'omniglot_relativ'; 'omniglot_relative' is a shipped learner",
     ),
     "nearly a rule's name": (
-        lambda: credit("mirror_regularzer", mlp(), example=pictures()),
+        lambda: credit("mirror_regularzer", mlp(), example=images()),
         r"Did you mean mirror_regularizer\?",
     ),
 }
 
 
 @pytest.mark.parametrize(("attempt", "sentence"), DOORS.values(), ids=DOORS.keys())
-def test_who_comes_to_the_wrong_door_is_told_the_right_one(
+def test_the_wrong_entry_point_names_the_right_one(
     attempt: Callable[[], object], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
@@ -193,14 +193,14 @@ def test_who_comes_to_the_wrong_door_is_told_the_right_one(
 @pytest.mark.parametrize("rate", [-1, float("nan"), float("inf"), "big", True])
 def test_a_rate_that_is_no_rate_is_refused(rate: Any) -> None:
     with pytest.raises(ValueError, match=f"rate is {rate!r}; it must be a finite number .* 0"):
-        PlasticModule(mlp(), "fa", example=pictures(), rate=rate)
-    assert PlasticModule(mlp(), "fa", example=pictures()).plasticity.initial == 0.01
-    assert PlasticModule(mlp(), "fa", example=pictures(), rate=0).plasticity.initial == 0
+        PlasticModule(mlp(), "fa", example=images(), rate=rate)
+    assert PlasticModule(mlp(), "fa", example=images()).plasticity.initial == 0.01
+    assert PlasticModule(mlp(), "fa", example=images(), rate=0).plasticity.initial == 0
 
 
 def test_a_rate_beside_rates_that_it_would_not_change_is_refused() -> None:
     rule = shipped_learner().rule
     with pytest.raises(ValueError, match=r"rate is 5\.0, but the Polynomial .* net\.rate_scale"):
-        PlasticModule(mlp(), rule, example=pictures(), rate=5.0)
+        PlasticModule(mlp(), rule, example=images(), rate=5.0)
     with pytest.raises(ValueError, match=r"rate is 0\.1, but the Oja .* leave rate out"):
-        PlasticModule(mlp(), "fa", example=pictures(), rate=0.1, plasticity=Oja(rate=0.1))
+        PlasticModule(mlp(), "fa", example=images(), rate=0.1, plasticity=Oja(rate=0.1))

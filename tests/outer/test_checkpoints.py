@@ -73,7 +73,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_start_over_silently(
         pytest.raises(CheckpointError, match=r"No checkpoint in .* is intact: 2"),
     ):
         small_run(tmp_path).resume()
-    with pytest.raises(CheckpointError, match="is intact: 2"):  # nor when it is asked again
+    with pytest.raises(CheckpointError, match="is intact: 2"):  # nor when it is read again
         small_run(tmp_path).resume()
 
 

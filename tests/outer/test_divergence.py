@@ -57,15 +57,15 @@ def test_a_lifetime_that_explodes_but_stays_finite_is_named_where_it_began() -> 
     episodes = stream.sample(2, seeded(0))
     found = locate(learner, episodes, 1, meta_step=0)
     fast = learner.initialize(episodes.support_y, episodes.seed)
-    births = {name: max(weight[1].abs().max().item(), 1.0) for name, weight in fast.items()}
+    sizes = {name: max(weight[1].abs().max().item(), 1.0) for name, weight in fast.items()}
     assert found.inner_step is not None
     for step in range(found.inner_step + 1):
         largest = {name: weight[1].abs().max().item() for name, weight in fast.items()}
-        assert all(largest[name] <= 1e3 * births[name] for name in fast), "found too late"
+        assert all(largest[name] <= 1e3 * sizes[name] for name in fast), "found too late"
         x, y = episodes.support_x[:, step : step + 1], episodes.support_y[:, step : step + 1]
         fast = learner.adapt(x, y, fast)
     assert found.site is not None
-    assert fast[found.site][1].abs().max() > 1e3 * births[found.site]
+    assert fast[found.site][1].abs().max() > 1e3 * sizes[found.site]
 
 
 def test_data_that_are_not_finite_are_named_as_such() -> None:

@@ -18,10 +18,10 @@ from tests.plasticity.test_polynomial import one_step
 
 def test_direct_feedback_alignment_is_its_two_lines() -> None:
     made = learner(dense(3, 4, 2), LearningRule(RandomDirect(), Delta(rate=0.1, per="layer")))
-    life = episodes(tasks=1, steps=1, batch=2)
-    born, after = one_step(made, batch=2)
-    w, c, v, d = (born[n][0].detach() for n in ("0.weight", "0.bias", "2.weight", "2.bias"))
-    x, y = life.support_x[0, 0], torch.eye(2, dtype=torch.float64)[life.support_y[0, 0]]
+    episode = episodes(tasks=1, steps=1, batch=2)
+    initial, after = one_step(made, batch=2)
+    w, c, v, d = (initial[n][0].detach() for n in ("0.weight", "0.bias", "2.weight", "2.bias"))
+    x, y = episode.support_x[0, 0], torch.eye(2, dtype=torch.float64)[episode.support_y[0, 0]]
     hidden = torch.tanh(x @ w.T + c)
     error = y - (hidden @ v.T + d).softmax(-1)
     back = (error @ made.rule.pathway.feedback["2"].detach()) * (1 - hidden**2)
@@ -35,16 +35,16 @@ def test_its_signals_are_the_gradients_of_the_credit_rule_with_the_same_matrices
     feedback = RandomDirect()
     made = learner(dense(3, 5, 4, 2), LearningRule(feedback, Delta(rate=1.0, per="shared")))
     made.rule.plasticity.rates["shared"].data.fill_(1.0)
-    life, model = episodes(tasks=1, steps=1, batch=4), made.stack.layers
-    born, after = one_step(made, batch=4)
+    episode, model = episodes(tasks=1, steps=1, batch=4), made.stack.layers
+    initial, after = one_step(made, batch=4)
     network = nn.Sequential(*model)
-    x, y = life.support_x[0, 0], life.support_y[0, 0]
+    x, y = episode.support_x[0, 0], episode.support_y[0, 0]
     given = credit("dfa", network, example=x)
     for key, sampled in feedback.feedback.items():
         given.feedback(key).copy_(sampled.detach())
     given.backward(network, x, y, nn.functional.cross_entropy)
     for name, parameter in network.named_parameters():
-        torch.testing.assert_close(after[name][0] - born[name][0], -parameter.grad)
+        torch.testing.assert_close(after[name][0] - initial[name][0], -parameter.grad)
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,16 @@ def test_leveled_signals_have_the_length_of_the_error_and_their_own_direction(
 ) -> None:
     shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
     made = learner(network(), LearningRule(feedback, Polynomial()))
-    life = episodes(tasks=2, steps=1, shape=shape)
-    weights = made.initialize(life.support_y, life.seed)
-    tape = made.stack.run(life.support_x[:, 0], weights)
-    told = {"target": life.support_y[:, 0]}
-    place = (made.stack, tape, weights, made.sites, made.objective, told)
+    episode = episodes(tasks=2, steps=1, shape=shape)
+    weights = made.initialize(episode.support_y, episode.seed)
+    tape = made.stack.run(episode.support_x[:, 0], weights)
+    given = {"target": episode.support_y[:, 0]}
+    place = (made.stack, tape, weights, made.sites, made.objective, given)
     found = feedback.signals(*place)
     feedback.level = False  # type: ignore[assignment]
     plain = feedback.signals(*place)
     feedback.level = True  # type: ignore[assignment]
-    error = made.objective.negative_gradient(tape.output, told["target"]).detach().numpy()
+    error = made.objective.negative_gradient(tape.output, given["target"]).detach().numpy()
     for task in range(2):
         wanted = np.sqrt(np.mean(np.sum(error[task] ** 2, -1)))
         for name in found:
@@ -83,15 +83,15 @@ def test_leveled_signals_have_the_length_of_the_error_and_their_own_direction(
 def test_the_presynaptic_signal_is_what_was_sent() -> None:
     feedback = RandomDirect()
     made = learner(dense(3, 4, 5, 2, phi=nn.Softplus), LearningRule(feedback, Polynomial()))
-    life = episodes(tasks=2, steps=1)
-    weights = made.initialize(life.support_y, life.seed)
-    tape = made.stack.run(life.support_x[:, 0], weights)
-    told, stack, sites = {"target": life.support_y[:, 0]}, made.stack, made.sites
-    signals = feedback.signals(stack, tape, weights, sites, made.objective, told)
+    episode = episodes(tasks=2, steps=1)
+    weights = made.initialize(episode.support_y, episode.seed)
+    tape = made.stack.run(episode.support_x[:, 0], weights)
+    given, stack, sites = {"target": episode.support_y[:, 0]}, made.stack, made.sites
+    signals = feedback.signals(stack, tape, weights, sites, made.objective, given)
     received = feedback.presynaptic(stack, tape, weights, sites, signals)
     torch.testing.assert_close(received["2"], signals["0"])
     torch.testing.assert_close(received["4"], signals["2"])
-    error = made.objective.negative_gradient(tape.output, told["target"])
+    error = made.objective.negative_gradient(tape.output, given["target"])
     first = error @ feedback.feedback["0"] * (1 - torch.exp(-10 * tape.pre["0"].abs()))
     torch.testing.assert_close(received["0"], first)
 
@@ -101,15 +101,15 @@ def test_feedback_is_within_its_bound_and_sampled_for_each_lifetime_by_its_seed(
         dense(9, 4, 2), LearningRule(RandomDirect(scale=0.6, weights="redrawn"), Polynomial()),
         initialization=Initialization("redrawn", "redrawn"),
     )  # fmt: skip
-    life = episodes(tasks=2, shape=(9,))
-    one, other = (made.initialize(life.support_y, life.seed) for _ in range(2))
+    episode = episodes(tasks=2, shape=(9,))
+    one, other = (made.initialize(episode.support_y, episode.seed) for _ in range(2))
     sampled = one["feedback of 0"]
     assert sampled.shape == (2, 2, 9)
     assert sampled.abs().max() <= 0.2
     assert sampled.std() == pytest.approx(0.2 / 3**0.5, rel=0.25)
     assert sampled.equal(other["feedback of 0"])
     assert not sampled[0].equal(sampled[1])
-    after = made.adapt(life.support_x, life.support_y, one)
+    after = made.adapt(episode.support_x, episode.support_y, one)
     assert after["feedback of 0"].equal(sampled)
 
 

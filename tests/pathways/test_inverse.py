@@ -134,7 +134,9 @@ def test_in_an_orthogonal_tower_rescaled_gait_is_backprop(seed: int) -> None:
 
 
 @each_variant
-def test_auxiliary_units_are_told_what_they_said(rule: Inverse, generator: torch.Generator) -> None:
+def test_targets_of_auxiliary_units_are_their_activity(
+    rule: Inverse, generator: torch.Generator
+) -> None:
     tower, (x, y) = narrowing([8, 8, 5, 3]), examples(generator, units=8)
     errors = rule.errors(tower, x, y, F.cross_entropy)
     assert errors["0"].shape == (32, 8)

@@ -51,8 +51,8 @@ def by_hand(chain: nn.Sequential, xs: Any, ys: Any, rule: Inverse, slope: float)
             a = part * slopes**2 if rule.gamma is not None and rule.adjusted else part
             mixed = (1 - a) * h[layer] + a * t
             drive = np.array([v if v > 0 else v / slope for v in mixed])
-            told = np.linalg.solve(weight, drive - bias)
-            t = np.concatenate([told, h[layer - 1][len(told) :]])
+            solved = np.linalg.solve(weight, drive - bias)
+            t = np.concatenate([solved, h[layer - 1][len(solved) :]])
     return total
 
 

@@ -45,12 +45,12 @@ def adapted(plasticity: PlasticityRule, short: bool, batch: int) -> list[Tensor]
         pathway = Direct(teaching="error", nonlinearity="linear", strength=1.0)
     rule = LearningRule(pathway, plasticity)
     learner = OnlineLearner(network, rule, MeanSquaredError(OUTPUTS)).double()
-    life = episodes(outputs=OUTPUTS, shape=(FEATURES,), steps=6, batch=batch, regression=True)
+    episode = episodes(outputs=OUTPUTS, shape=(FEATURES,), steps=6, batch=batch, regression=True)
     if not short:
         with patch.object(PlasticityRule, "promises", lambda *_: False):
-            outcome = learner(life)
+            outcome = learner(episode)
     else:
-        outcome = learner(life)
+        outcome = learner(episode)
     leaves = list(learned(learner).values())
     found = torch.autograd.grad(outcome.loss, leaves, allow_unused=True, materialize_grads=True)
     return [outcome.prediction, *found]

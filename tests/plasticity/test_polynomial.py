@@ -72,13 +72,13 @@ def test_the_pool_has_the_ten_published_terms_in_their_order() -> None:
 
 def one_step(made: OnlineLearner, batch: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The plastic weights of one lifetime before and after a single step."""
-    life = episodes(tasks=1, steps=1, batch=batch, shape=(3,))
-    born = made.initialize(life.support_y, life.seed)
+    episode = episodes(tasks=1, steps=1, batch=batch, shape=(3,))
+    initial = made.initialize(episode.support_y, episode.seed)
     with torch.no_grad():
-        return born, made.adapt(life.support_x, life.support_y, born)
+        return initial, made.adapt(episode.support_x, episode.support_y, initial)
 
 
-def test_a_normalized_rule_sees_activity_in_units_of_the_input_and_what_is_heard_in_its_own(
+def test_a_normalized_rule_sees_activity_in_units_of_the_input_and_signals_in_their_own(
     generator: torch.Generator,
 ) -> None:
     rule = Polynomial(tuple(TERMS), first=MIXED, normalized=True).double()
@@ -129,12 +129,12 @@ def test_the_meta_gradient_through_ten_steps_is_exact(case: str) -> None:
     plasticity = Polynomial(terms, first=first, l1=0.1, normalized=normalized)
     shape = (1, 5, 5) if isinstance(network()[0], nn.Conv2d) else (3,)
     made = learner(network(), LearningRule(feedback, plasticity))
-    lived, names = episodes(shape=shape), list(learned(made))
+    episode, names = episodes(shape=shape), list(learned(made))
     values = [value.detach().clone().requires_grad_() for value in learned(made).values()]
 
     def meta_loss(*parameters: Tensor) -> Tensor:
         named = dict(zip(names, parameters, strict=True))
-        loss: Tensor = torch.func.functional_call(made, named, (lived,)).loss
+        loss: Tensor = torch.func.functional_call(made, named, (episode,)).loss
         return loss
 
     assert torch.autograd.gradcheck(meta_loss, values, atol=1e-7, rtol=1e-5)
@@ -152,24 +152,24 @@ def test_all_sites_share_the_coefficients_and_nothing_else_is_learned_of_the_rul
 def test_a_bias_is_moved_as_the_weight_of_an_input_that_is_always_one() -> None:
     torch.manual_seed(1)
     rule = LearningRule(RandomFeedback(), Polynomial(first={"signal_pre": 0.1}))
-    born, after = one_step(learner(dense(3, 4, 2), rule))
-    moved = after["2.bias"] - born["2.bias"]
-    life = episodes(tasks=1, steps=1, batch=1)
-    hidden = torch.tanh(life.support_x[0, 0] @ born["0.weight"][0].T + born["0.bias"][0])
+    initial, after = one_step(learner(dense(3, 4, 2), rule))
+    moved = after["2.bias"] - initial["2.bias"]
+    episode = episodes(tasks=1, steps=1, batch=1)
+    hidden = torch.tanh(episode.support_x[0, 0] @ initial["0.weight"][0].T + initial["0.bias"][0])
     torch.testing.assert_close(
-        moved[0][:, None] * hidden, after["2.weight"][0] - born["2.weight"][0]
+        moved[0][:, None] * hidden, after["2.weight"][0] - initial["2.weight"][0]
     )
 
 
 def test_the_price_on_coefficients_is_added_in_meta_training_alone() -> None:
-    made, lived = {}, episodes()
+    made, episode = {}, episodes()
     for price in (0.0, 0.25):
         torch.manual_seed(0)
         rule = LearningRule(
             RandomFeedback(), Polynomial(first=dict.fromkeys(POOL, -0.01), l1=price)
         )
         made[price] = learner(dense(3, 3, 2), rule, jitter=False)
-    free, priced = (made[price](lived).loss for price in (0.0, 0.25))
+    free, priced = (made[price](episode).loss for price in (0.0, 0.25))
     torch.testing.assert_close(priced - free, torch.tensor(0.25 * 0.1, dtype=torch.float64),
                                rtol=1e-6, atol=0)  # fmt: skip
     (slope,), (without,) = (
@@ -177,7 +177,7 @@ def test_the_price_on_coefficients_is_added_in_meta_training_alone() -> None:
         for loss, learner_ in ((priced, made[0.25]), (free, made[0.0]))
     )
     torch.testing.assert_close(slope, without - 0.25)
-    assert made[0.25].eval()(lived).loss.equal(made[0.0].eval()(lived).loss)
+    assert made[0.25].eval()(episode).loss.equal(made[0.0].eval()(episode).loss)
 
 
 def test_a_pruned_rule_makes_the_same_change_where_nothing_but_zeros_was_cut(
@@ -226,8 +226,8 @@ def test_a_rule_file_brings_back_coefficients_and_feedback(tmp_path: Path, feedb
         plasticity.coefficients.add_(0.005)
     save_pretrained(made, tmp_path / "rule")
     again = from_pretrained(tmp_path / "rule")
-    lived = episodes(dtype=torch.float32)
-    assert torch.equal(again.eval()(lived).prediction, made.eval()(lived).prediction)
+    episode = episodes(dtype=torch.float32)
+    assert torch.equal(again.eval()(episode).prediction, made.eval()(episode).prediction)
     assert again.rule.plasticity.equation() == plasticity.equation()
     assert again.rule.plasticity.penalty_weight == 0.1
 

@@ -31,10 +31,10 @@ def test_feedback_of_its_own_reaches_every_matrix(name: str) -> None:
     entry = ZOO[name]
     entry.skip_if_missing()
     expected, model = autograd(entry), entry.make()
-    told = credited(entry, model)
+    by_rule = credited(entry, model)
     matrices = {n for n, p in model.named_parameters() if p.requires_grad and p.dim() > 1}
-    assert told.unreached.keys() & matrices == (entry.aloof | entry.unused.keys()) & matrices
-    told.backward(model, entry.given, entry.target, entry.loss)
+    assert by_rule.unreached.keys() & matrices == (entry.aloof | entry.unused.keys()) & matrices
+    by_rule.backward(model, entry.given, entry.target, entry.loss)
     found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     assert max(apart(found, expected).values()) > 1e-3  # else nothing took another way
 
@@ -44,12 +44,12 @@ def test_a_pass_in_training_meets_the_products_that_the_example_met(name: str) -
     entry = ZOO[name]
     entry.skip_if_missing()
     model = entry.make()
-    told = credited(entry, model)
+    by_rule = credited(entry, model)
     met: Counter[str] = Counter()
-    with rerouted(model, told.found, None, lambda product, out: met.update([product.site])):
+    with rerouted(model, by_rule.found, None, lambda product, out: met.update([product.site])):
         entry.run(model)
-    assert met == Counter(product.site for product in told.found.products)
-    assert met.keys() == set(told.sites.values())
+    assert met == Counter(product.site for product in by_rule.found.products)
+    assert met.keys() == set(by_rule.sites.values())
 
 
 def test_a_spectral_norm_moves_once_a_pass_as_without_a_rule() -> None:

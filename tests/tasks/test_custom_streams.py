@@ -1,4 +1,4 @@
-"""A new stream is one new class: the scripts ask of it no more than they say."""
+"""A new stream is one new class: the scripts need no more of it than they say."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_lifetimes_that_are_not_what_their_spec_says_are_refused_before_the_firs
 
 
 @pytest.mark.usefixtures("vectors")
-def test_answers_that_are_no_numbers_are_said_to_be(
+def test_predictions_that_are_no_numbers_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "run"]

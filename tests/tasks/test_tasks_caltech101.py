@@ -227,9 +227,9 @@ def test_real_photographs_are_a_continual_stream_in_every_split(
     path = ROOT / "caltech101" / SMALL
     seen = {}
     for split in caltech101.SPLITS:
-        lives = Caltech101(split=split)  # type: ignore[arg-type]
-        seen[split] = lives.images
-        episode = lives.sample(1, torch.Generator().manual_seed(0))
+        stream = Caltech101(split=split)  # type: ignore[arg-type]
+        seen[split] = stream.images
+        episode = stream.sample(1, torch.Generator().manual_seed(0))
         episode.check()
         assert episode.support_x.shape == (1, 300, 1, 3, 84, 84)
         assert episode.query_x.shape == (1, 100, 3, 84, 84)

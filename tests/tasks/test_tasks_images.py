@@ -38,25 +38,25 @@ def class_and_instance(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_support_and_query_share_no_image() -> None:
     episode = stream(shots=5, queries_per_class=5).sample(50, seeded())
-    learned, asked = number(episode.support_x).flatten(1), number(episode.query_x)
-    assert not (learned[:, :, None] == asked[:, None]).any()
-    for lifetime in torch.cat([learned, asked], 1):
+    learned, queried = number(episode.support_x).flatten(1), number(episode.query_x)
+    assert not (learned[:, :, None] == queried[:, None]).any()
+    for lifetime in torch.cat([learned, queried], 1):
         assert len(torch.unique(lifetime)) == 50
 
 
 def test_published_overlap_draws_the_query_as_if_nothing_had_been_learned() -> None:
     episode = stream(shots=5, queries_per_class=5, overlap=True).sample(200, seeded())
-    learned, asked = number(episode.support_x).flatten(1), number(episode.query_x)
-    shared = (learned[:, :, None] == asked[:, None]).any(1).float().mean()
+    learned, queried = number(episode.support_x).flatten(1), number(episode.query_x)
+    shared = (learned[:, :, None] == queried[:, None]).any(1).float().mean()
     assert abs(float(shared) - 5 / INSTANCES) < 0.03
 
 
-def test_every_image_is_asked_about_equally_often_where_the_ranges_overlap_in_part() -> None:
+def test_every_image_is_a_query_equally_often_where_the_ranges_overlap_in_part() -> None:
     options = {"support_instances": (0, 6), "query_instances": (4, 10)}
     episode = stream(ways=10, shots=2, queries_per_class=3, **options).sample(400, seeded())
     _, instance = class_and_instance(episode.query_x)
     share = instance.flatten().bincount(minlength=INSTANCES)[4:] / instance.numel()
-    # Instances 4 and 5 are learned in a third of the lifetimes, and asked about in the others.
+    # Instances 4 and 5 are learned in a third of the lifetimes, and are queries in the others.
     assert share[:2].max() < share[2:].min()
     assert share[2:].max() - share[2:].min() < 0.02
 
@@ -71,8 +71,8 @@ def test_labels_are_a_fresh_permutation_that_names_each_class_once() -> None:
         ):
             assert label_of.setdefault(class_, label) == label
         assert sorted(label_of.values()) == [0, 1, 2, 3]
-        asked, _ = class_and_instance(episode.query_x[task])
-        assert [label_of[int(class_)] for class_ in asked] == episode.query_y[task].tolist()
+        queried, _ = class_and_instance(episode.query_x[task])
+        assert [label_of[int(class_)] for class_ in queried] == episode.query_y[task].tolist()
     first = episode.query_y[:, 0].bincount() / 300
     assert (first - 0.25).abs().max() < 0.1
 
@@ -118,7 +118,7 @@ def test_classes_arrive_one_after_another_or_mixed() -> None:
             assert len(pairs) == 4
 
 
-def test_lifetimes_test_on_held_out_instances_where_asked_to() -> None:
+def test_lifetimes_test_on_held_out_instances_by_option() -> None:
     published = stream(
         shots=7, queries_per_class=3, support_instances=(0, 7), query_instances=(7, 10)
     )

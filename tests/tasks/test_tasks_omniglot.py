@@ -57,7 +57,7 @@ def few(made: Path, **options: Any) -> Omniglot:
     return Omniglot(root=str(made), ways=1, **options)
 
 
-def test_ink_is_one_on_zero_unless_the_published_polarity_is_asked_for(made: Path) -> None:
+def test_ink_is_one_on_zero_unless_the_published_polarity_is_requested(made: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     white = few(made, split="background").sample(3, generator).support_x
     generator.manual_seed(0)
@@ -68,7 +68,7 @@ def test_ink_is_one_on_zero_unless_the_published_polarity_is_asked_for(made: Pat
     assert few(made).spec.fingerprint != few(made, ink="black").spec.fingerprint
 
 
-def test_classes_are_in_the_order_of_their_names_and_sized_as_asked(made: Path) -> None:
+def test_classes_are_in_the_order_of_their_names_and_of_the_requested_size(made: Path) -> None:
     for size in (28, 84):
         images = few(made, split="background", image_size=size).images
         assert images.shape == (6, 20, size, size)
@@ -145,10 +145,10 @@ def test_no_data_and_no_network_says_what_to_do(
 
 
 def test_a_download_is_verified_and_kept(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    fetched = []
 
     def urlopen(url: str, timeout: float) -> io.BytesIO:
-        asked.append(url)
+        fetched.append(url)
         return io.BytesIO((made / "omniglot" / url.rpartition("/")[2]).read_bytes())
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
@@ -159,11 +159,11 @@ def test_a_download_is_verified_and_kept(made: Path, monkeypatch: pytest.MonkeyP
         for part in MADE
     }
     monkeypatch.setattr(omniglot, "OFFICIAL_MD5", sums)
-    asked.clear()
+    fetched.clear()
     assert torch.equal(Omniglot(ways=1).images, few(made).images)
-    assert len(asked) == 2
+    assert len(fetched) == 2
     _ = Omniglot(ways=1, split="test").images
-    assert len(asked) == 2
+    assert len(fetched) == 2
 
 
 @pytest.fixture(scope="module")

@@ -61,18 +61,18 @@ def test_a_lifetime_is_600_characters_one_after_another_15_drawings_each() -> No
 
 @pytest.mark.usefixtures("numbered")
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_no_image_that_is_asked_about_was_learned_from(split: Any) -> None:
+def test_no_query_image_was_learned_from(split: Any) -> None:
     episode = SplitOmniglot(split=split).sample(2, seeded())
-    learned, asked = class_and_instance(episode.support_x), class_and_instance(episode.query_x)
+    learned, queried = class_and_instance(episode.support_x), class_and_instance(episode.query_x)
     first = learned[1].view(2, 600, 15).sort(-1).values
-    last = asked[1].view(2, 600, 5).sort(-1).values
+    last = queried[1].view(2, 600, 5).sort(-1).values
     assert torch.equal(first, torch.arange(15).expand(2, 600, -1))
     assert torch.equal(last, torch.arange(15, 20).expand(2, 600, -1))
     for task in range(2):  # and the label of a class is the same in both
         label = dict(
             zip(learned[0][task].flatten().tolist(), episode.support_y[task].flatten(), strict=True)
         )
-        assert [label[c] for c in asked[0][task].tolist()] == episode.query_y[task].tolist()
+        assert [label[c] for c in queried[0][task].tolist()] == episode.query_y[task].tolist()
 
 
 @pytest.mark.usefixtures("numbered")

@@ -46,7 +46,7 @@ def test_examples_are_split_into_support_and_query_class_by_class() -> None:
     for task in range(20):
         x = torch.cat([episode.support_x[task, :, 0], episode.query_x[task]])
         y = torch.cat([episode.support_y[task, :, 0], episode.query_y[task]])
-        assert len(torch.unique(x, dim=0)) == 12  # no example is both learned and asked about
+        assert len(torch.unique(x, dim=0)) == 12  # support and query share none
         assert torch.equal(y.bincount(), torch.tensor([4, 4, 4]))
         pairs = set(zip(x[:, 0].tolist(), y.tolist(), strict=True))
         assert len(pairs) == 3

@@ -6,7 +6,7 @@ nothing but torch is installed; nothing of a library is imported before `Entry.m
 
 from __future__ import annotations
 
-from tests.zoo import attentive, convolutional, languages, matrices, pictures, shapes
+from tests.zoo import attentive, convolutional, languages, matrices, shapes, vision
 from tests.zoo.entry import Entry
 
 __all__ = ["Entry", "zoo"]
@@ -14,7 +14,7 @@ __all__ = ["Entry", "zoo"]
 
 def zoo() -> dict[str, Entry]:
     """Every network by its name."""
-    parts = (convolutional, attentive, matrices, shapes, pictures, languages)
+    parts = (convolutional, attentive, matrices, shapes, vision, languages)
     entries = [entry for part in parts for entry in part.ENTRIES]
     found = {entry.name: entry for entry in entries}
     assert len(found) == len(entries)

@@ -1,4 +1,4 @@
-"""One network of the zoo: how to make it, what to give it and what is asked of it."""
+"""One network of the zoo: how to make it, its inputs, and what must hold of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an alignment run can be asked for, and the settings that are tried where a default fails."""
+"""The settings of an alignment run, and the settings that are tried where a default fails."""
 
 from __future__ import annotations
 

@@ -71,11 +71,11 @@ def measured(setting: Setting, seed: int, root: str | None) -> Run:
     steps = learn(setting, credit, model, data.x[order], data.y[order])
     for step, (correct, finite) in enumerate(steps, 1):
         right.append(correct)
-        due, asks = step % setting.every == 0, time.process_time()
+        due, started = step % setting.every == 0, time.process_time()
         if not finite or (due and not _note(run, step, credit, model)):
             run["diverged"] = step
             break
-        apart += time.process_time() - asks
+        apart += time.process_time() - started
     run["seconds"] = time.process_time() - began - apart
     run["accuracy"] = 100 * fmean(right[-LAST:])
     run["angle"] = [fmean(values) for values in zip(*run["angles"].values(), strict=True)]

@@ -203,10 +203,10 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         # Calibrated by a pilot, on test images: on seed 0 (8,336 images, 5 epochs) uSF was 3.0
-        # points below backprop, on seed 100 (4,000 images, 6 epochs, held-out ones asked) 5.6;
+        # points below backprop, on seed 100 (4,000 images, 6 epochs, held-out ones) 5.6;
         # hence 8. FA (rates 0.001, 0.003, 0.01) and DFA (0.001, 0.01) were 26 below at the best
         # rate, 0.001; hence the 10 of 250-epoch results. In so few epochs these two hardly leave
-        # chance, so their lines tell that backprop and uSF learn, and little of FA and DFA.
+        # chance, so their lines show that backprop and uSF learn, and little of FA and DFA.
         "cifar", "CIFAR-10, 5,000 of the 8,336-image subset, LeNet, 4 epochs",
         "pilot: backprop 45 to 53 %, usf 3 to 6 below; in 250 epochs 2 below, fa and dfa 32 to 40",
         ("cifar_usf", "cifar_bp", "cifar_fa", "cifar_dfa"),

@@ -1,4 +1,4 @@
-"""Real images for training checks: whole sets in memory, of the size and scale asked for."""
+"""Real images for training checks: whole sets in memory, of the requested size and scale."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ def credited(entry: Entry, model: nn.Module) -> metaplastic.Credit:
 
 def mirrored(entry: Entry, model: nn.Module) -> metaplastic.Credit:
     """Feedback alignment whose feedback is a copy of the weights."""
-    told = credited(entry, model)
+    by_rule = credited(entry, model)
     with torch.no_grad():
-        for name in dict.fromkeys(told.sites.values()):
-            told.feedback(name).copy_(told.weight(name, model))
-    return told
+        for name in dict.fromkeys(by_rule.sites.values()):
+            by_rule.feedback(name).copy_(by_rule.weight(name, model))
+    return by_rule
 
 
 def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
@@ -72,14 +72,14 @@ def apart(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, fl
 def compared(entry: Entry) -> tuple[metaplastic.Credit, dict[str, float]]:
     """The rule at its sites, and the `differences`."""
     expected, model, plain = autograd(entry), entry.make(), entry.make()
-    told = mirrored(entry, model)
-    loss = told.backward(model, entry.given, entry.target, entry.loss)
+    by_rule = mirrored(entry, model)
+    loss = by_rule.backward(model, entry.given, entry.target, entry.loss)
     passed = entry.run(plain).detach()
     torch.testing.assert_close(loss, passed, rtol=1e-13, atol=0.0)
     theirs = dict(plain.named_buffers())
     torch.testing.assert_close(dict(model.named_buffers()), theirs, rtol=1e-12, atol=1e-12)
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return told, apart(found, expected)
+    return by_rule, apart(found, expected)
 
 
 def differences(entry: Entry) -> dict[str, float]:

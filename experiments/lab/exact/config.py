@@ -1,4 +1,4 @@
-"""What `experiments.exact` may be asked."""
+"""The settings of `experiments.exact`."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Exact:
     dtype: Annotated[Number, Doc("of rules x networks; the zoo is in float64")] = "float64"
     rules: Annotated[tuple[str, ...], Doc("words in the names of rules; all by default")] = ()
     networks: Annotated[tuple[str, ...], Doc("words in the names of networks; all by default")] = ()
-    seed: Annotated[int, Doc("fixes the lessons of rules x networks, and the feedback")] = 1
+    seed: Annotated[int, Doc("fixes the examples of rules x networks, and the feedback")] = 1
     threads: Annotated[int, Doc("of the processor")] = 1

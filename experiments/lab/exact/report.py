@@ -77,15 +77,15 @@ def zoo_row(entry: Entry) -> tuple[Row, bool]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            told, table = compared(entry)
+            by_rule, table = compared(entry)
     except Exception as error:  # the table says of every network what became of it
         text = " ".join(str(error).split())[:120]
         return row | {"farthest from autograd": f"MISSED: {type(error).__name__}: {text}"}, True
     name = max(table, key=lambda name: table[name])
     missed = not table[name] < BOUNDS["float64"]
-    lost = "; ".join(f"{lost} ({why})" for lost, why in told.unreached.items())
+    lost = "; ".join(f"{lost} ({why})" for lost, why in by_rule.unreached.items())
     return row | {
-        "sites": str(len(told.shapes)), "parameters": str(len(table)),
+        "sites": str(len(by_rule.shapes)), "parameters": str(len(table)),
         "farthest from autograd": f"{_size(table[name])}{' MISSED' if missed else ''}",
         "out of reach": lost or "none",
     }, missed  # fmt: skip

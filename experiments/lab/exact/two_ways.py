@@ -1,4 +1,4 @@
-"""A lifetime lived twice: by the meta-learner's executor, and in place by `PlasticModule`."""
+"""A lifetime run twice: by the meta-learner's executor, and in place by `PlasticModule`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Apart:
         return max(self.weights, self.feedback, self.traces)
 
 
-def lessons(tiny: Tiny, dtype: torch.dtype, seed: int = 1) -> tuple[Tensor, Tensor]:
+def examples(tiny: Tiny, dtype: torch.dtype, seed: int = 1) -> tuple[Tensor, Tensor]:
     """Inputs `steps batch *shape` and labels `steps batch`."""
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(STEPS, BATCH, *tiny.shape, generator=draw, dtype=torch.float64)
@@ -49,16 +49,16 @@ def shaken(learner: nn.Module, seed: int = 3) -> None:
 
 
 def two_ways(tiny: Tiny, make: Make, dtype: torch.dtype, seed: int = 1) -> Apart:
-    """The same lessons, seed, first weights and rule, both ways."""
-    x, y = lessons(tiny, dtype, seed)
+    """The same examples, seed, first weights and rule, both ways."""
+    x, y = examples(tiny, dtype, seed)
     network = tiny.make(dtype)
     learner = OnlineLearner(network, make(), CrossEntropy(CLASSES), input_shape=tiny.shape)
     learner.to(dtype)
     shaken(learner.rule)
     with torch.no_grad():
         first = learner.initialize(y[None], torch.tensor([SEED]))
-        lived = learner.adapt(x[None], y[None], first)
-    state = State.of_flat({name: value[0] for name, value in lived.items()})
+        adapted = learner.adapt(x[None], y[None], first)
+    state = State.of_flat({name: value[0] for name, value in adapted.items()})
     net = in_place(copy.deepcopy(network), learner, x[0], learns=state.weights)
     for given, target in zip(x, y, strict=True):
         net(given)

@@ -1,6 +1,6 @@
 """Figures of angles over training: a panel for each measure or rule, a line for each site.
 
-Sites are told by color, from the input (dark) to the output (light).
+Sites differ by color, from the input (dark) to the output (light).
 """
 
 from __future__ import annotations

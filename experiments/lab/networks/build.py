@@ -129,8 +129,8 @@ def trained_on(source: Mapping[str, Any]) -> str:
     options = split_options("--stream", settings.get("stream", ()))
     own = of_preset(STREAM, settings.get("preset", ""), settings.get("task", ""))
     # Older rule files lack the split; it follows from their settings.
-    asked = options.get("train.split") or options.get("split")
-    return str(source.get("split") or asked or own.get("split", "train"))
+    own_split = options.get("train.split") or options.get("split")
+    return str(source.get("split") or own_split or own.get("split", "train"))
 
 
 def has_orders(task: str) -> bool:

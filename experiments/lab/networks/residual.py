@@ -1,7 +1,8 @@
 """The residual networks of the CIFAR experiments (He et al. 2016): depth 6n + 2, and ResNet-18.
 
-The narrow ones have GroupNorm unless told otherwise and projections without a norm; ResNet-18 is
-as it is commonly built for 32x32 images: BatchNorm everywhere, a 3x3 stem and no first pooling.
+The narrow ones have GroupNorm unless another norm is given, and projections without a norm;
+ResNet-18 is as it is commonly built for 32x32 images: BatchNorm everywhere, a 3x3 stem and no first
+pooling.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a comparison of normalizations can be asked for."""
+"""The settings of a comparison of normalizations."""
 
 from __future__ import annotations
 

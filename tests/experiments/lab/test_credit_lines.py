@@ -34,11 +34,11 @@ def test_an_infinite_ratio_is_above_any_bound_and_below_none() -> None:
 
 
 def test_a_reduced_run_is_held_to_loose_bounds_and_to_no_others() -> None:
-    asked = [
+    lines = [
         Line("a", pass_lines.accuracy("a"), ">=", 80, 40),
         Line("b", pass_lines.accuracy("a"), ">=", 80),
     ]
-    (only,) = verdicts_on(asked, {"a": [{"accuracy": 50.0}]}, reduced=True)
+    (only,) = verdicts_on(lines, {"a": [{"accuracy": 50.0}]}, reduced=True)
     assert (only.line.text, only.met) == ("a", True)
 
 

@@ -118,7 +118,7 @@ def test_jpeg_images_come_in_the_official_order_and_are_decoded_once(
         monkeypatch.setattr(jpeg75, "_unpacked", None)
 
 
-def test_images_that_are_missing_or_damaged_are_told(root: Path, tmp_path: Path) -> None:
+def test_images_that_are_missing_or_damaged_are_reported(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"8,336-image subset is expected in a folder cifar10"):
         load_images("exact", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"--examples is 21, but .* here has 20 training images"):

@@ -71,7 +71,7 @@ def test_runs_are_not_put_into_the_folder_of_another(
 
 
 @pytest.mark.parametrize("relocated", [True, False])
-def test_a_run_that_goes_on_is_told_where_the_data_now_is(
+def test_a_resumed_run_is_given_where_the_data_now_is(
     relocated: bool, started: list[tuple[list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
     begun = Train(runs=tmp_path, name="run", data=tmp_path / "before")
@@ -83,5 +83,5 @@ def test_a_run_that_goes_on_is_told_where_the_data_now_is(
     assert words == [
         "--runs", str(tmp_path), "--name", "run", "--resume", *(["--data", str(now)] if now else [])
     ]  # fmt: skip
-    asked = cli.parse(Train, words, Train())
-    assert resumed(asked, words).data == (now or tmp_path / "before")
+    config = cli.parse(Train, words, Train())
+    assert resumed(config, words).data == (now or tmp_path / "before")

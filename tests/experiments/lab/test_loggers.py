@@ -1,4 +1,4 @@
-"""Loggers of other packages get the numbers, once, and only where they are asked for."""
+"""Loggers of other packages get the numbers, once, and only where they are requested."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_tensorboard_forgets_what_a_resumed_run_lives_again(tmp_path: Path) -> None:
+def test_tensorboard_forgets_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_for_longer_has_no_result_until_it_has_the_new_one(
     assert folder.results()["steps"] == 5
 
 
-def test_lifetimes_that_the_test_cannot_supply_are_refused_before_any_is_lived(
+def test_lifetimes_that_the_test_cannot_supply_are_refused_before_any_is_run(
     tmp_path: Path,
 ) -> None:
     words = [*TINY, "--task", "glyphs", "--stream", "ways=500", "--runs", str(tmp_path)]

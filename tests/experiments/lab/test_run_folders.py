@@ -22,7 +22,7 @@ from experiments.lab.settings.registry import ConfigError
 PNG = b"\x89PNG"
 
 
-def test_a_run_is_not_written_over_unless_asked(tmp_path: Path) -> None:
+def test_a_run_is_not_written_over_unless_requested(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.refuse(overwrite=False)
     folder.start({"steps": 1})

@@ -1,4 +1,4 @@
-"""Networks that look at pictures, from torchvision, timm, pytorchcv and vit-pytorch, made small."""
+"""Networks of images, from torchvision, timm, pytorchcv and vit-pytorch, made small."""
 
 from __future__ import annotations
 
