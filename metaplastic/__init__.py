@@ -31,7 +31,8 @@ from metaplastic.outer.loggers import JsonLines
 from metaplastic.outer.optimizer import make_optimizer, make_schedule
 from metaplastic.outer.trainer import MetaTrainer
 from metaplastic.outer.trainer_config import TrainerConfig
-from metaplastic.pathways.base import Backprop, FeedbackPathway
+from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.pathways.direct import Direct
 from metaplastic.pathways.direct_random import RandomDirect
 from metaplastic.pathways.sequential import RandomFeedback

@@ -31,7 +31,7 @@ MOVED |= {
     "artifact": "files.rule_file", "birth": "inner.initialization", "sinks": "outer.loggers",
     "glances": "evaluate.shift_averaging", "own_matrix": "evaluate.report_from_matrix",
     "snapshots": "evaluate.lifetime_evaluation", "trials": "evaluate.example_updates",
-    "feedback": "pathways.base", "plug": "online.plastic_module",
+    "feedback": "pathways", "plug": "online.plastic_module",
     "plug_loss": "online.losses",
     "credit_assignment": "online.credit",
 }  # fmt: skip

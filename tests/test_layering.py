@@ -117,8 +117,8 @@ def test_the_library_needs_only_its_declared_packages() -> None:
 
 @pytest.mark.parametrize("package", [*OURS, "tests"])
 def test_no_file_is_longer_than_one_idea(package: str) -> None:
-    lengths = {path.name: len(path.read_text().splitlines()) for path in sources(package)}
-    assert not {name: length for name, length in lengths.items() if length > LONGEST}
+    lengths = {path: len(path.read_text().splitlines()) for path in sources(package)}
+    assert not {path: length for path, length in lengths.items() if length > LONGEST}
 
 
 @pytest.mark.parametrize("package", [*OURS, "tests"])

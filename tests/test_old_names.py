@@ -126,7 +126,7 @@ FORMER_IMPORTS = [
     ("from metaplastic.rule import LearningRule", "metaplastic.rules.learning_rule"),
     ("from metaplastic.birth import Birth, born", "metaplastic.inner.initialization"),
     ("from metaplastic.coincidence import coincidence, grown", "metaplastic.plasticity.outer_prod"),
-    ("from metaplastic.feedback import Backprop, FeedbackPathway", "metaplastic.pathways.base"),
+    ("from metaplastic.feedback import Backprop, FeedbackPathway", "metaplastic.pathways;"),
     ("from metaplastic.direct_random import RandomDirect", "metaplastic.pathways.direct_random"),
     ("from metaplastic.sequential import RandomFeedback", "metaplastic.pathways.sequential"),
     ("from metaplastic.credit_rule import AtSite, CreditRule", "metaplastic.rules.credit_rule"),

@@ -4,7 +4,8 @@ Backpropagation, sequential feedback, signs, direct feedback (learned or random)
 A pathway delivers signals and never changes a weight.
 """
 
-from metaplastic.pathways.base import Backprop, CarriedBack, FeedbackPathway
+from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.pathways.carried_back import Backprop, CarriedBack
 from metaplastic.pathways.direct import Direct
 from metaplastic.pathways.direct_random import RandomDirect
 from metaplastic.pathways.inverse import Inverse, InversePathway

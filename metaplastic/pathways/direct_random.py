@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import AnySite, presynaptic_signal
+from metaplastic.pathways.base import AnySite
+from metaplastic.pathways.carried_back import presynaptic_signal
 from metaplastic.pathways.sampled import SampledFeedback
 from metaplastic.sites.shape import SiteShape
 from metaplastic.stacked.site import Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metaplastic.pathways.base import CarriedBack
+from metaplastic.pathways.carried_back import CarriedBack
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.noise import fold, normal, xavier_deviation
 

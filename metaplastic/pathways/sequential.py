@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from metaplastic.objective import Objective
-from metaplastic.pathways.base import AnySite, CarriedBack
+from metaplastic.pathways.base import AnySite
+from metaplastic.pathways.carried_back import CarriedBack
 from metaplastic.pathways.sampled import SampledFeedback
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import Stack, Tape

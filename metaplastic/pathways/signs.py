@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from metaplastic.pathways.base import CarriedBack
+from metaplastic.pathways.carried_back import CarriedBack
 from metaplastic.sites.shape import SiteShape
 from metaplastic.support.choices import check_choice
 from metaplastic.support.noise import normal, xavier_deviation

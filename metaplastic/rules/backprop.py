@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.rules.credit_rule import CreditRule
 
 

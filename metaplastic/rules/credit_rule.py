@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.alignment.base import Alignment, AtSite, NoAlignment
-from metaplastic.pathways.base import CarriedBack, FeedbackPathway
+from metaplastic.pathways.base import FeedbackPathway
+from metaplastic.pathways.carried_back import CarriedBack
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.plasticity.delta import Delta

@@ -16,15 +16,17 @@ TINY = ("--preset", "tiny", "--threads", "1")
 
 
 def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for method in ("flp_stable", "scratch"):
-        meta_train.main([*TINY, "--method", method, "--runs", str(tmp_path), "--name", method])
+    # With one rate for all layers a step of the rule is one down the gradient.
+    for method, options in (("flp_stable", ()), ("scratch", ("--options", "per=shared"))):
+        words = ("--method", method, *options, "--runs", str(tmp_path), "--name", method)
+        meta_train.main([*TINY, *words])
     capsys.readouterr()
     rules = [str(tmp_path / method / "rule") for method in ("flp_stable", "scratch")]
     interference.main([*rules, "--lifetimes", "2", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out
     assert said.startswith((tmp_path / "out" / "table.md").read_text().rstrip("\n"))
     numbers = json.loads((tmp_path / "out" / "interference.json").read_text())["rules"]
-    assert list(numbers) == ["flp_stable", "scratch"]
+    assert list(numbers) == ["flp_stable", "scratch per=shared"]
     for records in numbers.values():
         assert [(r["fraction"], r["update"]) for r in records] == [
             (moment, update) for moment in (0.0, 0.5, 1.0) for update in ("rule", "gradient")
@@ -32,14 +34,18 @@ def test_two_rules_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[st
         steps = len(records[0]["matrix"])
         assert steps == 3 * 2  # three functions of two steps each
         assert records[0]["distance"] == list(range(1 - steps, steps))
-    for rule, gradient in zip(numbers["scratch"][::2], numbers["scratch"][1::2], strict=True):
-        assert rule["across"] == pytest.approx(gradient["across"], rel=3e-3, abs=3e-3)
+    for rule, gradient in zip(
+        numbers["scratch per=shared"][::2], numbers["scratch per=shared"][1::2], strict=True
+    ):
+        assert rule["across"] == pytest.approx(gradient["across"], rel=1e-3, abs=1e-6)
     plotted = {path.name for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert plotted == {"matrices.png", "distances.png"}
     head, _, first, *_ = [line.split("|") for line in said.splitlines() if line.startswith("|")]
     column = [cell.strip() for cell in head].index("other classes, seen")
     assert not first[column].strip()  # no example came before the first one
-    known = [math.isfinite(float(record["across_seen"])) for record in numbers["scratch"]]
+    known = [
+        math.isfinite(float(record["across_seen"])) for record in numbers["scratch per=shared"]
+    ]
     assert known == [False] * 2 + [True] * 4
 
 

@@ -26,7 +26,7 @@ from metaplastic.inner.network import PlasticNetwork
 from metaplastic.inner.state import State, initial_state
 from metaplastic.inner.step import step
 from metaplastic.inner.teacher import ObjectiveTeacher
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.adaptive import Adaptive
 

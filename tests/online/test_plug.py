@@ -20,7 +20,7 @@ from metaplastic import (
     PlasticModule,
     RandomDirect,
 )
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.plasticity.polynomial import POOL, Polynomial
 

@@ -11,7 +11,7 @@ import torch
 from metaplastic import Delta, LearningRule, OnlineLearner, objective_for
 from metaplastic.outer import checkpoint
 from metaplastic.outer.divergence import DivergenceError, DivergenceWarning, locate
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.support.seeding import seeded
 from tests.helpers.small_runs import Clusters, small_learner, small_run
 

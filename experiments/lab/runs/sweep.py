@@ -17,7 +17,7 @@ from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 
 LIFETIMES = 2  # of validation, at each factor
 STEP = 10**0.5  # from the last factor to the next beyond it

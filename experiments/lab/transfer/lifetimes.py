@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from experiments.lab.networks.transfer_networks import network
 from metaplastic import Delta, LearningRule, PlasticModule, TaskStream
-from metaplastic.pathways.base import Backprop
+from metaplastic.pathways.carried_back import Backprop
 from metaplastic.pathways.sequential import RandomFeedback
 from metaplastic.support.seeding import derive, seeded
 
