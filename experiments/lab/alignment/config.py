@@ -11,6 +11,7 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
+from experiments.lab.settings.seeds import OverSeeds
 
 LABELS = {
     "weight_mirror": "weight mirror",
@@ -60,7 +61,7 @@ CANDIDATES: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Align:
+class Align(OverSeeds):
     """Angles between W and what carries errors back, over single examples, rule by rule."""
 
     preset: Annotated[Preset, Doc("tiny: a check that everything runs")] = "laptop"
@@ -78,20 +79,8 @@ class Align:
     ] = True
     data_set: Annotated[Literal["fashion_mnist", "mnist"], Doc("of the results")] = "fashion_mnist"
     tune_set: Annotated[Literal["fashion_mnist", "mnist"], Doc("to choose settings on")] = "mnist"
-    seed: Annotated[int, Doc("the first of the seeds; settings are chosen on other ones")] = 0
-    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     threads: Annotated[int, Doc("of the processor")] = 1
-    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     out: Annotated[Path, Doc("folder of runs, table and figures")] = Path("runs/align")
-    debug: Annotated[bool, Doc("show where an error came from")] = False
-
-    @property
-    def all_seeds(self) -> range:
-        return range(self.seed, self.seed + self.seeds)
-
-    @property
-    def root(self) -> str | None:
-        return None if self.data is None else str(self.data)
 
 
 @dataclass(frozen=True, kw_only=True)

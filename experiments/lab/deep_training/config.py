@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from typing_extensions import Doc
 
+from experiments.lab.settings.seeds import OverSeeds
+
 RULES = (
     "backprop", "feedback_alignment", "direct_feedback_alignment", "uniform_sign", "kolen_pollack",
     "symmetric_alignment", "activation_alignment", "information_alignment",
@@ -16,7 +18,7 @@ MORE = ("batchwise_random_sign", "fixed_random_sign", "product_feedback_alignmen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deep:
+class Deep(OverSeeds):
     """Credit-assignment rules in residual networks, compared with backprop."""
 
     network: Annotated[Literal["resnet20", "resnet18"], Doc("of He et al., for 32x32")] = "resnet20"
@@ -48,21 +50,10 @@ class Deep:
     width: Annotated[int | None, Doc("channels of the first stage; None: as published")] = None
     examples: Annotated[int | None, Doc("the first so many training images; None: all")] = None
     angles_every: Annotated[int, Doc("minibatches between measurements of angles")] = 100
-    seed: Annotated[int, Doc("the first of the seeds")] = 0
     seeds: Annotated[int, Doc("how many, counted up from --seed")] = 1
     threads: Annotated[int, Doc("of the processor")] = 1
     report_only: Annotated[bool, Doc("no training: tables and figures of existing runs")] = False
-    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     out: Annotated[Path, Doc("folder of runs, tables and figures")] = Path("runs/deep")
-    debug: Annotated[bool, Doc("show where an error came from")] = False
-
-    @property
-    def root(self) -> str | None:
-        return None if self.data is None else str(self.data)
-
-    @property
-    def all_seeds(self) -> range:
-        return range(self.seed, self.seed + self.seeds)
 
     @property
     def record(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing_extensions import Doc
 
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
+from experiments.lab.settings.seeds import OverSeeds
 
 Norms = Literal["stored", "slow", "own"]
 Start = Literal["pretrained", "random"]
@@ -31,7 +32,7 @@ TINY: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class Compare(OverSeeds):
     """ResNet-20 with BatchNorm learns new classes one example at a time, by three statistics."""
 
     preset: Annotated[Preset, Doc("tiny: a check that everything runs")] = "laptop"
@@ -48,20 +49,8 @@ class Compare:
         0.0003, 0.001, 0.003, 0.01, 0.03,
     )  # fmt: skip
     tune_examples: Annotated[int, Doc("learned online for each rate that is tried")] = 150
-    seed: Annotated[int, Doc("the first of the seeds; rates are chosen on another one")] = 0
-    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
     threads: Annotated[int, Doc("of the processor")] = 1
-    data: Annotated[Path | None, Doc("folder of data files; None: METAPLASTIC_DATA")] = None
     out: Annotated[Path, Doc("folder of networks, runs and table")] = Path("runs/norms")
-    debug: Annotated[bool, Doc("show where an error came from")] = False
-
-    @property
-    def all_seeds(self) -> range:
-        return range(self.seed, self.seed + self.seeds)
-
-    @property
-    def root(self) -> str | None:
-        return None if self.data is None else str(self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
