@@ -10,7 +10,7 @@ A new rule is one class with one method:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -90,6 +90,7 @@ class Alignment(Recorded, nn.Module):
         self.options: dict[str, Any] = {**values, "noise": noise, "learn": learn, "per": per}
         self.noise, self.learn, self.per = noise, learn, per
         self.learned = nn.ParameterDict()
+        self.shapes: dict[str, SiteShape] = {}  # of sites with a coefficient for each neuron
         for name in self.coefficients:
             if learn and per == "shared" and not callable(values[name]):
                 self.learned[name] = nn.Parameter(torch.tensor(float(values[name])))
@@ -99,12 +100,13 @@ class Alignment(Recorded, nn.Module):
         if not self.learn or self.per == "shared":
             return
         for site in sites:
-            like, shape = site.weight, [1] * site.weight.dim()
+            like = site.weight
+            shape: tuple[int, ...] = (1,) * like.dim()
             if self.per == "synapse":
-                shape = list(like.shape)
+                shape = tuple(like.shape)
             elif self.per == "neuron":
-                axis = like.dim() - 1 if site.shape[0] == like.shape[-1] != like.shape[0] else 0
-                shape[axis] = like.shape[axis]
+                shape = site.shape[0], 1
+                self.shapes[site.key] = replace(site, weight=like.to("meta"))
             for name in self.coefficients:
                 value = self.options[name]
                 if not callable(value):
@@ -115,10 +117,11 @@ class Alignment(Recorded, nn.Module):
 
     def value(self, name: str, site: AtSite) -> Any:
         """A coefficient at this site and step: a number, or a tensor that fits the weight."""
-        own = f"{name}|{site.name.replace('.', '_') or 'weight'}"
-        for key in (own, name):
+        at = site.name.replace(".", "_") or "weight"
+        for key in (f"{name}|{at}", name):
             if key in self.learned:
-                return self.learned[key]
+                found = self.learned[key]
+                return self.shapes[at].as_weight(found) if at in self.shapes else found
         given = self.options[name]
         return given(int(site.step)) if callable(given) else given
 

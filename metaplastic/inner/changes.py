@@ -14,10 +14,7 @@ import torch
 from torch import Tensor
 
 from metaplastic.inner.network import PlasticNetwork
-from metaplastic.plasticity.delta import Delta
-from metaplastic.plasticity.manhattan import Manhattan
 from metaplastic.rules.learning_rule import LearningRule
-from metaplastic.sites.operations import Linear
 from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape
 
@@ -104,22 +101,24 @@ def _of_site(
         product = seen.products[numbers[0]]
         part = product.view(weight)
         operation = product.operation
-        if type(plasticity) in (Delta, Manhattan) and not traces:
+        signed = plasticity.promises("sign_of_outer")
+        sums_alone = not (plasticity.averages_positions or plasticity.traces)
+        if sums_alone and (signed or plasticity.promises("outer")):
             # The outer product by the operation itself, which needs no rows.
             outer = [
                 seen.products[n].operation.outer(seen.signals[n], seen.products[n].x, part)
                 for n in numbers
             ]
             sums = outer[0] if len(outer) == 1 else torch.stack(outer).sum(0)
-            sums = sums.sign() if type(plasticity) is Manhattan else sums
-            change = _as_weight(rate, shape, product, part) * sums
+            sums = sums.sign() if signed else sums
+            change = _as_weight(rate, shape, product) * sums
         else:
             rows = _rows(seen, numbers, part)
             scaled = rate
             positions = rows["signal"].shape[1] // seen.batch
             if plasticity.averages_positions and positions > 1 and not plasticity.relative:
                 scaled = rate / positions
-            local = _as_matrix(scaled, shape, product, part)
+            local = _as_matrix(scaled, shape, product)
             back = rows.pop("back", None)
             matrix = operation.matrix(part)
             if plasticity.traces:
@@ -167,30 +166,16 @@ def _out(seen: Signals, number: int) -> torch.Size:
     return seen.signals[number].shape
 
 
-def _as_matrix(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
+def _as_matrix(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
     """A site's rates, broadcastable to a product's `groups post pre`."""
     if rate.dim() > 2 or rate.numel() == 1:  # one for all, or one for each term of a polynomial
         return rate
-    full = _as_parameter(rate, shape, product)
-    return product.operation.matrix(product.view(full))
+    return product.operation.matrix(product.view(shape.as_weight(rate)))
 
 
-def _as_weight(rate: Tensor, shape: SiteShape, product: Product, part: Tensor) -> Tensor:
+def _as_weight(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
     """A site's rates in the shape of the part of the weight that a product uses."""
-    if rate.numel() == 1:
-        return rate.reshape(())
-    return product.view(_as_parameter(rate, shape, product))
-
-
-def _as_parameter(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
-    """`post pre`, or broadcastable to it -> the shape of the weight's parameter."""
-    full, like = rate.expand(shape.shape), shape.weight
-    operation = product.operation
-    plain = isinstance(operation, Linear) or not product.source.views
-    by_group = operation.matrix(like).shape if like.dim() == 2 and plain else None
-    if by_group is not None and by_group[0] == 1:
-        return operation.unmatrix(full[None], like)
-    return full.reshape(like.shape)
+    return rate.reshape(()) if rate.numel() == 1 else product.view(shape.as_weight(rate))
 
 
 def _of_biases(

@@ -106,7 +106,7 @@ class Direct(FeedbackPathway):
                 continue
             receives = self._receives(site, sites)
             if receives:
-                self.pathways[site.key] = self._pathway(outputs, site.shape[0])
+                self.pathways[site.key] = self._pathway(outputs, site.units)
             self.strengths[site.key] = nn.Parameter(
                 torch.tensor(float(self.options["strength"])),
                 requires_grad=self.options["learn_strength"] and receives,

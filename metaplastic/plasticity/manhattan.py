@@ -15,6 +15,7 @@ class Manhattan(Delta):
     """
 
     ignores_post = True
+    sign_of_outer = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor

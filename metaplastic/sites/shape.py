@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from metaplastic.sites.convolution import Convolution
-from metaplastic.sites.found import Sites
-from metaplastic.sites.operations import Linear
+from metaplastic.sites.found import ProductInfo, Sites
+from metaplastic.sites.operations import Operation, Right
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class SiteShape:
     input: torch.Size  # of the example's first product, examples first
     output: torch.Size  # of the network
     channels: int = 0  # of its own output, where they are not the posts of its matrix
+    layout: Operation | None = None  # by whose `matrix` it lies in the weight; None: row by row
 
     @property
     def key(self) -> str:
@@ -39,6 +40,14 @@ class SiteShape:
         """The units of its output, as many as a bias has."""
         return self.channels or self.shape[0]
 
+    def as_weight(self, values: Tensor) -> Tensor:
+        """Values by synapse, broadcastable to `post pre` -> the shape of the weight."""
+        full = values.expand(self.shape)
+        if self.layout is None:
+            return full.reshape(self.weight.shape)
+        by_group = self.layout.matrix(self.weight).shape
+        return self.layout.unmatrix(full.reshape(by_group), self.weight)
+
     @property
     def fans(self) -> tuple[int, int]:
         """Inputs of a unit, and outputs of an input, as initializers count them."""
@@ -51,13 +60,31 @@ def site_shapes(found: Sites, names: list[str] | None = None) -> list[SiteShape]
     for name in found.names if names is None else names:
         first = next(info for info in found.products if info.site == name)
         like = found.likes[name]
-        plain = isinstance(first.operation, Linear) or not first.source.views
-        flat = first.operation.matrix(like) if like.dim() == 2 and plain else like.flatten(1)
-        post, pre = flat.shape[-2] * (len(flat) if flat.dim() == 3 else 1), flat.shape[-1]
+        layout = _layout(first, like)
+        by_group = like.flatten(1)[None] if layout is None else layout.matrix(like)
+        post, pre = by_group.shape[0] * by_group.shape[1], by_group.shape[2]
         operation, channels = first.operation, 0
         if isinstance(operation, Convolution) and operation.transposed:
             channels = like.shape[1] * operation.groups
         has_bias = name in found.biases.values()
         shape = first.examples_first
-        shapes.append(SiteShape(name, like, (post, pre), has_bias, shape, found.output, channels))
+        shapes.append(
+            SiteShape(name, like, (post, pre), has_bias, shape, found.output, channels, layout)
+        )
     return shapes
+
+
+def _layout(info: ProductInfo, like: Tensor) -> Operation | None:
+    """The operation by whose matrix a site's synapses lie in its weight.
+
+    A weight that is looked at from elsewhere lies by its rows, or by its columns where the product
+    that uses it has these as posts.
+    """
+    if not info.source.views:
+        return info.operation
+    rows = torch.arange(float(len(like))).reshape(-1, *[1] * (like.dim() - 1)).expand_as(like)
+    for step in info.source.views:
+        rows = step(rows)
+    rows = info.operation.matrix(rows)
+    along_inputs = bool((rows != rows[..., :1]).any())
+    return Right() if along_inputs and like.dim() == 2 else None

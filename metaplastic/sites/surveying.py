@@ -32,6 +32,20 @@ HARMLESS = frozenset(
 """Functions through which an error reaches no other unit by way of a weight's transpose."""
 
 
+MULTIPLY = frozenset({"mul", "__mul__", "__rmul__"})
+
+
+def _repeats_input(given: list[Tensor], sources: list[Source | None], out: Any) -> bool:
+    """Whether an input is multiplied by several entries of a weight, as in `(x * w).sum(-1)`.
+
+    Then an error reaches the input through the weight, unlike through a gain.
+    """
+    inputs = [x for x, source in zip(given, sources, strict=True) if source is None]
+    weights = [w for w, source in zip(given, sources, strict=True) if source is not None]
+    repeated = any(x.requires_grad and 1 < x.numel() < out.numel() for x in inputs)
+    return repeated and any(w.dim() > 1 for w in weights)
+
+
 class Survey(Products):
     """Sees every function: what weights are made of, and where one enters anything unknown."""
 
@@ -89,6 +103,8 @@ class Survey(Products):
                 _derive(self, func, given, made)
             return out
         name = getattr(func, "__name__", str(func))
+        if name in MULTIPLY and _repeats_input(given, sources, out):
+            name = "a product by broadcasting"
         for tensor, source in zip(given, sources, strict=True):
             if source is not None and source.site is not None and tensor.dim() > 1:
                 for parameter in made_of(source.weight):
