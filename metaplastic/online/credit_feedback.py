@@ -27,6 +27,7 @@ class Feedback(nn.Module):
 
     step: Tensor
     seed: Tensor
+    slept: Tensor
 
     def __init__(self, rule: LearningRule, sites: Sequence[SiteShape], seed: int) -> None:
         super().__init__()
@@ -34,6 +35,8 @@ class Feedback(nn.Module):
         self.names = [site.name for site in sites]
         self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
         self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64, device=device))
+        if isinstance(rule.alignment, Sleep):  # the last step that was slept before
+            self.register_buffer("slept", torch.full_like(self.step, -1))
         with torch.no_grad():
             for site in sites:
                 sampled = rule.pathway.initialize(site, feedback_key(self.seed, site.name))
@@ -122,9 +125,12 @@ class Feedback(nn.Module):
         weights: Mapping[str, Tensor],
         silent: Mapping[str, Sequence[Product]],
     ) -> None:
-        """The sleeping steps that are due before the next step, if the rule has any."""
+        """The sleeping steps that are due before the next step, if the rule has any.
+
+        Once for a step, also where its pass fails, or gradients are added up, and it comes again.
+        """
         alignment = rule.alignment
-        if not isinstance(alignment, Sleep):
+        if not isinstance(alignment, Sleep) or self.slept == self.step:
             return
         for asleep in range(alignment.due(int(self.step))):
             for name in self.names:
@@ -137,6 +143,7 @@ class Feedback(nn.Module):
                 moved = alignment.asleep.follow(feedback, at)
                 if moved is not None:
                     feedback += moved
+        self.slept.copy_(self.step)
 
 
 def _key(name: str) -> str:

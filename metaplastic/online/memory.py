@@ -58,11 +58,11 @@ class Memory(nn.Module):
             weight.mul_(credit.held.of(site, NORM) / weight.norm())
 
     def sleep(self, credit: Credit, model: nn.Module) -> dict[str, Tensor]:
-        """The sleeping steps that are due before this step; the feedback before them, if any."""
+        """The sleeping steps that are due before this step; the buffers before them, if any."""
         held, alignment = credit.held, credit.rule.alignment
         if held is None or not isinstance(alignment, Sleep) or not alignment.due(int(held.step)):
             return {}
-        before = {site: held.of(site).clone() for site in held.names}
+        before = {name: buffer.clone() for name, buffer in held.named_buffers()}
         weights = {site: credit.weight(site, model).detach() for site in credit.shapes}
         silent = {site: credit.found.silent_calls(site) for site in credit.shapes}
         held.sleep(credit.rule, weights, silent)
@@ -71,9 +71,9 @@ class Memory(nn.Module):
     @torch.no_grad()
     def awaken(self, credit: Credit, before: Mapping[str, Tensor]) -> None:
         """As if the network had not slept, after a step that was refused."""
-        for site, feedback in before.items():
+        for name, value in before.items():
             assert credit.held is not None
-            credit.held.of(site).copy_(feedback)
+            credit.held.get_buffer(name).copy_(value)
 
 
 def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:

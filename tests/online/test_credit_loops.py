@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from metaplastic import credit, gradients
+from metaplastic import Delta, LearningRule, RandomFeedback, credit, gradients
+from metaplastic.alignment import Sleep
 from tests.helpers.credit_models import assert_gradients, made
 
 
@@ -104,3 +105,36 @@ def test_several_inputs_come_as_a_tuple() -> None:
     _, expected = gradients(by_rule, model, x, torch.zeros(5, 2), F.mse_loss)
     by_rule.backward(model, x, torch.zeros(5, 2), F.mse_loss)
     assert_gradients(model, expected, atol=1e-6)
+
+
+class Refusing(nn.Module):
+    """A loss that fails once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 1
+
+    def forward(self, prediction: Tensor, y: Tensor) -> Tensor:
+        if self.failures:
+            self.failures -= 1
+            raise ArithmeticError("once")
+        return F.mse_loss(prediction, y)
+
+
+@pytest.mark.parametrize("how", ["after a failure", "gradients added up"])
+def test_the_sleep_before_a_step_is_slept_once(how: str) -> None:
+    model, x, y = made("residual, group norm")
+    rule = LearningRule(RandomFeedback(), Delta(), Sleep(at_start=5))
+    by_rule = credit(rule, model, example=x)
+    at_first = {site: by_rule.feedback(site).clone() for site in by_rule.sites}
+    once = copy.deepcopy(by_rule)
+    once.backward(model, x, y, F.mse_loss)
+    if how == "after a failure":
+        with pytest.raises(ArithmeticError):
+            by_rule.backward(model, x, y, Refusing())
+    else:
+        by_rule.backward(model, x, y, F.mse_loss)
+    by_rule.backward(model, x, y, F.mse_loss)
+    for site, before in at_first.items():
+        assert not torch.equal(once.feedback(site), before)
+        assert torch.equal(by_rule.feedback(site), once.feedback(site))
