@@ -124,7 +124,7 @@ def with_plasticity(learner: OnlineLearner, plasticity: Any) -> OnlineLearner:
     from copy import deepcopy
 
     copy = deepcopy(learner)
-    copy.rule.plasticity = copy.rule.options["plasticity"] = plasticity
+    copy.rule.plasticity = plasticity
     copy.options["rule"] = copy.rule
     return copy
 

@@ -7,6 +7,7 @@ convolution Hebbian rules are averaged over positions, gradients are summed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -42,7 +43,8 @@ class LearningRule(Recorded, nn.Module):
     the rates at test. It is not saved in rule files.
 
     Raises:
-        ValueError: for another reduction, and from `attach` if a learner has this rule already.
+        ValueError: for another reduction, a part that is set later in a rule with parts of its own,
+            and from `attach` if a learner has this rule already.
     """
 
     @renamed_arguments(feedback="pathway", rests_in_training="frozen_in_training")
@@ -76,8 +78,14 @@ class LearningRule(Recorded, nn.Module):
         self.register_load_state_dict_pre_hook(_rename_tensors)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        made = name in PARTS and "options" in self.__dict__
+        if made and name not in inspect.signature(type(self).__init__).parameters:
+            raise ValueError(
+                f"The {name} of a {type(self).__name__} is its own, and another would not be saved "
+                "with it; make a LearningRule(pathway, plasticity, alignment) of the three parts."
+            )
         super().__setattr__(name, value)
-        if name in PARTS and "options" in self.__dict__:  # so that a part set later is saved
+        if made:  # so that a part set later is saved
             self.options[name] = value
 
     def attach(self, sites: Sequence[AnySite], outputs: int) -> None:

@@ -174,6 +174,13 @@ def test_a_part_that_is_set_later_is_saved(tmp_path: Path) -> None:
     assert torch.equal(predictions(again), predictions(learner))
 
 
+def test_a_part_that_a_named_rule_would_not_save_is_refused() -> None:
+    rule = build("weight_mirror")
+    with pytest.raises(ValueError, match="The alignment of a WeightMirror is its own"):
+        rule.alignment = KolenPollackAlignment()
+    assert not isinstance(rule.alignment, KolenPollackAlignment)
+
+
 def test_own_rules_keep_their_settings_in_place() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     x = torch.randn(2, 4)
