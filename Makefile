@@ -10,7 +10,7 @@ PARALLEL ?= -n auto --dist worksteal
 env: .venv/ready
 demo: env
 	@$(BIN)/python -m experiments.demo $(ARGS)
-test: env .venv/peers .venv/zoo
+test: env .venv/peers .venv/zoo .venv/people
 	@$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 quick: env
 	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not peer and not data" \
@@ -44,4 +44,12 @@ speed: env .venv/peers
 	@$(BIN)/pip install --quiet -c constraints.txt -e ".[zoo]" 2>/dev/null && $(BIN)/pip install --quiet \
 		--no-deps -c constraints.txt timm torchvision vit-pytorch 2>/dev/null \
 		|| echo "Not all of other people's networks could be installed: the tests on those missing will be skipped."
+	@touch $@
+
+# Pages, the demonstration in a browser, the hub, and benchmarks of continual learning (one package of
+# which asks for the GPU build of torch).
+.venv/people: .venv/ready
+	@$(BIN)/pip install --quiet -c constraints.txt -e ".[docs,play,hub,continual]" 2>/dev/null && $(BIN)/pip install \
+		--quiet --no-deps -c constraints.txt avalanche-lib torchvision 2>/dev/null \
+		|| echo "Not all of the pages' and demonstration's packages could be installed: tests of those missing will be skipped."
 	@touch $@
