@@ -1,4 +1,9 @@
-"""Adaptive plasticity: each synapse divides its update by the running size of its updates."""
+"""Adaptive plasticity: each synapse divides its update by the running size of its updates.
+
+A rule that is to travel has few numbers, none of them of one network: time constants of the two
+traces, the course of the rate over a lifetime, and how it depends on the number of inputs, which a
+unit knows.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,9 @@ from torch import Tensor, nn
 
 from metaplastic.plasticity.base import PlasticityRule, Traces
 from metaplastic.plasticity.outer_product import outer_product
+from metaplastic.support.ranges import check_number
+
+INPUTS = 100  # of a unit whose rate is the same at every `fan_in`
 
 
 class Adaptive(PlasticityRule):
@@ -22,12 +30,20 @@ class Adaptive(PlasticityRule):
     Args:
         mean, square: the share of a trace that is kept in a step, from 0 to below 1.
         small: added to the root, so that a synapse without a signal does not change.
-        decay: the rate falls as `(1 + step / decay) ** -0.5`; None for a rate that stays.
+        decay: the rate falls as `(1 + step / decay) ** -power`; None for a rate that stays.
+        power: of that fall.
+        nesterov: the share of the step's own `signal x pre` in m, from 0 to 1.
+        clip: the largest size of `m / (sqrt(v) + small)`; None for no bound.
+        fan_in: the rate of a weight is multiplied by `(inputs / 100) ** -fan_in`. With 1, as of
+            Adam in the maximal update parametrization (Yang et al. 2021, arXiv:2203.03466), one
+            rate serves all widths.
+        weight_decay: every step takes this share, times the rate, of a synapse's weight
+            (Loshchilov & Hutter 2019, arXiv:1711.05101).
         learn_traces: whether `mean` and `square` are meta-learned, as logits.
         options: of every plasticity rule.
 
     Raises:
-        ValueError: for a `mean` or `square` out of its range, or a `decay` that is not above 0.
+        ValueError: for a number out of its range.
     """
 
     moves_bias = True
@@ -44,6 +60,11 @@ class Adaptive(PlasticityRule):
         square: float = 0.99,
         small: float = 1e-8,
         decay: float | None = None,
+        power: float = 0.5,
+        nesterov: float = 0.0,
+        clip: float | None = None,
+        fan_in: float = 0.0,
+        weight_decay: float = 0.0,
         learn_traces: bool = False,
         **options: Any,
     ) -> None:
@@ -53,13 +74,22 @@ class Adaptive(PlasticityRule):
                 raise ValueError(
                     f"{name} is {value!r}; the share kept in a step is from 0 to below 1."
                 )
-        if decay is not None and not 0 < decay < math.inf:
-            raise ValueError(f"decay is {decay!r}; it is a number of steps above 0, or None.")
+        for name, horizon in (("decay", decay), ("clip", clip)):
+            if horizon is not None and not 0 < horizon < math.inf:
+                what = "a number of steps" if name == "decay" else "a number"
+                raise ValueError(f"{name} is {horizon!r}; it is {what} above 0, or None.")
+        if not 0 <= nesterov <= 1:
+            raise ValueError(f"nesterov is {nesterov!r}; a share is from 0 to 1.")
+        for name, value in (("power", power), ("weight_decay", weight_decay)):
+            check_number(name, value)
         self.options |= {
-            "mean": mean, "square": square, "small": small, "decay": decay,
+            "mean": mean, "square": square, "small": small, "decay": decay, "power": power,
+            "nesterov": nesterov, "clip": clip, "fan_in": fan_in, "weight_decay": weight_decay,
             "learn_traces": learn_traces,
         }  # fmt: skip
-        self.small, self.decay, self.kept = small, decay, (mean, square)
+        self.small, self.decay, self.power, self.kept = small, decay, power, (mean, square)
+        self.nesterov, self.clip = nesterov, clip
+        self.fan_in, self.weight_decay = fan_in, weight_decay
         self.logits: nn.Parameter | None = None
         if learn_traces:
             start = torch.tensor([mean, square], dtype=torch.float64).clamp(1e-6, 1 - 1e-6)
@@ -83,7 +113,12 @@ class Adaptive(PlasticityRule):
         traces: Traces,
         step: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.along(outer_product(signal, pre), rate, traces, step)
+        if self.fan_in:
+            rate = rate * (weight.shape[-1] / INPUTS) ** -self.fan_in
+        change, traces = self.along(outer_product(signal, pre), rate, traces, step)
+        if self.weight_decay:
+            change = change - self.weight_decay * self._at(step, rate) * weight
+        return change, traces
 
     def along(
         self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor
@@ -93,12 +128,50 @@ class Adaptive(PlasticityRule):
         if self.logits is not None:
             # Near 1 what is lost would be a difference of roundings.
             keep, lose = self.logits.sigmoid(), (-self.logits).sigmoid()
-        mean = keep[0] * traces["mean"] + lose[0] * push
-        square = keep[1] * traces["square"] + lose[1] * push.square()
+        mean = torch.lerp(traces["mean"], push, lose[0])
+        square = torch.lerp(traces["square"], push.square(), lose[1])
         first, second = (1 - keep[i] ** step.to(push.dtype) for i in (0, 1))
+        # All scalars are in one factor: at one example a step reading the traces is what it costs.
+        root = second.sqrt()
         # The root of 0 has no derivative, so a little is added within it as well.
-        spread = (square / second + 1e-24).sqrt() + self.small
-        change = rate * (mean / first) / spread
-        if self.decay is not None:
-            change = change * (1 + step.to(push.dtype) / self.decay) ** -0.5
+        spread = _root(square, 1e-24 * second, self.small * root)
+        top, factor = mean, root / first
+        if self.nesterov:
+            top, factor = mean * ((1 - self.nesterov) / first) + self.nesterov * push, root
+        rate = self._at(step, rate)
+        if self.clip is None:
+            change = (rate * factor) * top / spread
+        else:
+            change = rate * (factor * top / spread).clamp(-self.clip, self.clip)
         return change, {"mean": mean, "square": square}
+
+    def equation(self) -> str:
+        """The change of a weight, with the numbers of this rule."""
+        rate = float(self.rates["shared"].detach()) if "shared" in self.rates else self.initial
+        mean, square = self.kept if self.logits is None else self.logits.detach().sigmoid().tolist()
+        factors = [f"{rate:.3g}"]
+        factors += [f"(1 + t / {self.decay:.3g})^-{self.power:.3g}"] if self.decay else []
+        factors += [f"(inputs / {INPUTS})^-{self.fan_in:.3g}"] if self.fan_in else []
+        ahead = f"{1 - self.nesterov:.3g} m + {self.nesterov:.3g} s x'" if self.nesterov else "m"
+        ratio = f"({ahead}) / (sqrt(v) + {self.small:.3g})"
+        ratio = ratio if self.clip is None else f"clip({ratio}, {self.clip:.3g})"
+        decay = f" - {self.weight_decay:.3g} W" if self.weight_decay else ""
+        inner = f"[{ratio}{decay}]" if decay else ratio
+        return (
+            f"dW = {' '.join(factors)} {inner}, m and v running means of s x' and (s x')^2 that "
+            f"keep {mean:.3g} and {square:.4g} a step, corrected for their start at 0"
+        )
+
+    def _at(self, step: Tensor, rate: Tensor) -> Tensor:
+        """The rate at this step of a lifetime."""
+        if self.decay is None:
+            return rate
+        return rate * (1 + step.to(rate.dtype) / self.decay) ** -self.power
+
+
+def _root(square: Tensor, within: Tensor, after: Tensor) -> Tensor:
+    """`sqrt(square + within) + after`, in one new tensor where no gradient is asked for."""
+    inner = square + within
+    if torch.is_grad_enabled():
+        return inner.sqrt() + after
+    return inner.sqrt_().add_(after)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from metaplastic.support.recorded import Recorded
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]
+Promise = Literal["by_row", "outer", "sign_of_outer", "ignores_post"]
 AnySite = Site | SiteShape
 Traces = Mapping[str, Tensor]
 
@@ -70,6 +71,14 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     # Whether a step has the same size at any size of the sums: it is not divided by the batch size.
     relative = False
     traces: ClassVar[tuple[str, ...]] = ()  # names of values that every synapse keeps, 0 at first
+    _promised: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "delta" in vars(cls):
+            cls._promised = frozenset(
+                name for name in get_args(Promise) if vars(cls).get(name, False)
+            )
 
     def __init__(
         self,
@@ -133,10 +142,9 @@ class PlasticityRule(Recorded, nn.Module, ABC):
             return self.limit * parameter.tanh()
         return parameter
 
-    def promises(self, name: Literal["by_row", "outer", "sign_of_outer", "ignores_post"]) -> bool:
+    def promises(self, name: Promise) -> bool:
         """Whether the class that defines `delta` declares this promise about it."""
-        owner = next(kind for kind in type(self).__mro__ if "delta" in vars(kind))
-        return bool(vars(owner).get(name, False))
+        return name in self._promised
 
     @abstractmethod
     def delta(
