@@ -41,7 +41,10 @@ class Transfer(Stream):
         "rule"
     )
     networks: Annotated[
-        tuple[str, ...], Doc("of familiar (as in meta-training), wide, deep, conv, residual")
+        tuple[str, ...],
+        Doc(
+            "of familiar (as in meta-training), wide, deep, conv, residual, transformer, depthwise"
+        ),
     ] = ("wide", "deep", "conv", "residual")
     task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
