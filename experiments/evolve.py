@@ -1,0 +1,99 @@
+"""Search a whole rule by evolution on a distribution of networks and data; print it, prune it.
+
+    python -m experiments.evolve --minutes 30
+
+Every generation has an architecture and a kind of data drawn anew. What was found is printed as an
+equation; then each of its terms is left out on lifetimes that are new, and terms whose loss cannot
+be told from zero are pruned. Writes the rule file, its numbers and the table of ablations. A search
+that was stopped goes on where it was with the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+
+from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.registry import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evolve:
+    """Search a whole rule by evolution on a distribution of networks and data."""
+
+    minutes: Annotated[float, Doc("of searching, in addition to what was searched before")] = 30.0
+    pairs: Annotated[int, Doc("of mutants in a generation")] = 6
+    lifetimes: Annotated[int, Doc("of each mutant")] = 6
+    rate: Annotated[float, Doc("of the search, in standard deviations of a mutation")] = 0.1
+    rows: Annotated[int, Doc("of noise, by which feedback is mirrored at the start")] = 2048
+    ablations: Annotated[int, Doc("draws of network and data, to judge each term on")] = 40
+    seed: Annotated[int, Doc("of everything")] = 0
+    threads: Annotated[int | None, Doc("of torch; its own choice by default")] = None
+    out: Annotated[Path, Doc("folder of the search, the rule and the tables")] = Path("runs/evolve")
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Evolve, argv, Evolve())
+    for name in ("pairs", "lifetimes", "rows", "ablations"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(config, name)}; it is at least 1.")
+    if not config.minutes >= 0 or not config.rate > 0:
+        raise ConfigError("--minutes is at least 0, and --rate is above 0.")
+    import torch  # only loads once there is work to do
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    from experiments.lab.evolution.data import sources
+    from experiments.lab.evolution.search import Search, evolve
+
+    search = Search(
+        sources(), config.seed, config.pairs, config.lifetimes, config.rate, config.rows
+    )
+    state = config.out / "search.json"
+    if state.exists():
+        search.load(state)
+    evolve(search, config.minutes, config.out, lambda line: print(line, flush=True))
+    finish(config, search)
+
+
+def finish(config: Evolve, search: Any) -> None:
+    """Ablations, the pruned rule, its file and the tables."""
+    from experiments.lab.evolution.ablations import ablate, pruned, table
+    from experiments.lab.evolution.shipping import saved
+    from experiments.lab.evolution.space import first_point, options_at, plain, rule_of
+
+    found, start = search.found(), options_at(first_point())
+    print("judging each term ...", flush=True)
+    losses = ablate(search, found, config.ablations)
+    kept = pruned(found, losses)
+    check = ablate(search, kept, config.ablations, others={"as found": found, "at first": start})
+    rule = rule_of(kept, rows=config.rows)
+    numbers = plain(kept)
+    text = "\n\n".join([
+        origin("cpu"), f"{search.generation} generations, seed {config.seed}.",
+        rule.plasticity.equation(),  # type: ignore[operator]
+        table(losses, "accuracy lost without it, points"),
+        table(check, "accuracy of the pruned rule above, points"),
+    ])  # fmt: skip
+    write_json(config.out / "found.json", {
+        "remark": origin("cpu"), "settings": settings_of(config), "generations": search.generation,
+        "found": found, "pruned": numbers, "losses": losses, "checks": check,
+    })  # fmt: skip
+    (config.out / "found.md").write_text(text + "\n", encoding="utf-8")
+    saved(config.out / "rule", numbers, config.rows, settings_of(config), search.generation)
+    print(f"\n{text}\n\nThe rule file is {config.out / 'rule'}.")
+
+
+def settings_of(config: Evolve) -> dict[str, Any]:
+    """The settings that a result depends on."""
+    names = [field.name for field in fields(config) if field.name not in ("out", "threads")]
+    return {name: getattr(config, name) for name in names}
+
+
+if __name__ == "__main__":
+    cli.run(main, again="the same command goes on with the search.")

@@ -1,0 +1,126 @@
+"""A rule beside SGD and Adam, whose rates are tuned in every cell of networks x images x orders.
+
+    python -m experiments.generalize aligned
+
+The rule is used as saved: nothing of it is tuned. Each cell is written when it is done, and a
+command that is run again goes on with those that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from typing_extensions import Doc
+from tyro.conf import Positional
+
+from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.settings import cli
+from experiments.lab.settings.registry import ConfigError, require
+
+STREAMS: dict[str, dict[str, Any]] = {
+    "omniglot": {"shots": 10, "queries_per_class": 10},
+    "fashion_mnist": {"shots": 10, "queries_per_class": 40},
+    "cifar10": {"shots": 40, "queries_per_class": 40, "image_size": 16},
+    "caltech101": {"shots": 20, "queries_per_class": 10, "image_size": 28},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generalize:
+    """A rule beside SGD and Adam with tuned rates, in many networks on many images."""
+
+    rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
+        "aligned"
+    )
+    networks: Annotated[tuple[str, ...], Doc("as in experiments.plug")] = (
+        "wide", "deep", "conv", "residual", "transformer", "depthwise",
+    )  # fmt: skip
+    tasks: Annotated[tuple[str, ...], Doc(f"of {', '.join(STREAMS)}")] = tuple(STREAMS)
+    orders: Annotated[tuple[str, ...], Doc("iid, by_class")] = ("iid", "by_class")
+    ways: Annotated[int, Doc("classes of a lifetime")] = 5
+    marks: Annotated[tuple[int, ...], Doc("examples after which accuracy is measured")] = (
+        25, 50, 100, 250,
+    )  # fmt: skip
+    seed: Annotated[int, Doc("of everything")] = 0
+    seeds: Annotated[int, Doc("how many, counted up from --seed")] = 3
+    tests: Annotated[int, Doc("test lifetimes of each seed and cell")] = 20
+    tuning: Annotated[int, Doc("validation lifetimes, to choose a rate by")] = 8
+    sgd: Annotated[tuple[float, ...], Doc("rates of SGD; further ones if the best is the last")] = (
+        0.003, 0.01, 0.03, 0.1,
+    )  # fmt: skip
+    adam: Annotated[tuple[float, ...], Doc("rates of Adam, likewise")] = (0.0003, 0.001, 0.003)
+    threads: Annotated[int | None, Doc("of torch; its own choice by default")] = None
+    out: Annotated[Path, Doc("folder of cells, table and numbers")] = Path("runs/generalize")
+
+
+def main(argv: Sequence[str]) -> None:
+    config = cli.parse(Generalize, argv, Generalize())
+    require_valid(config)
+    import torch  # only loads once there is work to do
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    from experiments.lab.transfer.cells import ADAM, SGD, Cell, compare
+    from experiments.lab.transfer.cells_report import report
+    from metaplastic import from_pretrained
+    from tasks import build
+
+    rule = from_pretrained(config.rule).rule
+    cells: dict[str, Any] = {}
+    for task in config.tasks:
+        for order in config.orders:
+            for name in config.networks:
+                path = config.out / f"{task} {order} {name}.json"
+                if not path.exists():
+                    options = options_of(config, task, order)
+                    validation, test = (
+                        build(task, **options, split=s) for s in ("validation", "test")
+                    )
+                    cell = Cell(name, validation, test, config.marks[-1], config.seed)
+                    found = compare(
+                        cell, rule, tuning=config.tuning, tests=config.tests, seeds=config.seeds,
+                        marks=config.marks, sweeps={SGD: config.sgd, ADAM: config.adam},
+                    )  # fmt: skip
+                    write_json(path, found)
+                cells[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+                text = report(cells, config.marks)
+                print(f"{path.stem}: done, {len(cells)} cells", flush=True)
+    text = f"{origin('cpu')}\n\n{text}"
+    (config.out / "generalize.md").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}\n\nTable and numbers are in {config.out}.")
+
+
+def options_of(config: Generalize, task: str, order: str) -> dict[str, Any]:
+    """The options of a stream: as many repeats of its images as the lifetime needs."""
+    own = STREAMS[task]
+    steps = config.ways * own["shots"]
+    repeats = -(-config.marks[-1] // steps)
+    return {**own, "ways": config.ways, "slots": config.ways, "order": order, "repeats": repeats}
+
+
+def require_valid(config: Generalize) -> None:
+    """Raise ConfigError for invalid settings, before any data is read."""
+    from experiments.lab.networks.transfer_networks import NETWORKS
+
+    for name in config.networks:
+        require(name, NETWORKS, "a network")
+    for name in config.tasks:
+        require(name, STREAMS, "a task of this table")
+    for name in config.orders:
+        require(name, {"iid": "", "by_class": ""}, "an order")
+    if list(config.marks) != sorted(set(config.marks)) or not config.marks or config.marks[0] < 1:
+        raise ConfigError("--marks are numbers of examples from 1 on, each above the one before.")
+    for name in ("networks", "tasks", "orders", "sgd", "adam"):
+        if not getattr(config, name):
+            raise ConfigError(f"--{name} needs at least one value.")
+    for name in ("ways", "seeds", "tests", "tuning"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"--{name} is {getattr(config, name)}; it is at least 1.")
+
+
+if __name__ == "__main__":
+    cli.run(main, again="the same command goes on with the cells that are missing.")

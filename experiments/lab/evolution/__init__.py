@@ -1,0 +1,1 @@
+"""Evolution of a whole rule on a distribution of networks and data."""

@@ -1,0 +1,69 @@
+"""What each term of a rule is worth: lifetimes with it and without it, on draws that are new."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from experiments.lab.evolution.data import random_lifetimes
+from experiments.lab.evolution.networks import random_network
+from experiments.lab.evolution.population import accuracies
+from experiments.lab.evolution.space import neutralized, terms
+from experiments.lab.figures.tables import as_markdown
+
+if TYPE_CHECKING:
+    from experiments.lab.evolution.search import Search
+
+Losses = dict[str, tuple[float, float]]
+"""What a rule has above each other one: mean over draws, standard error, in points of accuracy."""
+
+
+def ablate(
+    search: Search,
+    options: Mapping[str, float],
+    draws: int,
+    others: Mapping[str, Mapping[str, float]] | None = None,
+) -> Losses:
+    """The accuracy above that without each term, or above that of `others`, pair by pair."""
+    from experiments.lab.evolution.search import MARKS
+
+    if others is None:
+        others = {t: neutralized(options, t) for t in terms() if options[t] != _neutral(t)}
+    rules, differences = [dict(options), *map(dict, others.values())], []
+    for number in range(draws):
+        draw = random.Random(f"{search.seed} ablation {len(others)} {number}")
+        lifetimes = random_lifetimes(search.given, search.lifetimes, draw)
+        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw)
+        marks = [round(part * lifetimes.x.shape[1]) for part in MARKS]
+        found = accuracies(rules, make, lifetimes, marks, rows_of_noise=search.rows).mean((1, 2))
+        differences.append(100 * (found[0] - found[1:]))
+    each = torch.stack(differences)
+    error = each.std(0) / draws**0.5 if draws > 1 else torch.full_like(each[0], float("nan"))
+    return {name: (float(each[:, i].mean()), float(error[i])) for i, name in enumerate(others)}
+
+
+def pruned(options: Mapping[str, float], losses: Losses) -> dict[str, float]:
+    """The rule without the terms whose loss is not above zero by two standard errors."""
+    kept = dict(options)
+    for term, (mean, error) in losses.items():
+        if not mean > 2 * error:
+            kept = neutralized(kept, term)
+    return kept
+
+
+def table(losses: Losses, what: str) -> str:
+    """A row for each term or rule."""
+    rows = [
+        {"": name, what: f"{mean:.2f}", "standard error": f"{error:.2f}"}
+        for name, (mean, error) in losses.items()
+    ]
+    return as_markdown(rows, order=())
+
+
+def _neutral(term: str) -> float | None:
+    from experiments.lab.evolution.space import SPACE
+
+    return SPACE[term].neutral

@@ -1,0 +1,78 @@
+"""The distribution of data that a rule is found on: characters and digits, changed at random.
+
+Number of classes, length, order, resolution, scale, contrast and polarity vary. Only training
+images of Omniglot and MNIST are used.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from experiments.lab.transfer.batched import Lifetimes
+
+LENGTHS = (50, 100, 200, 300)
+QUERIES = 60
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images by class: `classes instances height width`, uint8; the last instances are queries."""
+
+    images: Tensor
+    held_out: int
+
+
+def sources() -> list[Source]:
+    """Omniglot's training characters and MNIST's training digits.
+
+    Raises:
+        DataError: if the files are not there.
+    """
+    from tasks.mnist import Mnist
+    from tasks.omniglot import Omniglot
+
+    digits = Mnist(split="train").images
+    return [Source(Omniglot(split="train").images, 5), Source(digits, digits.shape[1] // 5)]
+
+
+def random_lifetimes(given: list[Source], count: int, draw: random.Random) -> Lifetimes:
+    """`count` lifetimes that share length, number of classes and preprocessing."""
+    source = draw.choice(given)
+    ways = min(round(2 ** draw.uniform(1, 4.4)), len(source.images))  # 2 to 21
+    steps, iid = draw.choice(LENGTHS), draw.random() < 0.75
+    pool, scale = draw.random() < 0.8, 10 ** draw.uniform(-0.5, 0.5)
+    inverted, centered = draw.random() < 0.3, draw.random() < 0.5
+    g = torch.Generator().manual_seed(draw.getrandbits(60))
+    classes, instances = source.images.shape[:2]
+    support = instances - source.held_out
+    found: dict[str, list[Tensor]] = {"x": [], "y": [], "query x": [], "query y": []}
+    for _ in range(count):
+        chosen = torch.randperm(classes, generator=g)[:ways]
+        y = torch.arange(steps) % ways
+        y = y[torch.randperm(steps, generator=g)] if iid else y.sort().values
+        x = source.images[chosen[y], torch.randint(support, (steps,), generator=g)]
+        query_y = torch.arange(QUERIES) % ways
+        which = support + torch.randint(source.held_out, (QUERIES,), generator=g)
+        query_x = source.images[chosen[query_y], which]
+        for name, value in zip(found, (x, y, query_x, query_y), strict=True):
+            found[name].append(value)
+
+    def prepared(images: list[Tensor]) -> Tensor:
+        x = torch.stack(images).unsqueeze(2).float() / 255
+        if pool:
+            halved = F.avg_pool2d(x.flatten(0, 1), 2)
+            x = halved.reshape(*x.shape[:3], *halved.shape[2:])
+        x = 1 - x if inverted else x
+        x = (x - x.mean()) / x.std() if centered else x
+        return x * scale
+
+    seeds = [draw.getrandbits(60) for _ in range(count)]
+    return Lifetimes(
+        prepared(found["x"]), torch.stack(found["y"]), prepared(found["query x"]),
+        torch.stack(found["query y"]), seeds, ways,
+    )  # fmt: skip

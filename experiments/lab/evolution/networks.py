@@ -1,0 +1,96 @@
+"""The distribution of networks that a rule is found on: dense, residual dense, convolutional.
+
+Widths, depths, nonlinearities, norms, biases and initializations vary. None of the networks that
+transfer is tested on (`experiments/lab/networks/transfer_networks.py`) is among them: those are
+wider, deeper, or of another kind (convolutions beside their input, attention, depthwise).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from metaplastic.support.seeding import global_seed, seeded
+
+Shape = tuple[int, ...]
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "leaky": lambda: nn.LeakyReLU(0.1),
+    "softplus": lambda: nn.Softplus(10),
+}  # fmt: skip
+INITIALIZATIONS = ("kaiming", "default", "xavier")
+
+
+class Beside(nn.Module):
+    """A block beside its input."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.body(x)
+        return out
+
+
+def random_network(shape: Shape, outputs: int, draw: random.Random) -> Callable[[int], nn.Module]:
+    """A random architecture; what is returned makes it with the weights of a seed."""
+    kind = draw.choice(("dense", "dense", "residual dense", "conv", "conv"))
+    activation, bias = ACTIVATIONS[draw.choice(list(ACTIVATIONS))], draw.random() < 0.7
+    how, normed = draw.choice(INITIALIZATIONS), draw.random() < 0.3
+    width = round(2 ** draw.uniform(4.6, 6.6))  # 24 to 97
+    depth = draw.randint(1, 5)
+    channels = [draw.choice((6, 8, 12, 16)) for _ in range(draw.randint(1, 3))]
+    kernel = draw.choice((3, 5)) if shape[-1] < 20 else 3
+
+    def dense() -> list[nn.Module]:
+        layers: list[nn.Module] = [nn.Flatten()]
+        size = prod(shape)
+        for _ in range(depth):
+            layers += [nn.Linear(size, width, bias=bias)]
+            layers += [nn.LayerNorm(width)] if normed else []
+            layers += [activation()]
+            size = width
+        return [*layers, nn.Linear(size, outputs, bias=bias)]
+
+    def residual() -> list[nn.Module]:
+        blocks = [
+            Beside(nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width, bias=bias), activation(),
+                nn.Linear(width, width, bias=bias),
+            ))
+            for _ in range(max(1, depth // 2))
+        ]  # fmt: skip
+        first = nn.Linear(prod(shape), width, bias=bias)
+        return [nn.Flatten(), first, activation(), *blocks, nn.LayerNorm(width),
+                nn.Linear(width, outputs, bias=bias)]  # fmt: skip
+
+    def conv() -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        size = shape[0]
+        for number in channels:
+            layers += [nn.Conv2d(size, number, kernel, 2, kernel // 2, bias=bias)]
+            layers += [nn.GroupNorm(2, number)] if normed else []
+            layers += [activation()]
+            size = number
+        layers += [nn.Flatten()]
+        with torch.no_grad():
+            features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
+        return [*layers, nn.Linear(features, outputs, bias=bias)]
+
+    layers = {"dense": dense, "residual dense": residual, "conv": conv}[kind]
+
+    def make(seed: int) -> nn.Module:
+        with global_seed(torch.device("cpu"), seed):
+            made = nn.Sequential(*layers())
+        generator = seeded(seed, "weights")
+        for module in made.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and how != "default":
+                start = nn.init.kaiming_normal_ if how == "kaiming" else nn.init.xavier_normal_
+                start(module.weight, generator=generator)
+        return made
+
+    return make

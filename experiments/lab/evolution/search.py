@@ -1,0 +1,119 @@
+"""Evolution strategies: antithetic mutations of one point, each pair on the same lifetimes.
+
+Salimans et al. (2017, arXiv:1703.03864). A lifetime is hundreds of steps long, where meta-gradients
+are noisy, and accuracy has none; a mutated rule needs a forward life alone. Every generation has
+one architecture and one kind of data, drawn anew, on which all its mutants live.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.lab.evolution.data import Source, random_lifetimes
+from experiments.lab.evolution.networks import random_network
+from experiments.lab.evolution.population import accuracies
+from experiments.lab.evolution.space import SPACE, first_point, options_at, spreads
+from experiments.lab.runs.run_folder import write_json
+
+VECTORS = ("point", "mean", "square", "average")
+MARKS = (0.25, 0.5, 1.0)  # parts of a lifetime at which accuracy counts
+
+
+@dataclass
+class Search:
+    """A search, and where it stands; `state` is all that a resumed one needs.
+
+    Attributes:
+        pairs: of mutants in a generation.
+        rate: of Adam, in units of a mutation's standard deviation.
+    """
+
+    given: list[Source]
+    seed: int
+    pairs: int = 6
+    lifetimes: int = 6
+    rate: float = 0.1
+    rows: int = 2048
+
+    def __post_init__(self) -> None:
+        size = len(SPACE)
+        self.generation = 0
+        self.point = torch.zeros(size, dtype=torch.float64)  # in spreads, from `first_point`
+        self.mean, self.square = torch.zeros_like(self.point), torch.zeros_like(self.point)
+        self.average = torch.zeros_like(self.point)
+
+    def at(self, point: Tensor) -> dict[str, float]:
+        """The rule's numbers at a point in units of spreads."""
+        return options_at(first_point() + spreads() * point)
+
+    def generate(self) -> dict[str, Any]:
+        """One generation: what it was, for the log."""
+        draw = random.Random(f"{self.seed} {self.generation}")
+        lifetimes = random_lifetimes(self.given, self.lifetimes, draw)
+        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw)
+        g = torch.Generator().manual_seed(draw.getrandbits(60))
+        mutations = torch.randn(self.pairs, len(SPACE), generator=g, dtype=torch.float64)
+        mutants = [self.point + sign * m for sign in (1, -1) for m in mutations]
+        steps = lifetimes.x.shape[1]
+        found = accuracies(
+            [self.at(mutant) for mutant in mutants], make, lifetimes,
+            [round(part * steps) for part in MARKS], rows_of_noise=self.rows,
+        )  # fmt: skip
+        scores = found.mean((1, 2)).view(2, self.pairs)
+        difference = scores[0] - scores[1]
+        # A generation counts by the order of its mutants, whatever its lifetimes can tell apart.
+        gradient = ((difference / (difference.abs().mean() + 1e-3))[:, None] * mutations).mean(0)
+        self.generation += 1
+        self.mean = 0.9 * self.mean + 0.1 * gradient
+        self.square = 0.99 * self.square + 0.01 * gradient.square()
+        first, second = 1 - 0.9**self.generation, 1 - 0.99**self.generation
+        self.point = self.point + self.rate * (self.mean / first) / (
+            (self.square / second).sqrt() + 1e-8
+        )
+        self.average = 0.95 * self.average + 0.05 * self.point
+        return {
+            "generation": self.generation, "accuracy": float(scores.mean()), "steps": steps,
+            "classes": lifetimes.outputs,
+            "parameters": sum(p.numel() for p in make(0).parameters()),
+            "numbers": self.found(),
+        }  # fmt: skip
+
+    def found(self) -> dict[str, float]:
+        """The rule: the running mean of the points of the last generations."""
+        if self.generation == 0:
+            return self.at(self.point)
+        return self.at(self.average / (1 - 0.95**self.generation))
+
+    def save(self, path: Path) -> None:
+        """Where it stands, as JSON."""
+        vectors = {name: getattr(self, name).tolist() for name in VECTORS}
+        write_json(path, {"generation": self.generation, "numbers": self.found(), **vectors})
+
+    def load(self, path: Path) -> None:
+        """Go on from there."""
+        state = json.loads(path.read_text(encoding="utf-8"))
+        self.generation = state["generation"]
+        for name in VECTORS:
+            setattr(self, name, torch.tensor(state[name], dtype=torch.float64))
+
+
+def evolve(search: Search, minutes: float, folder: Path, show: Callable[[str], None]) -> None:
+    """Generations until the time is over; the state is saved after each."""
+    end = time.monotonic() + 60 * minutes
+    folder.mkdir(parents=True, exist_ok=True)
+    while time.monotonic() < end:
+        entry = search.generate()
+        with (folder / "generations.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+        search.save(folder / "search.json")
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in entry["numbers"].items())
+        show(f"{entry['generation']}: accuracy {entry['accuracy']:.3f}; {numbers}")

@@ -1,0 +1,93 @@
+"""Many lifetimes of one architecture at a time: the inner step under `vmap`.
+
+Each lifetime has a network with weights of its own. Everything in the network learns, norms and
+biases too, as in a `PlasticModule`, of which this is the same step (`tests/online/test_one_step.py`
+and `tests/experiments/lab/test_batched.py`), several times faster than one lifetime after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from metaplastic import CrossEntropy, LearningRule
+from metaplastic.inner.network import PlasticNetwork
+from metaplastic.inner.state import State, initial_state
+from metaplastic.inner.step import step
+from metaplastic.inner.teacher import ObjectiveTeacher
+from metaplastic.sites.survey import find_sites
+
+MakeNetwork = Callable[[int], nn.Module]
+"""A network with the weights that a seed determines."""
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Streams of single examples, and queries: `lifetimes steps *input`, `lifetimes queries ...`.
+
+    `seeds` determine initial weights, feedback and noise, one a lifetime.
+    """
+
+    x: Tensor
+    y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+    seeds: list[int]
+    outputs: int
+
+
+@torch.no_grad()
+def accuracies(
+    rule: LearningRule, make: MakeNetwork, lifetimes: Lifetimes, marks: Sequence[int]
+) -> Tensor:
+    """Accuracy on the queries after each of these numbers of examples: `lifetimes marks`.
+
+    An output that is not finite is wrong.
+
+    Args:
+        rule: not attached to any network yet.
+        marks: in order, none beyond the number of steps.
+    """
+    networks = [make(seed) for seed in lifetimes.seeds]
+    like = networks[0]
+    found = find_sites(like, lifetimes.x[0, :1])
+    of_sites = {name for site in found.names for name in found.parameters[site]} | set(found.biases)
+    others = [name for name, _ in like.named_parameters() if name not in of_sites]
+    teacher = ObjectiveTeacher(CrossEntropy(lifetimes.outputs))
+    network = PlasticNetwork(like, found, teacher, others=others)
+    rule.attach(network.shapes, lifetimes.outputs)
+    rates = rule.coefficients(network.shapes, 1)
+    weights, _ = stack_module_state(networks)
+    seeds = torch.tensor(lifetimes.seeds, dtype=torch.int64)
+
+    def first(seed: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        return initial_state(rule, network, seed, own).flat()
+
+    def predict(flat: dict[str, Tensor], x: Tensor) -> Tensor:
+        out: Tensor = functional_call(like, State.of_flat(flat).weights, (x,))
+        return out
+
+    flat = torch.vmap(first)(seeds, {name: w.detach() for name, w in weights.items()})
+    answers = []
+    for number in range(lifetimes.x.shape[1] + 1):
+        if number in marks:
+            logits = torch.vmap(predict)(flat, lifetimes.query_x)
+            right = (logits.argmax(-1) == lifetimes.query_y) & logits.isfinite().all(-1)
+            answers.append(right.double().mean(1))
+        if number == marks[-1]:
+            break
+
+        def onwards(
+            flat: dict[str, Tensor], x: Tensor, y: Tensor, number: int = number
+        ) -> dict[str, Tensor]:
+            state = State.of_flat(flat)
+            after, _ = step(rule, network, state, x, y, number=number, rates=rates)
+            return after.flat()
+
+        x, y = lifetimes.x[:, number, None], lifetimes.y[:, number, None]
+        flat = torch.vmap(onwards, randomness="different")(flat, x, y)
+    return torch.stack(answers, 1)

@@ -1,0 +1,110 @@
+"""A rule beside backprop with tuned rates, cell by cell: a network, a set of images, an order.
+
+The rule is used as it is. SGD and Adam by exact backprop get the rate that is best on validation
+lifetimes of that very cell; then all live the same test lifetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from experiments.lab.networks.transfer_networks import network
+from experiments.lab.transfer.batched import Lifetimes, accuracies
+from experiments.lab.transfer.lifetimes import choose
+from metaplastic import Backprop, Delta, LearningRule, TaskStream
+from metaplastic.plasticity import Adaptive
+from metaplastic.support.describe import build, describe, own_classes
+from metaplastic.support.seeding import derive, seeded
+
+SGD, ADAM, RULE = "backprop, SGD", "backprop, Adam", "the rule"
+AT_A_TIME = 10  # lifetimes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network on one stream; the streams of validation and test, one example a step."""
+
+    network: str
+    validation: TaskStream
+    test: TaskStream
+    examples: int
+    seed: int
+
+
+def sampled(stream: TaskStream, count: int, examples: int, *parts: int | str) -> Lifetimes:
+    """`count` lifetimes, seeded by `parts`."""
+    episodes = [stream.sample(1, seeded(*parts, number)) for number in range(count)]
+
+    def joined(name: str) -> Any:
+        return torch.cat([getattr(episode, name) for episode in episodes])
+
+    return Lifetimes(
+        joined("support_x")[:, :examples, 0], joined("support_y")[:, :examples, 0],
+        joined("query_x"), joined("query_y"), [derive(*parts, n) for n in range(count)],
+        stream.spec.outputs,
+    )  # fmt: skip
+
+
+def measure(cell: Cell, rule: LearningRule, lifetimes: Lifetimes, marks: Sequence[int]) -> Any:
+    """`lifetimes marks`: accuracies by a fresh copy of the rule."""
+    shape = tuple(lifetimes.x.shape[2:])
+
+    def make(seed: int) -> torch.nn.Module:
+        return network(cell.network, shape, lifetimes.outputs, seed)
+
+    found = []
+    for first in range(0, len(lifetimes.seeds), AT_A_TIME):
+        part = slice(first, first + AT_A_TIME)
+        some = Lifetimes(
+            lifetimes.x[part], lifetimes.y[part], lifetimes.query_x[part], lifetimes.query_y[part],
+            lifetimes.seeds[part], lifetimes.outputs,
+        )  # fmt: skip
+        fresh: LearningRule = build(describe(rule), own_classes(rule))
+        found.append(accuracies(fresh, make, some, marks))
+    return torch.cat(found)
+
+
+def backprop_sgd(rate: float) -> LearningRule:
+    """Plain SGD of all parameters."""
+    return LearningRule(Backprop(), Delta(rate=rate, per="shared", learn=False))
+
+
+def backprop_adam(rate: float) -> LearningRule:
+    """Adam with its usual numbers."""
+    plasticity = Adaptive(rate=rate, square=0.999, per="shared", learn=False)
+    return LearningRule(Backprop(), plasticity)
+
+
+def compare(
+    cell: Cell,
+    rule: LearningRule,
+    *,
+    tuning: int,
+    tests: int,
+    seeds: int,
+    marks: Sequence[int],
+    sweeps: dict[str, tuple[float, ...]],
+) -> dict[str, Any]:
+    """Accuracies of the three, `seeds lifetimes marks`, and the rates: chosen, and tried."""
+    choosing = sampled(cell.validation, tuning, cell.examples, cell.seed, "cells", "validation")
+    testing = [
+        sampled(cell.test, tests, cell.examples, cell.seed + seed, "cells", "test")
+        for seed in range(seeds)
+    ]
+    makers: dict[str, Callable[[float], LearningRule]] = {SGD: backprop_sgd, ADAM: backprop_adam}
+    found: dict[str, Any] = {}
+    for label, make in makers.items():
+        rate, tried = choose(
+            lambda r: float(measure(cell, make(r), choosing, marks[-1:]).mean()),  # noqa: B023
+            sweeps[label],
+        )
+        found[label] = {"rate": rate, "validation": {f"{r:.3g}": a for r, a in tried.items()}}
+        found[label]["accuracy"] = [
+            measure(cell, make(rate), lives, marks).tolist() for lives in testing
+        ]
+    found[RULE] = {"accuracy": [measure(cell, rule, lives, marks).tolist() for lives in testing]}
+    return found
