@@ -9,6 +9,7 @@ command that is run again goes on with those that are missing.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Generalize:
     networks: Annotated[tuple[str, ...], Doc("as in experiments.plug")] = (
         "wide", "deep", "conv", "residual", "transformer", "depthwise",
     )  # fmt: skip
-    tasks: Annotated[tuple[str, ...], Doc(f"of {', '.join(STREAMS)}")] = tuple(STREAMS)
+    images: Annotated[tuple[str, ...], Doc(f"of {', '.join(STREAMS)}")] = tuple(STREAMS)
     orders: Annotated[tuple[str, ...], Doc("iid, by_class")] = ("iid", "by_class")
     ways: Annotated[int, Doc("classes of a lifetime")] = 5
     marks: Annotated[tuple[int, ...], Doc("examples after which accuracy is measured")] = (
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
 
     rule = from_pretrained(config.rule).rule
     cells: dict[str, Any] = {}
-    for task in config.tasks:
+    for task in config.images:
         for order in config.orders:
             for name in config.networks:
                 path = config.out / f"{task} {order} {name}.json"
@@ -108,15 +109,20 @@ def require_valid(config: Generalize) -> None:
 
     for name in config.networks:
         require(name, NETWORKS, "a network")
-    for name in config.tasks:
-        require(name, STREAMS, "a task of this table")
+    for name in config.images:
+        require(name, STREAMS, "a set of images of this table")
     for name in config.orders:
         require(name, {"iid": "", "by_class": ""}, "an order")
     if list(config.marks) != sorted(set(config.marks)) or not config.marks or config.marks[0] < 1:
         raise ConfigError("--marks are numbers of examples from 1 on, each above the one before.")
-    for name in ("networks", "tasks", "orders", "sgd", "adam"):
+    for name in ("networks", "images", "orders", "sgd", "adam"):
         if not getattr(config, name):
             raise ConfigError(f"--{name} needs at least one value.")
+    for name in ("sgd", "adam"):
+        if not all(0 < rate < math.inf for rate in getattr(config, name)):
+            raise ConfigError(
+                f"--{name} has {getattr(config, name)}; a rate is above 0 and finite."
+            )
     for name in ("ways", "seeds", "tests", "tuning"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}; it is at least 1.")

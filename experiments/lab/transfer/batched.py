@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from metaplastic import CrossEntropy, LearningRule
 from metaplastic.inner.network import PlasticNetwork
@@ -41,6 +42,7 @@ class Lifetimes:
 
 
 @torch.no_grad()
+@sdpa_kernel(SDPBackend.MATH)  # other implementations of attention warn where tasks are batched
 def accuracies(
     rule: LearningRule, make: MakeNetwork, lifetimes: Lifetimes, marks: Sequence[int]
 ) -> Tensor:

@@ -1,0 +1,94 @@
+"""The table of cells: a rule beside SGD and Adam with tuned rates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from experiments import generalize
+from experiments.lab.evolution.shipping import saved
+from experiments.lab.evolution.space import first_point, options_at, plain
+from experiments.lab.networks.transfer_networks import NETWORKS, network
+from experiments.lab.settings.registry import ConfigError
+from experiments.lab.transfer.batched import accuracies
+from experiments.lab.transfer.cells import backprop_adam, backprop_sgd, sampled
+from tasks import build
+
+OPTIONS = {"shots": 3, "queries_per_class": 2, "ways": 3, "slots": 3}
+
+
+@pytest.mark.parametrize("name", ["conv", "depthwise", "transformer"])
+@pytest.mark.parametrize("which", ["sgd", "adam"])
+def test_baselines_are_the_optimizers_of_torch(name: str, which: str) -> None:
+    stream = build("glyphs", **OPTIONS, split="validation", order="iid")
+    lifetimes = sampled(stream, 2, 6, "test")
+    shape = tuple(lifetimes.x.shape[2:])
+    rule = backprop_sgd(0.05) if which == "sgd" else backprop_adam(0.003)
+    found = accuracies(rule, lambda seed: network(name, shape, 3, seed), lifetimes, [6])
+    for life, seed in enumerate(lifetimes.seeds):
+        model = network(name, shape, 3, seed)
+        kind = torch.optim.SGD if which == "sgd" else torch.optim.Adam
+        optimizer = kind(model.parameters(), lr=0.05 if which == "sgd" else 0.003)
+        for x, y in zip(lifetimes.x[life], lifetimes.y[life], strict=True):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[None]), y[None]).backward()
+            optimizer.step()
+        right = model(lifetimes.query_x[life]).argmax(-1) == lifetimes.query_y[life]
+        assert found[life, 0] == pytest.approx(right.double().mean().item())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_weights_of_a_network_are_its_seeds(name: str) -> None:
+    shape = (1, 16, 16)
+    same = [network(name, shape, 3, seed) for seed in (1, 1, 2)]
+    weights = [nn.utils.parameters_to_vector(made.parameters()) for made in same]
+    assert torch.equal(weights[0], weights[1])
+    for key, value in same[0].named_parameters():
+        if value.dim() > 1 and "position" not in key:
+            assert not torch.equal(value, same[2].get_parameter(key)), key
+
+
+@pytest.fixture
+def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(generalize, "STREAMS", {"glyphs": {"shots": 3, "queries_per_class": 2}})
+    saved(tmp_path / "rule", plain(options_at(first_point())), 16, {}, 1)
+    return tmp_path / "rule"
+
+
+def test_the_command_writes_a_table_and_goes_on_with_missing_cells(
+    rule: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        str(rule), "--networks", "conv", "--images", "glyphs", "--orders", "iid", "--ways", "3",
+        "--marks", "3", "6", "--seeds", "2", "--tests", "2", "--tuning", "1", "--sgd", "0.01",
+        "--adam", "0.001", "--out", str(out),
+    ]  # fmt: skip
+    generalize.main(arguments)
+    cell = out / "glyphs iid conv.json"
+    found = json.loads(cell.read_text())
+    assert {len(method["accuracy"]) for method in found.values()} == {2}
+    table = (out / "generalize.md").read_text()
+    assert "| glyphs" in table
+    assert "on average over 1 cells" in table
+    before = cell.stat().st_mtime_ns
+    generalize.main(arguments)
+    assert cell.stat().st_mtime_ns == before
+    assert "Table and numbers are in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--networks", "wyde"], "wyde"), (["--marks", "5", "3"], "--marks"),
+        (["--seeds", "0"], "--seeds is 0"), (["--adam", "nan"], "--adam"),
+        (["--orders", "sorted"], "sorted"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_refused_before_any_work(rule: Path, words: list[str], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        generalize.main([str(rule), "--images", "glyphs", *words])
