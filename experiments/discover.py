@@ -6,13 +6,17 @@ Every lifetime has new weights and new random feedback, so only the rule can be 
 run folder of `meta_train` with the rule file, and `pruned`, the same rule without small terms. Both
 are compared on validation lifetimes with feedback alignment and backprop at their best rates for
 these lifetimes.
+
+    python -m experiments.discover --by evolution --minutes 30
+
+searches a whole rule, alignment and time constants too, on a distribution of networks and data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typing_extensions import Doc
 
@@ -35,6 +39,10 @@ AT_A_TIME = 25  # lifetimes
 class Discover(Train):
     """Meta-learn a plasticity rule with few coefficients and compare it with baselines."""
 
+    by: Annotated[
+        Literal["gradient", "evolution"],
+        Doc("meta-gradients of a polynomial rule, or a whole rule; see --by evolution --help"),
+    ] = "gradient"
     task: Annotated[str, Doc("a file in tasks, of few-shot images")] = "omniglot"
     order: Annotated[Order, Doc("one class after another, or shuffled")] = "iid"
     stream: Annotated[tuple[str, ...], Doc("options of the task, as name=value ...")] = (
@@ -48,6 +56,11 @@ class Discover(Train):
 
 
 def main(argv: Sequence[str]) -> None:
+    if cli.peek(argv, "by", Discover().by) == "evolution":
+        from experiments.lab.evolution import command
+
+        command.main(argv)
+        return
     own = Discover()
     default = replace(
         preset(Discover, argv), method=cli.peek(argv, "method", own.method),

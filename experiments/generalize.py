@@ -3,7 +3,8 @@
     python -m experiments.generalize aligned
 
 The rule is used as saved: nothing of it is tuned. Each cell is written when it is done, and a
-command that is run again goes on with those that are missing.
+command that is run again goes on with those that are missing. With `--imperfect`, the same rule
+where writes are noisy and weights have eight bits, with and without sleep.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 from tyro.conf import Positional
@@ -21,6 +22,9 @@ from tyro.conf import Positional
 from experiments.lab.runs.run_folder import origin, write_json
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
+
+if TYPE_CHECKING:
+    from metaplastic import LearningRule
 
 STREAMS: dict[str, dict[str, Any]] = {
     "omniglot": {"shots": 10, "queries_per_class": 10},
@@ -54,6 +58,10 @@ class Generalize:
         0.003, 0.01, 0.03, 0.1,
     )  # fmt: skip
     adam: Annotated[tuple[float, ...], Doc("rates of Adam, likewise")] = (0.0003, 0.001, 0.003)
+    imperfect: Annotated[
+        bool, Doc("in place of the table: noisy writes and 8-bit weights, in the first order")
+    ] = False
+    sleep_every: Annotated[int, Doc("examples between phases of sleep, with --imperfect")] = 50
     threads: Annotated[int | None, Doc("of torch; its own choice by default")] = None
     out: Annotated[Path, Doc("folder of cells, table and numbers")] = Path("runs/generalize")
 
@@ -71,6 +79,9 @@ def main(argv: Sequence[str]) -> None:
     from tasks import build
 
     rule = from_pretrained(config.rule).rule
+    if config.imperfect:
+        imperfect(config, rule)
+        return
     cells: dict[str, Any] = {}
     for task in config.images:
         for order in config.orders:
@@ -93,6 +104,28 @@ def main(argv: Sequence[str]) -> None:
     text = f"{origin('cpu')}\n\n{text}"
     (config.out / "generalize.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nTable and numbers are in {config.out}.")
+
+
+def imperfect(config: Generalize, rule: LearningRule) -> None:
+    """The table of imperfect synapses: each network on each set of images, in the first order."""
+    from experiments.lab.transfer.cells import Cell
+    from experiments.lab.transfer.imperfect import table
+    from tasks import build
+
+    parts, numbers = [origin("cpu")], {}
+    for task in config.images:
+        for name in config.networks:
+            stream = build(task, **options_of(config, task, config.orders[0]), split="test")
+            cell = Cell(name, stream, stream, config.marks[-1], config.seed)
+            text, numbers[f"{task} {name}"] = table(
+                cell, rule, tests=config.tests, seeds=config.seeds, every=config.sleep_every,
+                noises=(0.0, 0.01, 0.03, 0.1), bits=(None, 8),
+            )  # fmt: skip
+            parts.append(f"{task}, {config.orders[0]}, {name}:\n\n{text}")
+            write_json(config.out / "imperfect.json", numbers)
+    whole = "\n\n".join(parts)
+    (config.out / "imperfect.md").write_text(whole + "\n", encoding="utf-8")
+    print(f"{whole}\n\nTable and numbers are in {config.out}.")
 
 
 def options_of(config: Generalize, task: str, order: str) -> dict[str, Any]:
@@ -123,7 +156,7 @@ def require_valid(config: Generalize) -> None:
             raise ConfigError(
                 f"--{name} has {getattr(config, name)}; a rate is above 0 and finite."
             )
-    for name in ("ways", "seeds", "tests", "tuning"):
+    for name in ("ways", "seeds", "tests", "tuning", "sleep_every"):
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} is {getattr(config, name)}; it is at least 1.")
 

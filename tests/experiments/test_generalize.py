@@ -15,7 +15,9 @@ from experiments.lab.evolution.space import first_point, options_at, plain
 from experiments.lab.networks.transfer_networks import NETWORKS, network
 from experiments.lab.settings.registry import ConfigError
 from experiments.lab.transfer.batched import accuracies
-from experiments.lab.transfer.cells import backprop_adam, backprop_sgd, sampled
+from experiments.lab.transfer.cells import Cell, backprop_adam, backprop_sgd, measure, sampled
+from experiments.lab.transfer.imperfect import Faults, slept, table
+from metaplastic import from_pretrained
 from tasks import build
 
 OPTIONS = {"shots": 3, "queries_per_class": 2, "ways": 3, "slots": 3}
@@ -79,6 +81,30 @@ def test_the_command_writes_a_table_and_goes_on_with_missing_cells(
     generalize.main(arguments)
     assert cell.stat().st_mtime_ns == before
     assert "Table and numbers are in" in capsys.readouterr().out
+
+
+def test_imperfect_synapses_lose_their_alignment_and_sleep_repairs_it(
+    rule: Path, tmp_path: Path
+) -> None:
+    stream = build("glyphs", **OPTIONS, split="test", order="iid", repeats=6)
+    cell = Cell("conv", stream, stream, 48, 0)
+    learned = from_pretrained(rule).rule
+    _, found = table(
+        cell, learned, tests=2, seeds=1, every=8, noises=(0.0, 0.3), bits=(None, 5)
+    )  # fmt: skip
+    angle = {(f["noise"], f["bits"], f["every"]): f["angle"][0] for f in found}
+    assert angle[0.0, None, None] < angle[0.0, 5, None]
+    assert angle[0.0, None, None] < angle[0.3, None, None]
+    assert angle[0.3, 5, 8] < angle[0.3, 5, None]
+
+
+def test_without_faults_what_is_written_is_what_was_learned(rule: Path) -> None:
+    stream = build("glyphs", **OPTIONS, split="test", order="iid")
+    cell, learned = Cell("conv", stream, stream, 9, 0), from_pretrained(rule).rule
+    lives = sampled(stream, 2, 9, "test")
+    exact = measure(cell, learned, lives, [9])
+    same = measure(cell, slept(learned, None), lives, [9], written=lambda: Faults(0.0, None, 0))
+    assert torch.equal(exact, same)
 
 
 @pytest.mark.parametrize(

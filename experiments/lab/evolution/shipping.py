@@ -29,8 +29,8 @@ def saved(
         initialization=redrawn,
     )  # fmt: skip
     provenance = {
-        "command": "experiments.evolve", "settings": dict(settings), "generations": generations,
-        "numbers": dict(numbers),
+        "command": "experiments.discover --by evolution", "settings": dict(settings),
+        "generations": generations, "numbers": dict(numbers),
     }  # fmt: skip
     save_pretrained(learner, folder, provenance)
     return learner

@@ -22,6 +22,7 @@ from metaplastic.inner.step import step
 from metaplastic.inner.teacher import ObjectiveTeacher
 from metaplastic.sites.survey import find_sites
 
+Written = Callable[[PlasticNetwork, dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]
 MakeNetwork = Callable[[int], nn.Module]
 """A network with the weights that a seed determines."""
 
@@ -44,7 +45,13 @@ class Lifetimes:
 @torch.no_grad()
 @sdpa_kernel(SDPBackend.MATH)  # other implementations of attention warn where tasks are batched
 def accuracies(
-    rule: LearningRule, make: MakeNetwork, lifetimes: Lifetimes, marks: Sequence[int]
+    rule: LearningRule,
+    make: MakeNetwork,
+    lifetimes: Lifetimes,
+    marks: Sequence[int],
+    *,
+    written: Written | None = None,
+    seen: Callable[[State, PlasticNetwork], None] | None = None,
 ) -> Tensor:
     """Accuracy on the queries after each of these numbers of examples: `lifetimes marks`.
 
@@ -53,6 +60,8 @@ def accuracies(
     Args:
         rule: not attached to any network yet.
         marks: in order, none beyond the number of steps.
+        written: what becomes of a state, all of which would be exact, given the one before it.
+        seen: is shown the state at each mark.
     """
     networks = [make(seed) for seed in lifetimes.seeds]
     like = networks[0]
@@ -80,6 +89,8 @@ def accuracies(
             logits = torch.vmap(predict)(flat, lifetimes.query_x)
             right = (logits.argmax(-1) == lifetimes.query_y) & logits.isfinite().all(-1)
             answers.append(right.double().mean(1))
+            if seen is not None:
+                seen(State.of_flat(flat), network)
         if number == marks[-1]:
             break
 
@@ -91,5 +102,6 @@ def accuracies(
             return after.flat()
 
         x, y = lifetimes.x[:, number, None], lifetimes.y[:, number, None]
-        flat = torch.vmap(onwards, randomness="different")(flat, x, y)
+        after = torch.vmap(onwards, randomness="different")(flat, x, y)
+        flat = after if written is None else written(network, flat, after)
     return torch.stack(answers, 1)

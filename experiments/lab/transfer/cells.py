@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experiments.lab.networks.transfer_networks import network
-from experiments.lab.transfer.batched import Lifetimes, accuracies
+from experiments.lab.transfer.batched import Lifetimes, Written, accuracies
 from experiments.lab.transfer.lifetimes import choose
 from metaplastic import Backprop, Delta, LearningRule, TaskStream
 from metaplastic.plasticity import Adaptive
@@ -49,8 +49,20 @@ def sampled(stream: TaskStream, count: int, examples: int, *parts: int | str) ->
     )  # fmt: skip
 
 
-def measure(cell: Cell, rule: LearningRule, lifetimes: Lifetimes, marks: Sequence[int]) -> Any:
-    """`lifetimes marks`: accuracies by a fresh copy of the rule."""
+def measure(
+    cell: Cell,
+    rule: LearningRule,
+    lifetimes: Lifetimes,
+    marks: Sequence[int],
+    *,
+    written: Callable[[], Written] | None = None,
+    seen: Any = None,
+) -> Any:
+    """`lifetimes marks`: accuracies by a fresh copy of the rule.
+
+    Args:
+        written, seen: as for `accuracies`; the first is made for each part of the lifetimes.
+    """
     shape = tuple(lifetimes.x.shape[2:])
 
     def make(seed: int) -> torch.nn.Module:
@@ -64,7 +76,8 @@ def measure(cell: Cell, rule: LearningRule, lifetimes: Lifetimes, marks: Sequenc
             lifetimes.seeds[part], lifetimes.outputs,
         )  # fmt: skip
         fresh: LearningRule = build(describe(rule), own_classes(rule))
-        found.append(accuracies(fresh, make, some, marks))
+        faults = None if written is None else written()
+        found.append(accuracies(fresh, make, some, marks, written=faults, seen=seen))
     return torch.cat(found)
 
 

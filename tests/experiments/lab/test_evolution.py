@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from experiments.evolve import main
+from experiments.discover import main
 from experiments.lab.evolution import data, population
 from experiments.lab.evolution.networks import random_network
 from experiments.lab.evolution.search import Search
@@ -132,7 +132,18 @@ def test_every_term_can_be_left_out_of_the_rule() -> None:
 def test_the_command_writes_a_rule_that_loads(
     given: list[data.Source], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--minutes", "0.01", "--pairs", "1", "--lifetimes", "1", "--rows", "8"]
+    arguments = [
+        "--by",
+        "evolution",
+        "--minutes",
+        "0.01",
+        "--pairs",
+        "1",
+        "--lifetimes",
+        "1",
+        "--rows",
+        "8",
+    ]
     main([*arguments, "--ablations", "2", "--out", str(tmp_path / "found")])
     written = json.loads((tmp_path / "found" / "found.json").read_text())
     rule = from_pretrained(tmp_path / "found" / "rule").rule

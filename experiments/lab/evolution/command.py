@@ -1,6 +1,6 @@
 """Search a whole rule by evolution on a distribution of networks and data; print it, prune it.
 
-    python -m experiments.evolve --minutes 30
+    python -m experiments.discover --by evolution --minutes 30
 
 Every generation has an architecture and a kind of data drawn anew. What was found is printed as an
 equation; then each of its terms is left out on lifetimes that are new, and terms whose loss cannot
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typing_extensions import Doc
 
@@ -26,6 +26,7 @@ from experiments.lab.settings.registry import ConfigError
 class Evolve:
     """Search a whole rule by evolution on a distribution of networks and data."""
 
+    by: Annotated[Literal["evolution"], Doc("how rules are searched")] = "evolution"
     minutes: Annotated[float, Doc("of searching, in addition to what was searched before")] = 30.0
     pairs: Annotated[int, Doc("of mutants in a generation")] = 6
     lifetimes: Annotated[int, Doc("of each mutant")] = 6
@@ -91,9 +92,5 @@ def finish(config: Evolve, search: Any) -> None:
 
 def settings_of(config: Evolve) -> dict[str, Any]:
     """The settings that a result depends on."""
-    names = [field.name for field in fields(config) if field.name not in ("out", "threads")]
+    names = [field.name for field in fields(config) if field.name not in ("by", "out", "threads")]
     return {name: getattr(config, name) for name in names}
-
-
-if __name__ == "__main__":
-    cli.run(main, again="the same command goes on with the search.")
