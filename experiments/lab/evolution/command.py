@@ -34,6 +34,7 @@ class Evolve:
     rows: Annotated[int, Doc("of noise, by which feedback is mirrored at the start")] = 2048
     ablations: Annotated[int, Doc("draws of network and data, to judge each term on")] = 40
     seed: Annotated[int, Doc("of everything")] = 0
+    name: Annotated[str, Doc("of the rule, on its card")] = "evolved"
     threads: Annotated[int | None, Doc("of torch; its own choice by default")] = None
     out: Annotated[Path, Doc("folder of the search, the rule and the tables")] = Path("runs/evolve")
 
@@ -65,8 +66,9 @@ def main(argv: Sequence[str]) -> None:
 def finish(config: Evolve, search: Any) -> None:
     """Ablations, the pruned rule, its file and the tables."""
     from experiments.lab.evolution.ablations import ablate, pruned, table
-    from experiments.lab.evolution.shipping import saved
+    from experiments.lab.evolution.shipping import card, saved
     from experiments.lab.evolution.space import first_point, options_at, plain, rule_of
+    from metaplastic.support.catalog import CARD
 
     found, start = search.found(), options_at(first_point())
     print("judging each term ...", flush=True)
@@ -86,11 +88,18 @@ def finish(config: Evolve, search: Any) -> None:
         "found": found, "pruned": numbers, "losses": losses, "checks": check,
     })  # fmt: skip
     (config.out / "found.md").write_text(text + "\n", encoding="utf-8")
-    saved(config.out / "rule", numbers, config.rows, settings_of(config), search.generation)
-    print(f"\n{text}\n\nThe rule file is {config.out / 'rule'}.")
+    made = " ".join(f"--{name} {value}" for name, value in settings_of(config).items())
+    command = f"python -m experiments.discover --by evolution {made}"
+    rule_folder = config.out / "rule"
+    saved(rule_folder, numbers, config.rows, settings_of(config), search.generation)
+    own = card(config.name, numbers, config.rows, command, text)
+    (rule_folder / CARD).write_text(own, encoding="utf-8")
+    print(f"\n{text}\n\nThe rule file is {rule_folder}.")
 
 
 def settings_of(config: Evolve) -> dict[str, Any]:
     """The settings that a result depends on."""
-    names = [field.name for field in fields(config) if field.name not in ("by", "out", "threads")]
+    names = [
+        field.name for field in fields(config) if field.name not in ("by", "name", "out", "threads")
+    ]
     return {name: getattr(config, name) for name in names}

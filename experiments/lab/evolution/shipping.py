@@ -11,6 +11,7 @@ from torch import nn
 
 from experiments.lab.evolution.space import rule_of
 from metaplastic import CrossEntropy, Initialization, OnlineLearner, save_pretrained
+from metaplastic.plasticity import Adaptive
 
 
 def saved(
@@ -34,3 +35,45 @@ def saved(
     }  # fmt: skip
     save_pretrained(learner, folder, provenance)
     return learner
+
+
+def card(name: str, numbers: Mapping[str, Any], rows: int, command: str, text: str) -> str:
+    """The model card of a rule that was found.
+
+    Args:
+        command: what found it.
+        text: its equation and tables, with machine and date.
+    """
+    plasticity = rule_of(numbers, rows=rows).plasticity
+    assert isinstance(plasticity, Adaptive)
+    about = (
+        f"A rule of {len(numbers)} numbers, shared by all sites, found by evolution on a "
+        "distribution of networks and data. Errors go back through feedback weights that are "
+        f"mirrored by {rows:,} rows of noise before the first example and get "
+        f"{numbers['gain']:.3g} of every change of their weight; each synapse keeps two running "
+        "means."
+    )
+    return f"""# {name}
+
+{about}
+
+**Not for**: use as a network (the one in the file is a small carrier of the rule, redrawn in every
+lifetime), minibatches (it was found on single examples), or lifetimes of other lengths than tens to
+a few hundreds of examples, on which its rate was found.
+
+- Found on dense, residual dense and convolutional networks of 24 to 97 units or 6 to 16 channels,
+  1 to 5 layers deep, with and without norms and biases; on Omniglot's training characters and
+  MNIST's training digits, 2 to 21 classes, 50 to 300 single examples, shuffled or class by class,
+  of varied resolution, scale, contrast and polarity.
+- By `{command}`.
+
+```python
+from metaplastic import PlasticModule, from_pretrained
+
+# {plasticity.equation()}
+rule = from_pretrained("{name}").rule
+net = PlasticModule(model, rule, example=x)  # any module of yours; then net(x), net.learn(y)
+```
+
+{text}
+"""
