@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,9 +40,9 @@ STREAMS: dict[str, dict[str, Any]] = {
 class Generalize:
     """A rule beside SGD and Adam with tuned rates, in many networks on many images."""
 
-    rule: Annotated[Positional[str], Doc("folder of a rule file, or the name of a shipped one")] = (
-        "aligned"
-    )
+    rule: Annotated[
+        Positional[str], Doc("folder of a rule file, or a shipped one; none: SGD and Adam alone")
+    ] = "aligned"
     networks: Annotated[tuple[str, ...], Doc("as in experiments.plug")] = (
         "wide", "deep", "conv", "residual", "transformer", "depthwise",
     )  # fmt: skip
@@ -73,37 +75,43 @@ def main(argv: Sequence[str]) -> None:
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    from experiments.lab.transfer.cells import ADAM, SGD, Cell, compare
+    from experiments.lab.transfer.cells import ADAM, RULE, SGD, Amount, Cell, baselines, tested
     from experiments.lab.transfer.cells_report import report
     from metaplastic import from_pretrained
     from tasks import build
 
-    rule = from_pretrained(config.rule).rule
-    if config.imperfect:
+    rule = None if config.rule == "none" else from_pretrained(config.rule).rule
+    if config.imperfect and rule is not None:
         imperfect(config, rule)
         return
+    amount = Amount(config.tuning, config.tests, config.seeds, config.marks)
     cells: dict[str, Any] = {}
-    for task in config.images:
-        for order in config.orders:
-            for name in config.networks:
-                path = config.out / f"{task} {order} {name}.json"
-                if not path.exists():
-                    options = options_of(config, task, order)
-                    validation, test = (
-                        build(task, **options, split=s) for s in ("validation", "test")
-                    )
-                    cell = Cell(name, validation, test, config.marks[-1], config.seed)
-                    found = compare(
-                        cell, rule, tuning=config.tuning, tests=config.tests, seeds=config.seeds,
-                        marks=config.marks, sweeps={SGD: config.sgd, ADAM: config.adam},
-                    )  # fmt: skip
-                    write_json(path, found)
-                cells[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-                text = report(cells, config.marks)
-                print(f"{path.stem}: done, {len(cells)} cells", flush=True)
-    text = f"{origin('cpu')}\n\n{text}"
+    for task, order, name in product(config.images, config.orders, config.networks):
+        options = options_of(config, task, order)
+        validation, test = (build(task, **options, split=s) for s in ("validation", "test"))
+        cell = Cell(name, validation, test, config.marks[-1], config.seed)
+        label = f"{task} {order} {name}"
+        sweeps = {SGD: config.sgd, ADAM: config.adam}
+        backprop = config.out / f"{label}, backprop.json"
+        found = kept(backprop, partial(baselines, cell, amount, sweeps))
+        if rule is not None:
+            path = config.out / f"{label}, {Path(config.rule).name}.json"
+            own = kept(path, partial(tested, cell, rule, amount))
+            cells[label] = {**found, RULE: own}
+        print(f"{label}: done", flush=True)
+    if rule is None:
+        return
+    text = f"{origin('cpu')}\n\n{report(cells, config.marks)}"
     (config.out / "generalize.md").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}\n\nTable and numbers are in {config.out}.")
+
+
+def kept(path: Path, make: Callable[[], Any]) -> dict[str, Any]:
+    """What a file holds; made and written first where it is missing."""
+    if not path.exists():
+        write_json(path, make())
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def imperfect(config: Generalize, rule: LearningRule) -> None:

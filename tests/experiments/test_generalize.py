@@ -71,9 +71,11 @@ def test_the_command_writes_a_table_and_goes_on_with_missing_cells(
         "--adam", "0.001", "--out", str(out),
     ]  # fmt: skip
     generalize.main(arguments)
-    cell = out / "glyphs iid conv.json"
-    found = json.loads(cell.read_text())
-    assert {len(method["accuracy"]) for method in found.values()} == {2}
+    cell = out / "glyphs iid conv, rule.json"
+    found = json.loads((out / "glyphs iid conv, backprop.json").read_text())
+    assert set(found) == {"backprop, SGD", "backprop, Adam"}
+    for method in (*found.values(), json.loads(cell.read_text())):
+        assert len(method["accuracy"]) == 2
     table = (out / "generalize.md").read_text()
     assert "| glyphs" in table
     assert "on average over 1 cells" in table

@@ -92,32 +92,36 @@ def backprop_adam(rate: float) -> LearningRule:
     return LearningRule(Backprop(), plasticity)
 
 
-def compare(
-    cell: Cell,
-    rule: LearningRule,
-    *,
-    tuning: int,
-    tests: int,
-    seeds: int,
-    marks: Sequence[int],
-    sweeps: dict[str, tuple[float, ...]],
-) -> dict[str, Any]:
-    """Accuracies of the three, `seeds lifetimes marks`, and the rates: chosen, and tried."""
-    choosing = sampled(cell.validation, tuning, cell.examples, cell.seed, "cells", "validation")
-    testing = [
-        sampled(cell.test, tests, cell.examples, cell.seed + seed, "cells", "test")
-        for seed in range(seeds)
-    ]
+@dataclass(frozen=True)
+class Amount:
+    """How many lifetimes: of validation for a rate, of the test for each seed; and the marks."""
+
+    tuning: int
+    tests: int
+    seeds: int
+    marks: Sequence[int]
+
+
+def baselines(cell: Cell, amount: Amount, sweeps: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+    """SGD and Adam: accuracies, `seeds lifetimes marks`, and the rates, chosen and tried."""
+    parts = (cell.examples, cell.seed, "cells", "validation")
+    choosing = sampled(cell.validation, amount.tuning, *parts)
     makers: dict[str, Callable[[float], LearningRule]] = {SGD: backprop_sgd, ADAM: backprop_adam}
     found: dict[str, Any] = {}
     for label, make in makers.items():
         rate, tried = choose(
-            lambda r: float(measure(cell, make(r), choosing, marks[-1:]).mean()),  # noqa: B023
+            lambda r: float(measure(cell, make(r), choosing, amount.marks[-1:]).mean()),  # noqa: B023
             sweeps[label],
         )
         found[label] = {"rate": rate, "validation": {f"{r:.3g}": a for r, a in tried.items()}}
-        found[label]["accuracy"] = [
-            measure(cell, make(rate), lives, marks).tolist() for lives in testing
-        ]
-    found[RULE] = {"accuracy": [measure(cell, rule, lives, marks).tolist() for lives in testing]}
+        found[label] |= tested(cell, make(rate), amount)
     return found
+
+
+def tested(cell: Cell, rule: LearningRule, amount: Amount) -> dict[str, Any]:
+    """The accuracies of a rule, used as it is: `seeds lifetimes marks`."""
+    found = []
+    for seed in range(cell.seed, cell.seed + amount.seeds):
+        lives = sampled(cell.test, amount.tests, cell.examples, seed, "cells", "test")
+        found.append(measure(cell, rule, lives, amount.marks).tolist())
+    return {"accuracy": found}
