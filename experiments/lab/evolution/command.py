@@ -92,7 +92,7 @@ def finish(config: Evolve, search: Any) -> None:
     command = f"python -m experiments.discover --by evolution {made}"
     rule_folder = config.out / "rule"
     saved(rule_folder, numbers, config.rows, settings_of(config), search.generation)
-    own = card(config.name, numbers, config.rows, command, text)
+    own = card(config.name, numbers, config.rows, command, search.generation, text)
     (rule_folder / CARD).write_text(own, encoding="utf-8")
     print(f"\n{text}\n\nThe rule file is {rule_folder}.")
 

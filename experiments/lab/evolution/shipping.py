@@ -37,7 +37,9 @@ def saved(
     return learner
 
 
-def card(name: str, numbers: Mapping[str, Any], rows: int, command: str, text: str) -> str:
+def card(
+    name: str, numbers: Mapping[str, Any], rows: int, command: str, generations: int, text: str
+) -> str:
     """The model card of a rule that was found.
 
     Args:
@@ -65,7 +67,7 @@ a few hundreds of examples, on which its rate was found.
   1 to 5 layers deep, with and without norms and biases; on Omniglot's training characters and
   MNIST's training digits, 2 to 21 classes, 50 to 300 single examples, shuffled or class by class,
   of varied resolution, scale, contrast and polarity.
-- By `{command}`.
+- By `{command}`, {generations} generations.
 
 ```python
 from metaplastic import PlasticModule, from_pretrained
