@@ -17,6 +17,8 @@ from experiments.lab.figures.tables import as_markdown
 if TYPE_CHECKING:
     from experiments.lab.evolution.search import Search
 
+RATES, FAN_INS = (1.0, 0.5, 0.25), (0.0, 0.4)
+WIDE = 2  # lifetimes of a wide network
 Losses = dict[str, tuple[float, float]]
 """What a rule has above each other one: mean over draws, standard error, in points of accuracy."""
 
@@ -27,16 +29,22 @@ def ablate(
     draws: int,
     others: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Losses:
-    """The accuracy above that without each term, or above that of `others`, pair by pair."""
+    """The accuracy above that without each term, or above that of `others`, pair by pair.
+
+    With `others`, every second draw is a wide network.
+    """
     from experiments.lab.evolution.search import MARKS
 
+    widens = others is not None
     if others is None:
         others = {t: neutralized(options, t) for t in terms() if options[t] != _neutral(t)}
     rules, differences = [dict(options), *map(dict, others.values())], []
     for number in range(draws):
         draw = random.Random(f"{search.seed} ablation {len(others)} {number}")
-        lifetimes = random_lifetimes(search.given, search.lifetimes, draw)
-        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw)
+        wide = widens and number % 2 == 1
+        count = min(WIDE, search.lifetimes) if wide else search.lifetimes
+        lifetimes = random_lifetimes(search.given, count, draw)
+        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw, wide=wide)
         marks = [round(part * lifetimes.x.shape[1]) for part in MARKS]
         found = accuracies(rules, make, lifetimes, marks, rows_of_noise=search.rows).mean((1, 2))
         differences.append(100 * (found[0] - found[1:]))
@@ -52,6 +60,26 @@ def pruned(options: Mapping[str, float], losses: Losses) -> dict[str, float]:
         if not mean > 2 * error:
             kept = neutralized(kept, term)
     return kept
+
+
+def refined(
+    search: Search, options: Mapping[str, float], draws: int
+) -> tuple[dict[str, float], Losses]:
+    """The rule with the rate, and its dependence on the inputs, that do best where widths vary.
+
+    Widths are what a search can afford least, and what a rate depends on most.
+    """
+    others = {
+        f"rate x {factor:g}, fan_in {power:g}": {
+            **options, "rate": factor * options["rate"], "fan_in": power,
+        }
+        for factor in RATES
+        for power in FAN_INS
+        if factor != 1 or power != options["fan_in"]
+    }  # fmt: skip
+    losses = ablate(search, options, draws, others=others)
+    best = min(losses, key=lambda name: losses[name][0])
+    return dict(others[best]) if losses[best][0] < 0 else dict(options), losses
 
 
 def table(losses: Losses, what: str) -> str:

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
 
 def finish(config: Evolve, search: Any) -> None:
     """Ablations, the pruned rule, its file and the tables."""
-    from experiments.lab.evolution.ablations import ablate, pruned, table
+    from experiments.lab.evolution.ablations import ablate, pruned, refined, table
     from experiments.lab.evolution.shipping import card, saved
     from experiments.lab.evolution.space import first_point, options_at, plain, rule_of
     from metaplastic.support.catalog import CARD
@@ -73,7 +73,8 @@ def finish(config: Evolve, search: Any) -> None:
     found, start = search.found(), options_at(first_point())
     print("judging each term ...", flush=True)
     losses = ablate(search, found, config.ablations)
-    kept = pruned(found, losses)
+    print(table(losses, "accuracy lost without it, points"), flush=True)
+    kept, tried = refined(search, pruned(found, losses), config.ablations)
     check = ablate(search, kept, config.ablations, others={"as found": found, "at first": start})
     rule = rule_of(kept, rows=config.rows)
     numbers = plain(kept)
@@ -81,11 +82,12 @@ def finish(config: Evolve, search: Any) -> None:
         origin("cpu"), f"{search.generation} generations, seed {config.seed}.",
         rule.plasticity.equation(),  # type: ignore[operator]
         table(losses, "accuracy lost without it, points"),
-        table(check, "accuracy of the pruned rule above, points"),
+        table(tried, "accuracy of the pruned rule above, points"),
+        table(check, "accuracy of the rule above, points"),
     ])  # fmt: skip
     write_json(config.out / "found.json", {
         "remark": origin("cpu"), "settings": settings_of(config), "generations": search.generation,
-        "found": found, "pruned": numbers, "losses": losses, "checks": check,
+        "found": found, "pruned": numbers, "losses": losses, "rates": tried, "checks": check,
     })  # fmt: skip
     (config.out / "found.md").write_text(text + "\n", encoding="utf-8")
     made = " ".join(f"--{name} {value}" for name, value in settings_of(config).items())

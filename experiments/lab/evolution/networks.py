@@ -36,12 +36,20 @@ class Beside(nn.Module):
         return out
 
 
-def random_network(shape: Shape, outputs: int, draw: random.Random) -> Callable[[int], nn.Module]:
-    """A random architecture; what is returned makes it with the weights of a seed."""
+def random_network(
+    shape: Shape, outputs: int, draw: random.Random, *, wide: bool = False
+) -> Callable[[int], nn.Module]:
+    """A random architecture; what is returned makes it with the weights of a seed.
+
+    Args:
+        wide: dense, of 128 to 256 units, which cost too much for a whole search.
+    """
     kind = draw.choice(("dense", "dense", "residual dense", "conv", "conv"))
+    kind = "dense" if wide else kind
     activation, bias = ACTIVATIONS[draw.choice(list(ACTIVATIONS))], draw.random() < 0.7
     how, normed = draw.choice(INITIALIZATIONS), draw.random() < 0.3
     width = round(2 ** draw.uniform(4.6, 6.6))  # 24 to 97
+    width = 2 * draw.randint(64, 128) if wide else width
     depth = draw.randint(1, 5)
     channels = [draw.choice((6, 8, 12, 16)) for _ in range(draw.randint(1, 3))]
     kernel = draw.choice((3, 5)) if shape[-1] < 20 else 3

@@ -64,7 +64,8 @@ lifetime), minibatches (it was found on single examples), or lifetimes of other 
 a few hundreds of examples, on which its rate was found.
 
 - Found on dense, residual dense and convolutional networks of 24 to 97 units or 6 to 16 channels,
-  1 to 5 layers deep, with and without norms and biases; on Omniglot's training characters and
+  1 to 5 layers deep, with and without norms and biases; its rate, and how that depends on the
+  number of inputs, on dense ones of 128 to 256 units as well; on Omniglot's training characters and
   MNIST's training digits, 2 to 21 classes, 50 to 300 single examples, shuffled or class by class,
   of varied resolution, scale, contrast and polarity.
 - By `{command}`, {generations} generations.
