@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.lab.runs.parent import bound_to_this
 from experiments.lab.runs.progress import progress
 from experiments.lab.runs.run_folder import RunFolder, read_lines
 from experiments.lab.settings.cli import as_argv
@@ -193,7 +194,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=bound_to_this({**os.environ, "PYTHONPATH": os.pathsep.join(paths)}),
         )
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from experiments.lab.runs.parent import end_with_starter
 from experiments.lab.settings.limits import require_in_range
 from experiments.lab.settings.registry import (
     ConfigError,
@@ -181,6 +182,7 @@ def run(
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         with _ending_on_sigterm():
+            end_with_starter()
             main(arguments)
     except Terminated:
         sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
