@@ -91,8 +91,8 @@ def main(argv: Sequence[str]) -> None:
 
 def counts(text: str) -> list[int]:
     """`10,100,600` as increasing numbers."""
-    words = [word for word in text.replace(",", " ").split() if word]
-    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+    words = [word for part in text.split(",") for word in part.split() or [""]]
+    if not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
         raise ConfigError(f"--classes is {text!r}: write numbers of classes, as in 10,100,600.")
     return sorted({int(word) for word in words})
 

@@ -56,7 +56,7 @@ def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = 
     """
     _require_apart(runs)
     waiting = [run for run in runs if not _finished(run)]
-    _require_possible(waiting, check)
+    require_possible(waiting, check)
     done = len(runs) - len(waiting)
     active: dict[Train, subprocess.Popen[str]] = {}
     failed: list[Train] = []
@@ -109,7 +109,7 @@ def _require_apart(runs: Sequence[Train]) -> None:
             )
 
 
-def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
+def require_possible(runs: Sequence[Train], check: Check | None = None) -> None:
     """Build streams and learner of every method, so that errors are raised before any run."""
     if not runs:
         return  # torch only loads if there is work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -27,12 +28,17 @@ from metaplastic.outer.trainer import MetaTrainer
 from metaplastic.outer.trainer_config import TrainerConfig
 from metaplastic.support.seeding import global_seed
 
+Watch = Callable[[Train, OnlineLearner], Logger]
 WARM_UP = 2  # meta-steps that are slower than those after them
 TIMED = 0.03  # share of the requested minutes
 
 
-def meta_train(config: Train) -> None:
-    """Run a `meta_train` configuration, in every process that `torchrun` started."""
+def meta_train(config: Train, watch: Watch | None = None) -> None:
+    """Run a `meta_train` configuration, in every process that `torchrun` started.
+
+    With `watch`, a logger of its making receives the metrics as well, and may raise; the learner
+    is then neither saved as a rule nor evaluated.
+    """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
@@ -59,6 +65,8 @@ def meta_train(config: Train) -> None:
         if group.main:  # after everything was built: nothing is written for a config that fails
             found = resolved(config, learner, stream)
             trainer.loggers = start(config, folder, loggers, trainer.step)
+            if watch is not None:
+                trainer.loggers += (watch(config, learner),)
             write_json(folder.resolved, found)
         if config.resume:  # `fit` would refuse a run that stopped at its first meta-step
             trainer.resume()
@@ -66,6 +74,8 @@ def meta_train(config: Train) -> None:
             trainer.fit()
         if group.main:
             loggers.close()  # before other output
+            if watch is not None:
+                return
             finish(config, folder, learner, stream)
 
 

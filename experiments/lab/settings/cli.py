@@ -29,6 +29,7 @@ from experiments.lab.settings.registry import (
     tasks,
 )
 from experiments.lab.settings.task_options import task_options
+from experiments.lab.settings.words import require_words
 
 Config = TypeVar("Config")
 
@@ -67,6 +68,7 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
         given = word.partition("=")[0].replace("_", "-")
         if given.startswith("--") and given not in accepted:
             raise nearest(given, known, "a flag of this command")
+    require_words(config, argv)
     if "-h" in argv or "--help" in argv:
         argv = ["--help"]
     box = io.StringIO()
