@@ -13,9 +13,9 @@ from experiments.lab.settings.registry import ConfigError
 COUNTS = (
     "episodes", "threads", "steps", "tasks", "micro_batch", "checkpoint_every", "truncate",
     "log_every", "save_every", "max_skipped", "seeds", "jobs", "lifetimes", "examples", "repeat",
-    "characters", "trials", "validate_every",
+    "characters", "trials", "validate_every", "processes", "nodes", "cpus",
 )  # fmt: skip
-AMOUNTS = ("minutes", "clip", "loss_limit")
+AMOUNTS = ("minutes", "clip", "loss_limit", "hours", "memory")
 
 
 def require_in_range(config: object) -> None:
