@@ -45,7 +45,7 @@ def meta_train(config: Train, watch: Watch | None = None) -> None:
     with (
         process_group(config.device) as (group, device),
         ExitStack() as stack,
-        ExitStack() as loggers,
+        ExitStack() as bar,
     ):
         if group.size > 1 and config.micro_batch is None and not config.resume:
             # The run is then bitwise the same for any number of processes that divides this one.
@@ -64,7 +64,7 @@ def meta_train(config: Train, watch: Watch | None = None) -> None:
             trainer.restore()
         if group.main:  # after everything was built: nothing is written for a config that fails
             found = resolved(config, learner, stream)
-            trainer.loggers = start(config, folder, loggers, trainer.step)
+            trainer.loggers = start(config, folder, bar, stack, trainer.step)
             if watch is not None:
                 trainer.loggers += (watch(config, learner),)
             write_json(folder.resolved, found)
@@ -73,10 +73,10 @@ def meta_train(config: Train, watch: Watch | None = None) -> None:
         else:
             trainer.fit()
         if group.main:
-            loggers.close()  # before other output
+            bar.close()  # before other output
             if watch is not None:
                 return
-            finish(config, folder, learner, stream)
+            finish(config, folder, learner, stream, trainer.loggers)
 
 
 def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
@@ -153,8 +153,10 @@ def steps_in(config: Train, stream: TaskStream, group: ProcessGroup, device: tor
     return int(shared or steps)
 
 
-def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tuple[Logger, ...]:
-    """Record the settings and open the loggers; they are closed with `stack`."""
+def start(
+    config: Train, folder: RunFolder, bar: ExitStack, stack: ExitStack, done: int
+) -> tuple[Logger, ...]:
+    """Record the settings and open the loggers, closed with `stack`, and a progress bar."""
     require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
     if config.resume:
@@ -164,7 +166,7 @@ def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tupl
         folder.complete()
     else:
         folder.start(settings)
-    report = stack.enter_context(progress(config.run_name, config.steps, done))
+    report = bar.enter_context(progress(config.run_name, config.steps, done))
     loggers: list[Logger] = [JsonLines(folder.metrics), ProgressBar(report)]
     loggers += requested_loggers(
         config.log, folder.root, config.run_name, settings, config.wandb_mode
