@@ -9,6 +9,7 @@ Finished runs are kept and interrupted ones are resumed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
 def counts(text: str) -> list[int]:
     """`10,100,600` as increasing numbers."""
     words = [word for part in text.split(",") for word in part.split() or [""]]
-    if not all(word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
+    if not all(re.fullmatch("0*[1-9][0-9]{0,8}", word) for word in words):
         raise ConfigError(f"--classes is {text!r}: write numbers of classes, as in 10,100,600.")
     return sorted({int(word) for word in words})
 
