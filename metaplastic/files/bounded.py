@@ -16,7 +16,7 @@ class TooLargeError(ValueError):
     """What a file describes takes far more memory than the file."""
 
 
-class BoundedMemory(TorchDispatchMode):
+class BoundedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A context in which new tensors may take `limit` bytes in all.
 
     A size is checked before the tensor is made. Temporaries count as well, so that `limit` should
@@ -24,7 +24,7 @@ class BoundedMemory(TorchDispatchMode):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.limit, self.made = limit, 0
 
     def __torch_dispatch__(
