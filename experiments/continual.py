@@ -9,6 +9,7 @@ Finished runs are kept and interrupted ones are resumed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -91,8 +92,8 @@ def main(argv: Sequence[str]) -> None:
 
 def counts(text: str) -> list[int]:
     """`10,100,600` as increasing numbers."""
-    words = [word for word in text.replace(",", " ").split() if word]
-    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+    words = [word for part in text.split(",") for word in part.split() or [""]]
+    if not all(re.fullmatch("0*[1-9][0-9]{0,8}", word) for word in words):
         raise ConfigError(f"--classes is {text!r}: write numbers of classes, as in 10,100,600.")
     return sorted({int(word) for word in words})
 

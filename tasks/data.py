@@ -8,7 +8,6 @@ start at the same time.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
@@ -19,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -58,13 +58,10 @@ def cache_folder() -> Path:
     return folder
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock beside `path`: one process at a time; released by the system if it dies."""
+def locked(path: Path) -> FileLock:
+    """The lock beside `path`: one process at a time; released by the system if it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return FileLock(path.with_name(path.name + ".lock"))
 
 
 @contextmanager
@@ -113,6 +110,38 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
             f"The cached array {str(path)!r} is damaged ({error}); delete it and run again."
         ) from error
     return torch.from_numpy(array)
+
+
+def downloaded(url: str, known_hash: str, folder: str, advice: str) -> Path:
+    """The file at `url`, kept in a folder of the cache and verified each time it is asked for.
+
+    Args:
+        known_hash: `md5:...` or `sha256:...`.
+        advice: what to do where it cannot be had, a clause.
+    """
+    try:
+        import pooch
+    except ImportError as error:
+        raise DataError(
+            f"{url} is downloaded by pooch, which is not installed; "
+            f"run pip install 'metaplastic[lab]', or {advice}."
+        ) from error
+    base, _, name = url.rpartition("/")
+    place = cache_folder() / folder
+    files = pooch.create(place, f"{base}/", registry={name: known_hash}, retry_if_failed=1)
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        with locked(place / name):
+            return Path(files.fetch(name))
+    except ValueError as error:
+        raise DataError(
+            f"What came from {url} is not the official archive; try again later."
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{name} is not at hand{missing_folder(None)} and {url} cannot be reached ({error}); "
+            f"{advice}."
+        ) from error
 
 
 def read_image(source: bytes | Path, mode: Literal["L", "RGB"], size: int) -> Pixels:

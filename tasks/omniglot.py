@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,16 +29,14 @@ from torch import Tensor
 from tasks.data import (
     DataError,
     Pixels,
-    cache_folder,
     cached,
     check_image_size,
     data_folder,
+    downloaded,
     fingerprint,
-    locked,
     missing_folder,
     one_of,
     read_image,
-    whole,
 )
 from tasks.images import FewShotImages
 
@@ -131,28 +128,11 @@ def _archive(part: str, root: str | None) -> Path:
             f"{root!r} has no omniglot/{part}.zip{missing_folder(root)}; put the official archive "
             f"there, from {SOURCE}/{part}.zip, or leave root out to download it."
         )
-    path = cache_folder() / "omniglot" / f"{part}.zip"
-    with locked(path):
-        if not path.is_file():
-            content = _download(f"{SOURCE}/{part}.zip", OFFICIAL_MD5[part])
-            with whole(path) as partial:
-                partial.write_bytes(content)
-    return path
-
-
-def _download(url: str, md5: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=60) as reply:
-            content: bytes = reply.read()
-    except OSError as error:
-        raise DataError(
-            f"Omniglot is not at hand{missing_folder(None)} and {url} cannot be reached ({error}); "
-            "set METAPLASTIC_DATA to a folder that contains omniglot/images_background.zip and "
-            "omniglot/images_evaluation.zip, or use the stream glyphs, which needs no file."
-        ) from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(f"What came from {url} is not the official archive; try again later.")
-    return content
+    return downloaded(
+        f"{SOURCE}/{part}.zip", f"md5:{OFFICIAL_MD5[part]}", "omniglot",
+        "set METAPLASTIC_DATA to a folder that contains omniglot/images_background.zip and "
+        "omniglot/images_evaluation.zip, or use the stream glyphs, which needs no file",
+    )  # fmt: skip
 
 
 def _members(part: str, path: Path) -> dict[str, list[str]]:

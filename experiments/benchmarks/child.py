@@ -16,6 +16,8 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
+from experiments.lab.runs.parent import bound_to_this, end_with_starter
+
 START = "from experiments.benchmarks.child import main; main()"
 
 
@@ -25,7 +27,7 @@ def start(*words: str, environment: Mapping[str, str] | None = None) -> Any:
         [sys.executable, "-c", START, *words],
         capture_output=True,
         text=True,
-        env={**os.environ, **(environment or {})},
+        env=bound_to_this({**os.environ, **(environment or {})}),
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -36,6 +38,7 @@ def start(*words: str, environment: Mapping[str, str] | None = None) -> Any:
 def main() -> None:
     import torch
 
+    end_with_starter()
     parser = argparse.ArgumentParser()
     parser.add_argument("row")
     parser.add_argument("--repeat", type=int, default=5)

@@ -1,4 +1,7 @@
-"""95% intervals of a mean over lifetimes, by the normal approximation or by the bootstrap."""
+"""95% intervals of a mean over lifetimes, by the normal approximation or by the bootstrap.
+
+Written out because scipy is no dependency of the library; tests compare with scipy where it is.
+"""
 
 from __future__ import annotations
 

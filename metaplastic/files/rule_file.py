@@ -18,6 +18,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from metaplastic.files.bounded import BoundedMemory
 from metaplastic.files.provenance import provenance as current_provenance
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.support.catalog import find, shipped
@@ -29,6 +30,8 @@ from metaplastic.support.seeding import global_seed
 FORMAT = "metaplastic rule"
 VERSION = 1
 KEYS = ("learner", "frozen", "tensors_sha256", "provenance", "sha256")
+MOST_TIMES = 10  # the file's size, in memory for what it describes
+LEAST = 2**20  # bytes beside that, for buffers that no file holds
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
@@ -116,8 +119,9 @@ def from_pretrained(
             f"{folder / TENSORS} is damaged: its checksum is not the one in {CONFIG}. "
             "Download or write the rule file again."
         )
+    limit = LEAST + MOST_TIMES * (len(content) + (folder / CONFIG).stat().st_size)
     try:
-        with global_seed(torch.device("cpu"), "overwritten"):
+        with global_seed(torch.device("cpu"), "overwritten"), BoundedMemory(limit):
             learner = build(config["learner"], classes)
         if not isinstance(learner, OnlineLearner):
             raise DescriptionError(f"it describes a {type(learner).__name__}, not a learner.")
@@ -130,11 +134,9 @@ def from_pretrained(
         current = current_names(learner)
         tensors = {current(name): tensor for name, tensor in tensors.items()}
         learner.load_state_dict(tensors, assign=True)
-    except (
-        DescriptionError, AttributeError, RuntimeError, TypeError, safetensors.SafetensorError
-    ) as error:  # fmt: skip
+        frozen = {current(name) for name in config["frozen"]}
+    except Exception as error:  # a class that a file names may raise anything for its options
         raise RuleFileError(f"The rule in {folder} cannot be built: {error}") from error
-    frozen = {current(name) for name in config["frozen"]}
     for name, parameter in learner.named_parameters():
         parameter.requires_grad_(name not in frozen)
     return learner.to(device).eval()
@@ -146,7 +148,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         config = json.loads(_read(folder, CONFIG))
-    except ValueError as error:
+        if isinstance(config, dict):
+            digest = _digest(config)
+    except (ValueError, RecursionError) as error:  # the latter for lists within lists
         raise RuleFileError(
             f"{path} is damaged or not of a rule file: it is not JSON ({error})."
         ) from error
@@ -161,7 +165,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         )
     if missing := [key for key in KEYS if key not in config]:
         raise RuleFileError(f"{path} is not the config of a rule file: it has no {missing[0]!r}.")
-    if config["sha256"] != _digest(config):
+    if config["sha256"] != digest:
         raise RuleFileError(
             f"{path} is damaged: its checksum does not match its content. "
             "Download or write the rule file again."

@@ -47,6 +47,22 @@ class ResumableLogger(Logger, Protocol):
         ...
 
 
+@runtime_checkable
+class FileLogger(Logger, Protocol):
+    """A logger that keeps files as well: figures, texts and folders."""
+
+    def log_files(self, step: int, files: Mapping[str, Path]) -> None:
+        """Keep `files`, by name, as they are after meta-step `step`."""
+        ...
+
+
+def log_files(loggers: Sequence[Logger], step: int, files: Mapping[str, Path]) -> None:
+    """Hand files to the loggers that keep them."""
+    for logger in loggers:
+        if isinstance(logger, FileLogger):
+            logger.log_files(step, files)
+
+
 def log_to(loggers: Sequence[Logger], step: int, metrics: Metrics) -> None:
     """Log to every logger."""
     for logger in loggers:

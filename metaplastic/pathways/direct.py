@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Literal
 
 import torch
@@ -120,7 +120,8 @@ class Direct(FeedbackPathway):
         return self.feedback != "none" or site is sites[-1]
 
     def _pathway(self, outputs: int, units: int) -> nn.Sequential:
-        sizes = [outputs, *[self.options["width"]] * (self.options["depth"] - 1), units]
+        # One after another: a file may name a depth that no memory holds.
+        sizes = chain([outputs], repeat(self.options["width"], self.options["depth"] - 1), [units])
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             linear = nn.Linear(fan_in, fan_out)

@@ -26,6 +26,21 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(kind: Kind) -> None:
     assert 0.90 <= held <= 0.98
 
 
+def test_the_intervals_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="the lab extra is not installed")
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    normal = stats.norm.interval(0.95, loc=values.mean(0), scale=stats.sem(values))
+    found = interval(values)
+    np.testing.assert_allclose([found.low, found.high], normal, rtol=1e-12)
+    source = np.random.default_rng(1)
+    theirs = stats.bootstrap((values,), np.mean, method="percentile", rng=source, n_resamples=2000)
+    found = interval(values, "bootstrap")
+    # Two samples of 2000 resamples: their ends differ by a twentieth of the intervals' width.
+    width = found.high - found.low
+    np.testing.assert_allclose(found.low, theirs.confidence_interval.low, atol=0.05 * width.max())
+    np.testing.assert_allclose(found.high, theirs.confidence_interval.high, atol=0.05 * width.max())
+
+
 def test_one_value_has_no_interval() -> None:
     found = interval(np.array([3.0]))
     assert found.mean == 3.0

@@ -193,7 +193,7 @@ def test_a_stopped_script_advises_only_what_it_can_do(script: str) -> None:
     done = call("-c", stop)
     assert done.returncode == 130
     assert ("--resume" in done.stderr) == (script in ("meta_train", "discover"))
-    goes_on = ("meta_train", "discover", "compare", "continual", "demo", "deep")
+    goes_on = ("meta_train", "discover", "compare", "continual", "demo", "deep", "sweep")
     assert ("resumes" in done.stderr) == (script in goes_on)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import urllib.error
-import urllib.request
+import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
+import responses
 import torch
 from PIL import Image
 
@@ -132,38 +134,49 @@ def test_a_folder_without_the_archives_is_named(tmp_path: Path) -> None:
 def test_no_data_and_no_network_says_what_to_do(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(DataError, match=r"no network.*set METAPLASTIC_DATA.*stream glyphs"):
-        _ = Omniglot().images
-    monkeypatch.setenv("METAPLASTIC_DATA", "nowhere")
-    said = r"not at hand \(METAPLASTIC_DATA names 'nowhere', which is not a folder\) and https"
-    with pytest.raises(DataError, match=said):
-        _ = Omniglot().images
+    with responses.RequestsMock() as network:
+        network.get(re.compile(".*"), body=requests.ConnectionError("no network"))
+        with pytest.raises(DataError, match=r"no network.*set METAPLASTIC_DATA.*stream glyphs"):
+            _ = Omniglot().images
+        monkeypatch.setenv("METAPLASTIC_DATA", "nowhere")
+        said = r"not at hand \(METAPLASTIC_DATA names 'nowhere', which is not a folder\) and https"
+        with pytest.raises(DataError, match=said):
+            _ = Omniglot().images
+        network.replace("GET", re.compile(".*"), status=404)
+        with pytest.raises(DataError, match=r"cannot be reached \(404 Client Error"):
+            _ = Omniglot().images
 
 
 def test_a_download_is_verified_and_kept(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched = []
+    archives = {part: (made / "omniglot" / f"{part}.zip").read_bytes() for part in MADE}
+    with responses.RequestsMock() as network:
+        replies = [
+            network.get(f"{omniglot.SOURCE}/{part}.zip", body=content)
+            for part, content in archives.items()
+        ]
+        with pytest.raises(DataError, match="is not the official archive"):
+            _ = Omniglot(ways=1).images
+        sums = {part: hashlib.md5(content).hexdigest() for part, content in archives.items()}
+        monkeypatch.setattr(omniglot, "OFFICIAL_MD5", sums)
+        before = len(network.calls)
+        assert torch.equal(Omniglot(ways=1).images, few(made).images)
+        assert [reply.call_count > 0 for reply in replies] == [True, True]
+        _ = Omniglot(ways=1, split="test").images
+        assert len(network.calls) == before + 2
+        kept = Path(os.environ["METAPLASTIC_CACHE"]) / "omniglot" / "images_background.zip"
+        kept.write_bytes(b"damaged")  # is fetched again, where it used to be read
+        assert torch.equal(Omniglot(ways=1).images, few(made).images)
+        assert len(network.calls) == before + 3
 
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
-        fetched.append(url)
-        return io.BytesIO((made / "omniglot" / url.rpartition("/")[2]).read_bytes())
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    with pytest.raises(DataError, match="is not the official archive"):
-        _ = Omniglot(ways=1).images
-    sums = {
-        part: hashlib.md5((made / "omniglot" / f"{part}.zip").read_bytes()).hexdigest()
-        for part in MADE
-    }
-    monkeypatch.setattr(omniglot, "OFFICIAL_MD5", sums)
-    fetched.clear()
-    assert torch.equal(Omniglot(ways=1).images, few(made).images)
-    assert len(fetched) == 2
-    _ = Omniglot(ways=1, split="test").images
-    assert len(fetched) == 2
+def test_without_the_package_that_downloads_a_sentence_says_what_to_install(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)  # an import then fails
+    with pytest.raises(
+        DataError, match=r"pip install 'metaplastic\[lab\]', or set METAPLASTIC_DATA"
+    ):
+        _ = Omniglot().images
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
+from joblib import Parallel, delayed, parallel_config
 
 from experiments.lab.credit_checks.config import Credit
+from experiments.lab.runs.parent import end_with
 from experiments.lab.runs.progress import progress
 
 Measured = dict[str, Any]  # of one seed: JSON-able
@@ -47,28 +48,18 @@ def measured(works: Mapping[str, Work], seeds: Sequence[int], jobs: int, title: 
     wanted = list(dict.fromkeys((work, seed) for work in works.values() for seed in seeds))
     done: dict[tuple[Work, int], Measured] = {}
     with progress(title, len(wanted)) as report:
-        if jobs == 1:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                for work, seed in wanted:
-                    done[work, seed] = work.measure(seed)
-                    report(len(done))
-            finally:
-                torch.set_num_threads(threads)
-        else:
-            # Spawned: a forked child of a process that has used torch may wait for its threads.
-            with ProcessPoolExecutor(
-                jobs, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
-            ) as pool:
-                futures: dict[Future[Measured], tuple[Work, int]] = {
-                    pool.submit(work.measure, seed): (work, seed) for work, seed in wanted
-                }
-                try:
-                    for future in as_completed(futures):
-                        done[futures[future]] = future.result()
-                        report(len(done))
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+        calls = (delayed(_measured_alone)(work, seed) for work, seed in wanted)
+        with parallel_config("loky", initializer=end_with, initargs=(os.getpid(),)):
+            for pair, measured_one in Parallel(jobs, return_as="generator_unordered")(calls):
+                done[pair] = measured_one
+                report(len(done))
     return {name: [done[work, seed] for seed in seeds] for name, work in works.items()}
+
+
+def _measured_alone(work: Work, seed: int) -> tuple[tuple[Work, int], Measured]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return (work, seed), work.measure(seed)
+    finally:
+        torch.set_num_threads(threads)

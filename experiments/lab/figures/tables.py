@@ -9,13 +9,6 @@ from typing import Any
 
 Result = Mapping[str, Any]
 
-# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; beyond them, the normal's.
-T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-NORMAL95 = 1.96
 COLUMNS_SHOWN = 10
 
 
@@ -24,10 +17,12 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
     mean = fmean(values)
     if len(values) < 2:
         return mean, None
-    t = T95[len(values) - 2] if len(values) - 2 < len(T95) else NORMAL95
+    from scipy.special import stdtrit  # scipy, for --help, is slow
+
     # By multiplication: a run that diverged has an error whose square overflows, as floats may.
     squares = fmean((value - mean) * (value - mean) for value in values)
-    return mean, t * math.sqrt(squares / (len(values) - 1))
+    degrees = len(values) - 1
+    return mean, float(stdtrit(degrees, 0.975)) * math.sqrt(squares / degrees)
 
 
 def rows(results: Mapping[str, Sequence[Result]]) -> list[dict[str, str]]:

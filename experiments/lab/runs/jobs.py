@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.lab.runs.parent import bound_to_this
 from experiments.lab.runs.progress import progress
 from experiments.lab.runs.run_folder import RunFolder, read_lines
 from experiments.lab.settings.cli import as_argv
@@ -55,7 +56,7 @@ def run_all(runs: Sequence[Train], jobs: int, title: str, check: Check | None = 
     """
     _require_apart(runs)
     waiting = [run for run in runs if not _finished(run)]
-    _require_possible(waiting, check)
+    require_possible(waiting, check)
     done = len(runs) - len(waiting)
     active: dict[Train, subprocess.Popen[str]] = {}
     failed: list[Train] = []
@@ -108,7 +109,7 @@ def _require_apart(runs: Sequence[Train]) -> None:
             )
 
 
-def _require_possible(runs: Sequence[Train], check: Check | None) -> None:
+def require_possible(runs: Sequence[Train], check: Check | None = None) -> None:
     """Build streams and learner of every method, so that errors are raised before any run."""
     if not runs:
         return  # torch only loads if there is work
@@ -193,7 +194,7 @@ def _start(run: Train, alone: bool) -> subprocess.Popen[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=bound_to_this({**os.environ, "PYTHONPATH": os.pathsep.join(paths)}),
         )
 
 

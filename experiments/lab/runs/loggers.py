@@ -6,7 +6,9 @@ The packages of the latter two are imported only if requested.
 from __future__ import annotations
 
 import os
+import re
 import uuid
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,16 @@ class TensorBoard:
             if not isinstance(value, str):
                 self.writer.add_scalar(name, value, step)
 
+    def log_files(self, step: int, files: Mapping[str, Path]) -> None:
+        """Figures as images and texts as such; it has no place for a rule file."""
+        from matplotlib.image import imread
+
+        for name, path in files.items():
+            if path.suffix == ".png":
+                self.writer.add_image(name, imread(path), step, dataformats="HWC")
+            elif path.suffix == ".md":
+                self.writer.add_text(name, path.read_text(encoding="utf-8"), step)
+
     def rewind(self, step: int) -> None:
         # Its files are append-only; purge_step in the next one invalidates later steps.
         self.writer.close()
@@ -69,7 +81,7 @@ class WandB:
         if mode == "offline":
             # wandb reports its own crashes over the network in every mode.
             os.environ["WANDB_ERROR_REPORTING"] = "false"
-        wandb = needed("wandb")
+        wandb, self.name = needed("wandb"), name
         identity = folder / "wandb-id.txt"
         if not identity.exists():
             write_atomically(identity, uuid.uuid4().hex.encode())
@@ -86,6 +98,22 @@ class WandB:
 
     def log(self, step: int, metrics: Metrics) -> None:
         self.run.log(dict(metrics), step=step)
+
+    def log_files(self, step: int, files: Mapping[str, Path]) -> None:
+        """Figures as images, and all as artifacts: the figures, the card, the rule file."""
+        wandb = needed("wandb")
+        figures = {name: path for name, path in files.items() if path.suffix == ".png"}
+        self.run.log({name: wandb.Image(str(path)) for name, path in figures.items()}, step=step)
+        kinds = {"figures": figures} | {
+            name: {name: path} for name, path in files.items() if name not in figures
+        }
+        label = re.sub(r"[^\w.-]", "-", self.name)
+        for kind, of_kind in kinds.items():
+            artifact = wandb.Artifact(f"{label}-{kind}", type=kind)
+            for path in of_kind.values():
+                add = artifact.add_dir if path.is_dir() else artifact.add_file
+                add(str(path))
+            self.run.log_artifact(artifact)
 
     def close(self) -> None:
         self.run.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from statistics import fmean
 
@@ -10,15 +11,26 @@ from experiments.lab.figures.plots import plot_statistics
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.networks.build import build_stream, has_orders
 from experiments.lab.runs.evaluation import evaluate
+from experiments.lab.runs.rule_card import write_card
 from experiments.lab.runs.run_folder import RunFolder, read_lines, write_json
 from experiments.lab.settings.config import Train, record
 from metaplastic import OnlineLearner, TaskStream
 from metaplastic.files.provenance import provenance
 from metaplastic.files.rule_file import save_pretrained
+from metaplastic.outer.loggers import Logger, log_files
 
 
-def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: TaskStream) -> None:
-    """Save the rule, plot the training, and evaluate the learner on held-out lifetimes."""
+def finish(
+    config: Train,
+    folder: RunFolder,
+    learner: OnlineLearner,
+    stream: TaskStream,
+    loggers: Sequence[Logger] = (),
+) -> None:
+    """Save the rule, plot the training, and evaluate the learner on held-out lifetimes.
+
+    Loggers that keep files receive the figures, the rule file and its card.
+    """
     label = " ".join([config.method, *config.options])
     settings = record(config)
     source = provenance(config.seed, stream.spec) | {
@@ -56,6 +68,9 @@ def finish(config: Train, folder: RunFolder, learner: OnlineLearner, stream: Tas
     }
     write_json(folder.result, result)
     plot_lifetimes(folder.plots, {label: [result]})
+    files = {"card": write_card(config, folder, source, result), "rule": folder.rule}
+    figures = {f"plots/{path.stem}": path for path in sorted(folder.plots.glob("*.png"))}
+    log_files(loggers, config.steps, files | figures)
     print(as_markdown(rows({label: [result]})))
     if lines:
         share = f"{seconds:.3g} s, {100 * sampling:.2g} % of it sampling"

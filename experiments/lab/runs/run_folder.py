@@ -184,7 +184,7 @@ def read_json(path: Path, advice: str, repair: str | None = None) -> dict[str, A
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: {advice}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the latter for lists within lists
         raise ConfigError(f"{path} is damaged ({error}): {repair or advice}.") from error
     if not isinstance(value, dict):
         raise ConfigError(
@@ -195,12 +195,12 @@ def read_json(path: Path, advice: str, repair: str | None = None) -> dict[str, A
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON-lines file; a last line cut short by a kill is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
     for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
                 raise ConfigError(f"line {number} of {path} is damaged ({error}).") from error
     return records

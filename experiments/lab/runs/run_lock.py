@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from experiments.lab.settings.registry import ConfigError
 
@@ -21,32 +20,16 @@ def alone_in(root: Path) -> Iterator[None]:
     """
     path = root.with_name(f".{root.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _locked(path, root)
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another process is writing this run ({root}): wait for its end, or choose "
+            "another --name."
+        ) from None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        lock.close()
-
-
-def _locked(path: Path, root: Path) -> IO[str]:
-    while True:
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise ConfigError(
-                f"another process is writing this run ({root}): wait for its end, or choose "
-                "another --name."
-            ) from None
-        if _is_at(lock, path):
-            return lock
-        lock.close()  # its holder has just removed it
-
-
-def _is_at(lock: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+        path.unlink(missing_ok=True)  # while held: whoever waits for it takes a new file
+        lock.release()

@@ -1,7 +1,9 @@
 """The choice of a gradient learner's rate at test, on validation lifetimes.
 
 The published protocols of OML and ANML search the rate of online SGD for each number of classes on
-other trajectories than those reported. Here scales of the learner's rates are tried.
+other trajectories than those reported. Here scales of the learner's rates are tried. By hand: one
+evaluation scores a scale for every number of classes at once, and the range grows where an end is
+best, for which Optuna, the library of `experiments.sweep`, has no sampler.
 """
 
 from __future__ import annotations

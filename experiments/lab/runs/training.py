@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -27,19 +28,24 @@ from metaplastic.outer.trainer import MetaTrainer
 from metaplastic.outer.trainer_config import TrainerConfig
 from metaplastic.support.seeding import global_seed
 
+Watch = Callable[[Train, OnlineLearner], Logger]
 WARM_UP = 2  # meta-steps that are slower than those after them
 TIMED = 0.03  # share of the requested minutes
 
 
-def meta_train(config: Train) -> None:
-    """Run a `meta_train` configuration, in every process that `torchrun` started."""
+def meta_train(config: Train, watch: Watch | None = None) -> None:
+    """Run a `meta_train` configuration, in every process that `torchrun` started.
+
+    With `watch`, a logger of its making receives the metrics as well, and may raise; the learner
+    is then neither saved as a rule nor evaluated.
+    """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     require_device(config.device)
     with (
         process_group(config.device) as (group, device),
         ExitStack() as stack,
-        ExitStack() as loggers,
+        ExitStack() as bar,
     ):
         if group.size > 1 and config.micro_batch is None and not config.resume:
             # The run is then bitwise the same for any number of processes that divides this one.
@@ -58,15 +64,19 @@ def meta_train(config: Train) -> None:
             trainer.restore()
         if group.main:  # after everything was built: nothing is written for a config that fails
             found = resolved(config, learner, stream)
-            trainer.loggers = start(config, folder, loggers, trainer.step)
+            trainer.loggers = start(config, folder, bar, stack, trainer.step)
+            if watch is not None:
+                trainer.loggers += (watch(config, learner),)
             write_json(folder.resolved, found)
         if config.resume:  # `fit` would refuse a run that stopped at its first meta-step
             trainer.resume()
         else:
             trainer.fit()
         if group.main:
-            loggers.close()  # before other output
-            finish(config, folder, learner, stream)
+            bar.close()  # before other output
+            if watch is not None:
+                return
+            finish(config, folder, learner, stream, trainer.loggers)
 
 
 def fresh_learner(config: Train, stream: TaskStream) -> OnlineLearner:
@@ -143,8 +153,10 @@ def steps_in(config: Train, stream: TaskStream, group: ProcessGroup, device: tor
     return int(shared or steps)
 
 
-def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tuple[Logger, ...]:
-    """Record the settings and open the loggers; they are closed with `stack`."""
+def start(
+    config: Train, folder: RunFolder, bar: ExitStack, stack: ExitStack, done: int
+) -> tuple[Logger, ...]:
+    """Record the settings and open the loggers, closed with `stack`, and a progress bar."""
     require_loggers(config.log)
     settings = record(replace(config, resume=False, overwrite=False))
     if config.resume:
@@ -154,7 +166,7 @@ def start(config: Train, folder: RunFolder, stack: ExitStack, done: int) -> tupl
         folder.complete()
     else:
         folder.start(settings)
-    report = stack.enter_context(progress(config.run_name, config.steps, done))
+    report = bar.enter_context(progress(config.run_name, config.steps, done))
     loggers: list[Logger] = [JsonLines(folder.metrics), ProgressBar(report)]
     loggers += requested_loggers(
         config.log, folder.root, config.run_name, settings, config.wandb_mode

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from experiments.lab.runs.parent import end_with_starter
 from experiments.lab.settings.limits import require_in_range
 from experiments.lab.settings.registry import (
     ConfigError,
@@ -28,6 +29,7 @@ from experiments.lab.settings.registry import (
     tasks,
 )
 from experiments.lab.settings.task_options import task_options
+from experiments.lab.settings.words import require_words
 
 Config = TypeVar("Config")
 
@@ -66,6 +68,7 @@ def parse(config: type[Config], argv: Sequence[str], default: Config) -> Config:
         given = word.partition("=")[0].replace("_", "-")
         if given.startswith("--") and given not in accepted:
             raise nearest(given, known, "a flag of this command")
+    require_words(config, argv)
     if "-h" in argv or "--help" in argv:
         argv = ["--help"]
     box = io.StringIO()
@@ -181,6 +184,7 @@ def run(
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         with _ending_on_sigterm():
+            end_with_starter()
             main(arguments)
     except Terminated:
         sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))

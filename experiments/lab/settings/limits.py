@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import types
 from pathlib import Path, PurePath
@@ -12,9 +13,9 @@ from experiments.lab.settings.registry import ConfigError
 COUNTS = (
     "episodes", "threads", "steps", "tasks", "micro_batch", "checkpoint_every", "truncate",
     "log_every", "save_every", "max_skipped", "seeds", "jobs", "lifetimes", "examples", "repeat",
-    "characters",
+    "characters", "trials", "validate_every", "processes", "nodes", "cpus",
 )  # fmt: skip
-AMOUNTS = ("minutes", "clip", "loss_limit")
+AMOUNTS = ("minutes", "clip", "loss_limit", "hours", "memory")
 
 
 def require_in_range(config: object) -> None:
@@ -31,11 +32,22 @@ def require_in_range(config: object) -> None:
     factors = getattr(config, "sweep", ())
     if not all(0 < factor < math.inf for factor in factors):
         raise ConfigError(f"--sweep is {factors}: every value must be above 0 and finite.")
+    require_finite(config)
     given = getattr(config, "name", None)
     if given is not None and hasattr(config, "runs"):
         path = PurePath(given)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             raise ConfigError(f"--name {given!r} is not the name of a folder within --runs.")
+
+
+def require_finite(config: object) -> None:
+    """Raise ConfigError for a number that is NaN or infinite."""
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                flag = "--" + field.name.replace("_", "-")
+                raise ConfigError(f"{flag} is {number:g}: it must be finite.")
 
 
 def require_type(name: str, value: Any, hint: Any, source: Path) -> None:

@@ -6,6 +6,7 @@ Files are parsed with `ast`, not imported, so that `--help` is fast and does not
 from __future__ import annotations
 
 import ast
+import math
 import types
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -99,8 +100,18 @@ def typed(name: str, text: str, hint: Any) -> Any:
     found, value = _read(text, hint)
     if not found:
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-        raise ConfigError(f"{name}={text} cannot be read: {name} must be {wanted}.")
+        raise ConfigError(f"{name}={text} cannot be read: {name} must be {wanted}{_more(text)}.")
     return value
+
+
+def _more(text: str) -> str:
+    """What else a number must be that Python reads and an option is not given."""
+    if not text.strip(" ,"):
+        return ", not empty"
+    if not text.isascii():
+        return ", with numbers in the digits 0 to 9"
+    numbers = [word.strip().lower().lstrip("+-") for word in text.split(",")]
+    return ", and finite" if {"nan", "inf", "infinity"} & {*numbers} else ""
 
 
 def _read(text: str, hint: Any) -> tuple[bool, Any]:
@@ -121,7 +132,10 @@ def _read(text: str, hint: Any) -> tuple[bool, Any]:
         return text.lower() == "none", None
     if hint is bool:
         return text.lower() in ("true", "false"), text.lower() == "true"
+    if hint is str:
+        return bool(text.strip()), text
     try:
-        return (True, hint(text)) if hint in (int, float, str) else (False, None)
+        value = hint(text) if hint in (int, float) and text.isascii() else None
     except ValueError:
         return False, None
+    return value is not None and (hint is int or math.isfinite(value)), value

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import meta_train
 from experiments.lab.runs.loggers import needed, requested_loggers
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.loggers import rewind, sync
@@ -65,3 +66,42 @@ def test_wandb_stays_offline(tmp_path: Path) -> None:
     logger.log(1, {"loss": 0.5})
     logger.close()
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+@pytest.fixture
+def finished(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A finished run that was also logged to the package named."""
+    words = ["--preset", "tiny", "--runs", str(tmp_path), "--name", "a/run", "--log", request.param]
+    meta_train.main(words)
+    return tmp_path / "a" / "run"
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("finished", ["tensorboard"], indirect=True)
+def test_tensorboard_gets_the_figures_and_the_card(finished: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the log extra is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(finished / "tensorboard"), size_guidance={"images": 0})
+    found.Reload()
+    figures = {f"plots/{path.stem}" for path in (finished / "plots").glob("*.png")}
+    assert figures
+    assert set(found.Tags()["images"]) == figures
+    assert found.Tags()["tensors"] == ["card/text_summary"]
+    text = found.Tensors("card/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert text == (finished / "rule" / "CARD.md").read_text()
+    assert text.startswith("# a/run")
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("finished", ["wandb"], indirect=True)
+def test_wandb_gets_the_figures_the_card_and_the_rule_offline(finished: Path) -> None:
+    pytest.importorskip("wandb", reason="the log extra is not installed")
+    (folder,) = (finished / "wandb").glob("offline-run-*")
+    figures = sorted(path.read_bytes() for path in (finished / "plots").glob("*.png"))
+    kept = sorted(path.read_bytes() for path in (folder / "files" / "media").rglob("*.png"))
+    assert kept == figures
+    (record,) = folder.glob("*.wandb")
+    content = record.read_bytes()
+    for artifact in (b"a-run-figures", b"a-run-card", b"a-run-rule"):
+        assert artifact in content

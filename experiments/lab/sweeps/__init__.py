@@ -1,0 +1,1 @@
+"""Sweeps: a search of settings by validation lifetimes, shared by processes."""
