@@ -22,7 +22,7 @@ speed: env .venv/peers
 	@$(BIN)/python -m experiments.speed $(ARGS)
 # The pages, into site/, strictly and without a network; tutorials run as they are built (minutes).
 docs: env .venv/people .venv/zoo
-	@PYTHONPATH=. OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
+	@PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
 # The wheel and the source archive, each installed alone; with TORCH_VERSION=2.6.0 beside that torch, in a new environment.
 smoke: env
 	@$(BIN)/python -m tests.release.smoke $(if $(TORCH_VERSION),--torch $(TORCH_VERSION)) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from pathlib import Path
 from types import ModuleType
@@ -33,12 +34,12 @@ def reference_pages() -> dict[str, str]:
     for page, names in modules().items():
         lines = [f"# `metaplastic.{page}`", ""]
         for name in names:
-            root = name == f"metaplastic.{page}"
-            members = root and (HOME / page).is_dir()
             lines += [f"::: {name}", "    options:"]
-            lines += ["      show_root_heading: false"] if root else []
-            lines += ["      members: false"] if members else ["      members_order: source"]
-            lines.append("")
+            if name == f"metaplastic.{page}":
+                lines.append("      show_root_heading: false")
+                if (HOME / page).is_dir():  # not what it only imports from its files
+                    lines.append(f"      members: {_own(name) or 'false'}")
+            lines += ["      show_bases: true", ""]
         made[f"api/{page}.md"] = "\n".join(lines)
     return made
 
@@ -58,6 +59,16 @@ def _package() -> str:
     lines += ["", "Learners that come with the package, by `from_pretrained(name)`:", ""]
     lines += [f"- [`{name}`](../learners/{name}.md)" for name in shipped()]
     return "\n".join(lines) + "\n"
+
+
+def _own(name: str) -> list[str]:
+    """The public functions and classes that a module defines."""
+    found = vars(importlib.import_module(name)).items()
+    return [
+        key
+        for key, value in found
+        if not key.startswith("_") and getattr(value, "__module__", "") == name
+    ]
 
 
 def defined_at(name: str) -> str:
