@@ -1,7 +1,7 @@
 """Every figure of the site with the command that made it, and the gallery that shows them all.
 
-Read from the pages: a figure belongs to the last command above it, and to the section and the rules
-that are named between the section's heading and the figure.
+Read from the pages: a figure belongs to the last command above it, to the section, and to the rules
+that are named between the command and the figure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from site_links import ROOT, repository_path
 
+from experiments.lab.credit_checks.claims import claim
 from metaplastic import rules
 
 FIGURE = re.compile(r"^!\[([^\]]*)\]\(([^)]+)\)", re.MULTILINE)
@@ -23,7 +24,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "claim_mirror": ("mirror_regularizer",),
     "claim_signs": ("uniform_sign", "fixed_random_sign", "batchwise_random_sign"),
 }
-"""Rules of a figure whose section has no full name of them."""
+"""Rules of a figure whose text has no full name of them."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,24 @@ def figures() -> list[Figure]:
                 raise LookupError(f"{page.name} shows {match[2]}, but no command stands above it.")
             rest = before[commands[-1].end() :].partition("\n\n")[0].strip(" :\n")
             path = repository_path((page.parent / match[2]).resolve())
-            section = before[heading.start() :]
+            section = before[max(heading.start(), commands[-1].start()) :]
             named = {name for name in rules() if _names(section, name)}
             named |= set(ALSO.get(Path(path).stem, ()))
             found.append(
                 Figure(
-                    page=repository_path(page), path=path, caption=match[1],
+                    page=repository_path(page), path=path, caption=_caption(path, match[1]),
                     section=heading[1], command=commands[-1][1],
                     remark=" ".join(rest.split()), rules=tuple(sorted(named)),
                 )
             )  # fmt: skip
     return found
+
+
+def _caption(path: str, said: str) -> str:
+    """What the page says of a figure; of a claim's, the claim."""
+    name = Path(path).stem
+    text = claim(name.removeprefix("claim_")).sentence if name.startswith("claim_") else said
+    return text[0].upper() + text[1:].rstrip(".")
 
 
 def _names(text: str, rule: str) -> bool:

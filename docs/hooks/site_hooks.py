@@ -20,6 +20,8 @@ from site_rules import rule_pages
 
 from metaplastic.support.catalog import shipped
 
+SCRIPT = re.compile(r"<script\b[^>]*>.*?</script>", re.DOTALL)
+LOADS = re.compile(r'mathjax|mermaid|src=""', re.IGNORECASE)
 ADDRESSES: dict[str, str] = {}
 """Of every file of the repository that the site shows: its address."""
 ORIGINS: dict[str, str] = {}
@@ -90,17 +92,17 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links of a tutorial to a page, which name its Markdown file, as links to the page."""
-    if not page.file.src_uri.endswith(".ipynb"):
+    """Point links of a tutorial at pages; drop scripts that would load programs from outside."""
+    address = page.file.src_uri
+    if not address.endswith(".ipynb"):
         return html
 
     def to_page(match: re.Match[str]) -> str:
-        path = links.resolved(posixpath.dirname(page.file.src_uri), match[1])
-        file = files.get_file_from_path(path)
-        return (
-            match[0]
-            if file is None
-            else f'href="{links.between(page.file.dest_uri, file.dest_uri)}'
-        )
+        path = links.resolved(ORIGINS[address], match[1])
+        file = files.get_file_from_path(ADDRESSES.get(path, path))
+        if file is None:
+            return match[0]
+        return f'href="{links.between(page.file.dest_uri, file.dest_uri)}'
 
+    html = SCRIPT.sub(lambda match: "" if LOADS.search(match[0]) else match[0], html)
     return re.sub(r'href="([^"#:]+\.(?:md|ipynb))', to_page, html)
