@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import site_links as links
@@ -29,13 +31,29 @@ ORIGINS: dict[str, str] = {}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Fill in the parts of the navigation that are made of the library."""
+    """Add to the navigation what is made of the library, and pages that it does not name."""
     made = {
         "named_rules": sorted(rule_pages()), "api": sorted(reference_pages()),
         "learners": [f"learners/{name}.md" for name in shipped()],
     }  # fmt: skip
     config.nav = [_filled(entry, made) for entry in config.nav or []]
+    listed = set(_listed(config.nav))
+    docs = Path(config.docs_dir)
+    written = [path.relative_to(docs).as_posix() for path in sorted(docs.glob("*.md"))]
+    results = [page for page in links.pages().values() if re.match(r"results/.*\.md$", page)]
+    for section, there in (("How to", written), ("Results", results)):
+        (pages,) = (entry[section] for entry in config.nav if section in entry)
+        pages += [page for page in there if page not in listed]
     return config
+
+
+def _listed(entry: Any) -> Iterator[str]:
+    """All pages below an entry of the navigation."""
+    if isinstance(entry, str):
+        yield entry
+    else:
+        for value in entry.values() if isinstance(entry, dict) else entry:
+            yield from _listed(value)
 
 
 def _filled(entry: Any, made: dict[str, list[str]]) -> Any:

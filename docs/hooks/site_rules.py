@@ -49,7 +49,8 @@ def rule_page(name: str) -> str:
         own = getattr(kind(), part)
         where = type(own).__module__
         rows[part] = f"[`{chosen}`][{where}.{chosen}]"
-    lines = [f"# `{name}`", "", inspect.getdoc(module) or "", "", "| | |", "|---|---|"]
+    lines = [f"# `{name}`", "", inspect.getdoc(module) or "", ""]
+    lines += [f"| rule | `{name}` |", "|---|---|"]
     lines += [f"| {title} | {_cell(text)} |" for title, text in rows.items()]
     lines += ["", LEGEND, "", "## In use", "", "```python", *_code(name, kind), "```", ""]
     lines += _reached(name)

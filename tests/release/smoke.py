@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 3600  # seconds for one step: a torch for GPUs has gigabytes
 SCRIPT = Path(__file__).with_name("core_only.py")
 
 
@@ -32,9 +33,12 @@ def run(words: list[str], what: str, cwd: Path = ROOT) -> str:
         SmokeError: if it fails, with what was being done.
     """
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        words, cwd=cwd, env=clean, check=False, timeout=1200, capture_output=True, text=True
-    )
+    try:
+        done = subprocess.run(
+            words, cwd=cwd, env=clean, check=False, timeout=PATIENCE, capture_output=True, text=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SmokeError(f"{what} was stopped after {PATIENCE} seconds.") from error
     if done.returncode:
         raise SmokeError(f"{what} failed:\n{(done.stdout + done.stderr)[-4000:]}")
     return done.stdout
@@ -65,7 +69,7 @@ def new_environment(version: str, work: Path, python: str, oldest: bool) -> str:
     oldest numpy and safetensors that the project allows."""
     run([python, "-m", "venv", str(work / "venv")], "Making an environment")
     inside = str(work / "venv" / "bin" / "python")
-    pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [inside, "-m", "pip", "install", "--quiet", "--no-compile"]
     try:
         run([*pip, f"torch=={version}+cpu"], f"Installing torch {version}+cpu")
     except SmokeError:
