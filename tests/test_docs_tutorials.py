@@ -65,7 +65,7 @@ def test_a_tutorial_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         notebook = nbformat.read(path, as_version=4)
         notebook.cells.append(nbformat.v4.new_code_cell(TIMED))
         client = NotebookClient(
-            notebook, timeout=400, kernel_name="python3",
+            notebook, timeout=400, startup_timeout=300, kernel_name="python3",
             resources={"metadata": {"path": str(path.parent)}},
         )  # fmt: skip
         client.execute()
