@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 TORCH := $(shell grep '^torch==' constraints.txt)
 # A test is tiny: two on two cores are faster than one on both.
 PARALLEL ?= -n auto --dist worksteal
-.PHONY: env demo test quick lint speed
+.PHONY: env demo test quick lint speed docs smoke
 
 env: .venv/ready
 demo: env
@@ -20,6 +20,12 @@ lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 speed: env .venv/peers
 	@$(BIN)/python -m experiments.speed $(ARGS)
+# The pages, into site/, strictly and without a network; tutorials run as they are built (minutes).
+docs: env .venv/people .venv/zoo
+	@PYTHONPATH="$(CURDIR)" OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
+# The wheel and the source archive, each installed alone; with TORCH_VERSION=2.6.0 beside that torch, in a new environment.
+smoke: env
+	@$(BIN)/python -m tests.release.smoke $(if $(TORCH_VERSION),--torch $(TORCH_VERSION)) $(ARGS)
 
 # The CPU build of torch goes in first, so that nothing installed after it can draw in another one.
 .venv/ready: pyproject.toml constraints.txt

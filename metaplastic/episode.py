@@ -31,6 +31,7 @@ class Episode(NamedTuple):
 
     @property
     def tasks(self) -> int:
+        """The number of lifetimes."""
         return self.support_x.shape[0]
 
     def check(self) -> None:
@@ -128,7 +129,9 @@ class TaskStream(Protocol):
     """A seeded sampler of lifetimes; any object with these two members is one."""
 
     @property
-    def spec(self) -> StreamSpec: ...
+    def spec(self) -> StreamSpec:
+        """What a learner needs to know of the stream, the same for all its lifetimes."""
+        ...
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
         """`tasks` new lifetimes; `generator` is the only source of randomness (a CPU generator)."""

@@ -21,15 +21,27 @@ from metaplastic.episode import StreamSpec
 class Objective(Protocol):
     """The interface of an objective; any object with these members is one."""
 
+    # Predictions are `... outputs`, targets as the stream gives them.
     @property
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """The width of predictions."""
+        ...
 
-    # Predictions are `... outputs`, targets as the stream gives them; the loss is `...`, the three
-    # teaching signals are `... outputs`.
-    def loss(self, prediction: Tensor, target: Tensor) -> Tensor: ...
-    def label(self, prediction: Tensor, target: Tensor) -> Tensor: ...
-    def error(self, prediction: Tensor, target: Tensor) -> Tensor: ...
-    def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor: ...
+    def loss(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of each example: `...`."""
+        ...
+
+    def label(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The target as an output: `... outputs`."""
+        ...
+
+    def error(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The target minus the prediction: `... outputs`."""
+        ...
+
+    def negative_gradient(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The direction in which the loss falls fastest: `... outputs`."""
+        ...
 
 
 @dataclass(frozen=True)

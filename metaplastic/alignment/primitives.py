@@ -21,6 +21,7 @@ from metaplastic.support.choices import check_choice
 from metaplastic.support.ranges import check_number
 
 Inputs = Literal["activity", "noise"]
+"""What drives an alignment step: the inputs of the minibatch, or white noise of their shape."""
 
 
 class RegularizedAlignment(Alignment):

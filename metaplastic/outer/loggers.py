@@ -98,6 +98,7 @@ class JsonLines:
         self._resumed = False
 
     def log(self, step: int, metrics: Metrics) -> None:
+        """Write one line; DiskFullError if it does not fit."""
         line = json.dumps(finite({"step": step, **metrics}))
         with saying_when_full(self.path, "The lines before it are intact."):
             self._begin()
@@ -105,6 +106,7 @@ class JsonLines:
                 file.write(line.encode() + b"\n")
 
     def rewind(self, step: int) -> None:
+        """Remove the lines after `step`, and an incomplete last one."""
         self._resumed = True
         if self.path.exists():
             kept = b"".join(
@@ -115,12 +117,13 @@ class JsonLines:
             write_atomically(self.path, kept)
 
     def sync(self) -> None:
+        """Sync the file to the disk."""
         if self.path.exists():
             with saying_when_full(self.path, "It may lack its last lines."):
                 sync_file(self.path)
 
     def close(self) -> None:
-        pass
+        """Do nothing: the file is open for one line at a time."""
 
     def _begin(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,7 @@ class Stage(NamedTuple):
 
     @property
     def square(self) -> bool:
+        """Whether the site has as many outputs as inputs."""
         return self.site.in_features == self.site.out_features
 
     @property

@@ -49,6 +49,7 @@ def _is_site(mode: Products, tensor: Any) -> bool:
 
 
 def linear(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A linear layer: weight `post pre`, whoever calls it."""
     weight = _argument(args, kwargs, 1, "weight")
     if not _is_site(mode, weight) or weight.dim() != 2:
         return func(*args, **kwargs)
@@ -80,6 +81,7 @@ def _convolution(dimensions: int, transposed: bool) -> Handler:
 
 
 def matmul(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A matrix product (`@`, `matmul`, `mm`, `bmm`) with a weight on either side."""
     first, second = args[0], _argument(args, kwargs, 1, "other")
     if second is None:
         second = kwargs.get("mat2")
@@ -119,11 +121,9 @@ def _left(w: Tensor, x: Tensor) -> Operation | None:
 
 
 def addmm(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    bias, x, weight = (
-        args[0],
-        _argument(args, kwargs, 1, "mat1"),
-        _argument(args, kwargs, 2, "mat2"),
-    )
+    """A bias plus a product with a weight on the right, as in layers of GPT-2."""
+    bias, x = args[0], _argument(args, kwargs, 1, "mat1")
+    weight = _argument(args, kwargs, 2, "mat2")
     scaled = kwargs.get("alpha", 1) != 1 or kwargs.get("beta", 1) != 1
     if scaled or not _is_site(mode, weight) or mode.source(x) is not None:
         return func(*args, **kwargs)
@@ -134,6 +134,7 @@ def addmm(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def einsums(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An `einsum` of two operands, one of them a weight."""
     equation, *operands = args
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = list(operands[0])
@@ -153,6 +154,7 @@ def einsums(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def tensordots(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A `tensordot` with a weight on either side."""
     a, b = args[0], _argument(args, kwargs, 1, "b")
     dims = _argument(args, kwargs, 2, "dims")
     dims = 2 if dims is None else dims
@@ -170,6 +172,7 @@ def tensordots(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[st
 
 
 def view(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A view of a weight, which is remembered as a view of it."""
     source = mode.source(args[0]) if args else None
     out = func(*args, **kwargs)
     if source is None:
@@ -206,6 +209,7 @@ def backward(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def attention(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Packed attention, by the products that it is made of."""
     before, query = mode.batch_axis, _argument(args, kwargs, 0, "query")
     mode.batch_axis = int(query.dim() == 3)
     try:

@@ -50,6 +50,7 @@ class Product:
 
     @property
     def site(self) -> str:
+        """The name of the site whose weight it is."""
         assert self.source.site is not None
         return self.source.site
 

@@ -17,6 +17,7 @@ from metaplastic.stacked.pullback import per_example, pull_layer
 from metaplastic.stacked.site import Site
 
 FastWeights = dict[str, Tensor]
+"""The weights that a lifetime changes, by name, each with a leading axis of lifetimes."""
 
 
 class Tape(NamedTuple):
@@ -31,6 +32,7 @@ class Tape(NamedTuple):
 
     @property
     def output(self) -> Tensor:
+        """What the last layer returned."""
         return self.values[-1]
 
     def positions(self, site: Site) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
+from experiments.lab.figures.labels import readable
 from experiments.lab.figures.plots import COLORS, finish, save
 
 Found = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -30,7 +31,7 @@ def plot_matrices(path: Path, found: Found) -> None:
             image = axes.imshow(matrix, cmap="RdBu_r", norm=scale, interpolation="nearest")
             axes.set_title(f"{of['update']}, after {of['fraction']:g}", fontsize=8)
             axes.tick_params(labelsize=6)
-        axes_row[0].set_ylabel(f"{label}\nlearned example", fontsize=8)
+        axes_row[0].set_ylabel(f"{readable(label)}\nlearned example", fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel("evaluated example", fontsize=8)
     bar = figure.colorbar(image, ax=panels, shrink=0.8)
@@ -40,7 +41,10 @@ def plot_matrices(path: Path, found: Found) -> None:
 
 
 def plot_distances(path: Path, found: Found) -> None:
-    """Mean change of loss against distance in the stream, at the middle fraction measured."""
+    """Mean change of loss against distance in the stream, at the middle fraction measured.
+
+    Of several seeds the band is their range.
+    """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained", dpi=150)
     axes = figure.subplots()
     fractions = list(dict.fromkeys(row["fraction"] for row in next(iter(found.values()))))
@@ -48,12 +52,15 @@ def plot_distances(path: Path, found: Found) -> None:
     for index, (label, rows) in enumerate(found.items()):
         for row in rows:
             if row["fraction"] == middle:
-                rule = row["update"] == "rule"
+                rule, color = row["update"] == "rule", COLORS[index % len(COLORS)]
+                name = readable(label)
                 axes.plot(
-                    row["distance"], row["by_distance"], color=COLORS[index % len(COLORS)],
-                    linestyle="-" if rule else ":", linewidth=1.4,
-                    label=label if rule else f"{label}, gradient of equal norm",
+                    row["distance"], row["by_distance"], color=color, linewidth=1.4,
+                    linestyle="-" if rule else ":",
+                    label=name if rule else f"{name}, gradient of equal norm",
                 )  # fmt: skip
+                if ends := row.get("by_distance_range"):
+                    axes.fill_between(row["distance"], *ends, color=color, alpha=0.12, lw=0)
     axes.set_yscale("symlog", linthresh=1e-3)
     axes.axhline(0, color="#999999", linewidth=0.6)
     title = f"after {middle:g} of the lifetime; negative distances are past examples"

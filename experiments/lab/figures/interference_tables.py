@@ -69,7 +69,10 @@ def features(found: Mapping[str, Seeds]) -> list[dict[str, str]]:
 
 
 def averaged(seeds: Seeds) -> list[dict[str, Any]]:
-    """The records of the first seed that figures show, with curves and matrices of all seeds."""
+    """The records of the first seed that figures show, with curves and matrices of all seeds.
+
+    Of several seeds, `by_distance_range` has the ends of the curves' range.
+    """
     import numpy as np  # which --help does without
 
     return [
@@ -78,6 +81,15 @@ def averaged(seeds: Seeds) -> list[dict[str, Any]]:
             "by_distance": np.mean([r["by_distance"] for r in same], 0).tolist(),
             "matrix": np.mean([r["matrix"] for r in same], 0).tolist(),
         }
+        | (
+            {
+                "by_distance_range": [
+                    end([r["by_distance"] for r in same], 0).tolist() for end in (np.min, np.max)
+                ]
+            }
+            if len(same) > 1
+            else {}
+        )
         for same in zip(*seeds, strict=True)
         if same[0]["applied"] == "all"
     ]

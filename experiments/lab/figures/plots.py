@@ -15,10 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from experiments.lab.figures.labels import readable
 from experiments.lab.figures.tables import mean_and_interval
 
 DASHES = ("-", "--", ":")  # of the first as many curves as there are colors, and those after
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#333333", "#999933")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7733dd")
+"""Okabe & Ito (2008), with a violet in the place of their yellow, which is too pale for lines."""
 MARKERS = "osD^vPX*"
 FEW = 3  # points do not make a line: they are marked
 WORTH_A_LOG = 8  # a smaller range is easier to read on a linear axis
@@ -59,6 +61,19 @@ def plot_lines(
     log_y: bool = False,
     markers: bool = False,
 ) -> None:
+    """Save `draw_lines` of these curves as PNG and PDF."""
+    save(draw_lines(curves, x, y, title, log_y=log_y, markers=markers), path)
+
+
+def draw_lines(
+    curves: Mapping[str, Curve],
+    x: str,
+    y: str,
+    title: str = "",
+    *,
+    log_y: bool = False,
+    markers: bool = False,
+) -> Figure:
     """Mean over runs as a line, its 95 % interval as a band where there is one."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=150)
     axes = figure.subplots()
@@ -66,7 +81,8 @@ def plot_lines(
         color = COLORS[index % len(COLORS)]
         values = np.asarray(curve.runs, dtype=float)
         dash = DASHES[index // len(COLORS) % len(DASHES)]
-        (line,) = axes.plot(curve.x, values.mean(0), dash, color=color, label=label, linewidth=1.6)
+        mean, name = values.mean(0), readable(label)
+        (line,) = axes.plot(curve.x, mean, dash, color=color, label=name, linewidth=1.6)
         if markers or len(curve.x) < FEW:
             line.set_marker(MARKERS[index % len(MARKERS)])
             line.set_markersize(4)
@@ -88,7 +104,7 @@ def plot_lines(
         outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
         where = outside if len(curves) > len(COLORS) else {}
         axes.legend(frameon=False, fontsize=8, handlelength=3.5, **where)  # long enough for dashes
-    save(figure, path)
+    return figure
 
 
 def plot_statistics(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
