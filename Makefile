@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 TORCH := $(shell grep '^torch==' constraints.txt)
 # A test is tiny: two on two cores are faster than one on both.
 PARALLEL ?= -n auto --dist worksteal
-.PHONY: env demo test quick lint speed
+.PHONY: env demo test quick lint speed play
 
 env: .venv/ready
 demo: env
@@ -20,6 +20,8 @@ lint: env
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 speed: env .venv/peers
 	@$(BIN)/python -m experiments.speed $(ARGS)
+play: env .venv/people
+	@$(BIN)/python -m experiments.play $(ARGS)
 
 # The CPU build of torch goes in first, so that nothing installed after it can draw in another one.
 .venv/ready: pyproject.toml constraints.txt
