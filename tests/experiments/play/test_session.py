@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 
-from experiments.lab.play import panels
-from experiments.lab.play.errors import PlayError
 from experiments.lab.play.learners import (
     CHOICES,
     HIDDEN,
@@ -19,20 +15,14 @@ from experiments.lab.play.learners import (
     scaled,
     shipped,
 )
-from experiments.lab.play.session import Session, clean
-from experiments.lab.play.tabs import Tabs
+from experiments.lab.play.session import Session
 from metaplastic import OnlineLearner
-from tests.experiments.play.drawings import BENT_TENT, CROSS, RING, TENT
-
-KNOWN = {"tent": TENT, "ring": RING, "cross": CROSS}
+from tests.experiments.play.drawings import BENT_TENT, KNOWN, RING, TENT, taught_session
 
 
 @pytest.fixture
 def taught() -> Session:
-    session = Session()
-    for name, drawing in KNOWN.items():
-        session.teach(name, drawing)
-    return session
+    return taught_session()
 
 
 def test_features_are_those_of_the_shipped_learner(generator: torch.Generator) -> None:
@@ -97,9 +87,7 @@ def test_three_characters_are_named_after_one_drawing_of_each(taught: Session) -
 
 def test_disturbance_is_the_change_of_probability_before_against_after() -> None:
     """Against a second session, evaluated from outside, at a step that brings no new name."""
-    session = Session()
-    for name, drawing in KNOWN.items():
-        session.teach(name, drawing)
+    session = taught_session()
 
     def right() -> dict[str, list[float]]:
         return {
@@ -151,105 +139,3 @@ def test_a_learner_that_cannot_take_a_step_is_named_and_the_others_learn(taught:
     assert "SGD could not" in taught.report(step)
     assert torch.equal(sgd.tensors()["model.2.weight"], state["model.2.weight"])
     assert taught.ask(BENT_TENT)["readout"].names[0] == "tent"
-
-
-@pytest.mark.parametrize(
-    ("name", "drawing", "said"),
-    [
-        ("", TENT, "no name yet"),
-        ("  \n", TENT, "no name yet"),
-        (None, TENT, "no name yet"),
-        ("x" * 25, TENT, "too long"),
-        ("x", "", "no drawing yet"),
-    ],
-)
-def test_what_cannot_be_taught_changes_nothing(
-    taught: Session, name: object, drawing: object, said: str
-) -> None:
-    with pytest.raises(PlayError, match=said):
-        taught.teach(name, drawing)
-    assert list(KNOWN) == taught.names
-    assert (
-        len(taught.labels) == len(taught.steps) == len(taught.images) == len(taught.features) == 3
-    )
-
-
-def test_nothing_is_said_before_anything_was_learned() -> None:
-    with pytest.raises(PlayError, match="Nothing has been learned yet"):
-        Session().ask(TENT)
-
-
-def test_there_are_as_many_names_as_outputs(taught: Session) -> None:
-    for number in range(OUTPUTS - 3):
-        taught.teach(f"{number}", RING)
-    with pytest.raises(PlayError, match=f"{OUTPUTS} characters are learned"):
-        taught.teach("another", RING)
-    taught.teach("tent", BENT_TENT)
-    assert len(taught.names) == OUTPUTS
-
-
-def test_a_name_is_one_line() -> None:
-    assert clean(" a\n b\x00 ") == "a b"
-    assert clean("é") == "é"
-
-
-def test_names_cannot_write_into_the_page(taught: Session) -> None:
-    taught.teach("<b onclick=1>", RING)
-    taught.ask(RING)
-    shown = panels.answers(taught.said, CHOICES) + panels.gallery(taught)
-    shown += panels.disturbance(taught, CHOICES) + panels.message(taught.names[-1])
-    assert "<b onclick" not in shown
-    assert shown.count("&lt;b onclick=1&gt;") > 5
-
-
-def test_times_of_learning_and_answering_are_told(taught: Session) -> None:
-    taught.ask(RING)
-    text = panels.times(taught)
-    assert "Learned in" in text
-    assert "Answered in" in text
-    assert {choice.title for choice in CHOICES.values()} < set(taught.times.learning)
-
-
-def test_learning_and_answering_take_less_than_50_ms(taught: Session) -> None:
-    """The fastest of ten: other work on the machine only makes it slower."""
-    learning, answering = [], []
-    for _ in range(10):
-        taught.teach("ring", RING)
-        taught.ask(TENT)
-        learning.append(sum(taught.times.learning.values()))
-        answering.append(sum(taught.times.answering.values()))
-    assert min(learning) < 50
-    assert min(answering) < 50
-
-
-def test_many_at_once_are_learned_one_after_another() -> None:
-    session, errors = Session(), []
-
-    def work(name: str) -> None:
-        try:
-            for _ in range(3):
-                session.teach(name, KNOWN[name])
-                session.ask(KNOWN[name])
-        except Exception as error:  # a thread's own would be lost
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in KNOWN for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-    assert len(session.labels) == len(session.steps) == 18
-
-
-def test_tabs_have_a_session_each_and_the_oldest_is_dropped() -> None:
-    tabs = Tabs(most=2)
-    one, other = tabs.of("one"), tabs.of("other")
-    one.teach("tent", TENT)
-    assert tabs.of("one") is one
-    assert not other.names
-    tabs.of("third")
-    assert list(tabs.sessions) == ["one", "third"]
-    tabs.close("one")
-    tabs.close("one")
-    assert not tabs.of("one").names
