@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from metaplastic.command.errors import CommandError
 from metaplastic.command.listing import Found
 from metaplastic.online.plastic_module import PlasticModule
-from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.plasticity.polynomial import TERMS, Polynomial
 from metaplastic.support.optional import need
 from metaplastic.support.seeding import global_seed, seeded
 
@@ -31,7 +31,7 @@ def draw(found: Found, path: Path) -> None:
     """
     figures = need("matplotlib.figure", "--figure", "matplotlib")
     need("matplotlib.backends.backend_agg", "--figure", "matplotlib")
-    numbers = learned_numbers(found.rule)
+    numbers = learned_numbers(found)
     curves = learning_curves(found)
     if not numbers and not curves:
         raise CommandError(
@@ -56,16 +56,16 @@ def draw(found: Found, path: Path) -> None:
         ) from error
 
 
-def learned_numbers(rule: LearningRule) -> dict[str, Tensor]:
-    """The learned numbers of the plasticity rule, by name; those of a polynomial by term."""
-    values = getattr(rule.plasticity, "values", None)
-    if callable(values):
-        return {name: torch.tensor([value]) for name, value in values().items()}
-    found = {}
-    for name, parameter in rule.plasticity.named_parameters():
-        rates = parameter.detach().flatten()
-        found[name] = rates.exp() if rule.plasticity.options.get("scale") == "log" else rates
-    return found
+def learned_numbers(found: Found) -> dict[str, Tensor]:
+    """The learned numbers of the plasticity rule: by term of a polynomial, else rates by site."""
+    plasticity = found.rule.plasticity
+    if isinstance(plasticity, Polynomial):
+        values = plasticity.values().items()
+        return {TERMS[name].text: torch.tensor([value]) for name, value in values}
+    if found.learner is None:
+        return {}
+    sites = found.learner.sites
+    return {site.name: plasticity.rate(site).detach().flatten() for site in sites}
 
 
 def learning_curves(found: Found) -> dict[str, list[float]]:
@@ -114,9 +114,9 @@ def _draw_numbers(axes: Any, numbers: dict[str, Tensor]) -> None:
         axes.set_xlabel("coefficient")
         return
     for name, value in numbers.items():
-        axes.hist(value.numpy(), bins=40, alpha=0.7, label=f"{name} ({value.numel()})")
+        axes.hist(value.numpy(), bins=40, alpha=0.7, label=f"site {name}")
     axes.set_xlabel("rate")
-    axes.set_ylabel("synapses that share one")
+    axes.set_ylabel("how many rates")
     axes.legend(fontsize=7)
 
 
