@@ -106,7 +106,7 @@ def download(name: str, revision: str | None = None) -> Path:
             not in the cache and the hub cannot be reached.
         MissingPackageError: without huggingface_hub.
     """
-    hub = _hub()
+    hub = _hub(f"There is no folder {name!r} here, and a rule of that name on the hub")
     own: dict[str, Any] = {"library_name": "metaplastic"}
     with _saying(hub, name, "read from"):
         try:  # one question, because the download repeats its own for half a minute
@@ -124,8 +124,8 @@ def download(name: str, revision: str | None = None) -> Path:
     return config.parent
 
 
-def _hub() -> Any:
-    return need("huggingface_hub", "A rule on the hub", INSTALL)
+def _hub(why: str = "A rule on the hub") -> Any:
+    return need("huggingface_hub", why, INSTALL)
 
 
 def _transport(hub: Any) -> type[Exception]:

@@ -83,7 +83,7 @@ def test_a_folder_of_images_is_learned_from(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["omniglot_readout"], "pathway is a Direct, which has the sizes of the network"),
+        (["omniglot_readout"], "hidden_multiplier or sums over the batch"),
         (["tp"], "cannot be put into small"),
         (["bp", "--rate", "1e30"], "learning diverged at example"),
     ],
