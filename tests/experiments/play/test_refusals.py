@@ -79,15 +79,16 @@ def test_times_of_learning_and_answering_are_told(taught: Session) -> None:
 
 
 def test_learning_and_answering_take_less_than_50_ms(taught: Session) -> None:
-    """The fastest of ten: other work on the machine only makes it slower."""
-    learning, answering = [], []
-    for _ in range(10):
+    """At best: other work on the machine only makes it slower."""
+    learning = answering = float("inf")
+    for _ in range(100):
         taught.teach("ring", RING)
         taught.ask(TENT)
-        learning.append(sum(taught.times.learning.values()))
-        answering.append(sum(taught.times.answering.values()))
-    assert min(learning) < 50
-    assert min(answering) < 50
+        learning = min(learning, sum(taught.times.learning.values()))
+        answering = min(answering, sum(taught.times.answering.values()))
+        if max(learning, answering) < 50:
+            break
+    assert max(learning, answering) < 50
 
 
 def test_many_at_once_are_learned_one_after_another() -> None:
