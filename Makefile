@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 TORCH := $(shell grep '^torch==' constraints.txt)
 # A test is tiny: two on two cores are faster than one on both.
 PARALLEL ?= -n auto --dist worksteal
-.PHONY: env demo test quick lint speed docs smoke
+.PHONY: env demo test quick lint speed docs smoke play
 
 env: .venv/ready
 demo: env
@@ -26,6 +26,8 @@ docs: env .venv/people .venv/zoo
 # The wheel and the source archive, each installed alone; with TORCH_VERSION=2.6.0 beside that torch, in a new environment.
 smoke: env
 	@$(BIN)/python -m tests.release.smoke $(if $(TORCH_VERSION),--torch $(TORCH_VERSION)) $(ARGS)
+play: env .venv/people
+	@$(BIN)/python -m experiments.play $(ARGS)
 
 # The CPU build of torch goes in first, so that nothing installed after it can draw in another one.
 .venv/ready: pyproject.toml constraints.txt

@@ -21,6 +21,7 @@ ORDER = [
     {"inner"},
     {"outer", "evaluate", "online"},
     {"files"},
+    {"command"},
 ]
 """Folders and files of the library; each knows only those of the lines before it, and itself."""
 

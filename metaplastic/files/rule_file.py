@@ -21,7 +21,7 @@ import torch
 from metaplastic.files.bounded import BoundedMemory
 from metaplastic.files.provenance import provenance as current_provenance
 from metaplastic.inner.learner import OnlineLearner
-from metaplastic.support.catalog import find, shipped
+from metaplastic.support.catalog import find, is_hub_name, shipped
 from metaplastic.support.choices import did_you_mean
 from metaplastic.support.describe import DescriptionError, build, current_names, describe
 from metaplastic.support.disk import saying_when_full, sync_file, temporary_beside, write_durably
@@ -98,27 +98,27 @@ def save_pretrained(
 
 
 def from_pretrained(
-    folder: str | Path, classes: Iterable[type] = (), device: torch.device | str = "cpu"
+    folder: str | Path,
+    classes: Iterable[type] = (),
+    device: torch.device | str = "cpu",
+    revision: str | None = None,
 ) -> OnlineLearner:
     """The learner in `folder`, in eval mode.
 
     Args:
-        folder: a rule file; or the name of a learner in this package (`shipped`), if there is no
-            such folder.
+        folder: a rule file; or, if there is no such folder, the name of a learner in this package
+            (`shipped`), or `user/name`, a repository of the hub (extra `hub`).
         classes: classes of your own that the learner consists of; nothing else is imported.
+        revision: of a repository of the hub: a branch, tag or commit.
 
     Raises:
-        RuleFileError: if the folder is missing, not a rule file or damaged, or names a class that
-            is neither in this package nor in `classes`.
+        RuleFileError: if the folder is missing, not a rule file or damaged, names a class that
+            is neither in this package nor in `classes`, or cannot be fetched.
+        MissingPackageError: for a repository of the hub, without huggingface_hub.
     """
-    folder = find(folder)
+    folder = located(folder, revision)
     config = read_config(folder)
-    content = _read(folder, TENSORS)
-    if hashlib.sha256(content).hexdigest() != config["tensors_sha256"]:
-        raise RuleFileError(
-            f"{folder / TENSORS} is damaged: its checksum is not the one in {CONFIG}. "
-            "Download or write the rule file again."
-        )
+    content = read_tensors(folder, config)
     limit = LEAST + MOST_TIMES * (len(content) + (folder / CONFIG).stat().st_size)
     try:
         with global_seed(torch.device("cpu"), "overwritten"), BoundedMemory(limit):
@@ -144,7 +144,7 @@ def from_pretrained(
 
 def read_config(folder: str | Path) -> dict[str, Any]:
     """The config of a rule file, with its provenance, after its checksum is verified."""
-    folder = find(folder)
+    folder = located(folder)
     path = folder / CONFIG
     try:
         config = json.loads(_read(folder, CONFIG))
@@ -171,6 +171,26 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             "Download or write the rule file again."
         )
     return config
+
+
+def read_tensors(folder: Path, config: Mapping[str, Any]) -> bytes:
+    """The tensors of a rule file with this config, as safetensors, after their checksum."""
+    content = _read(folder, TENSORS)
+    if hashlib.sha256(content).hexdigest() != config["tensors_sha256"]:
+        raise RuleFileError(
+            f"{folder / TENSORS} is damaged: its checksum is not the one in {CONFIG}. "
+            "Download or write the rule file again."
+        )
+    return content
+
+
+def located(folder: str | Path, revision: str | None = None) -> Path:
+    """The folder of a rule file: the one of this name, a shipped one, or one of the hub."""
+    if is_hub_name(folder):
+        from metaplastic.files.hub import download  # which knows this file
+
+        return download(str(folder), revision)
+    return find(folder)
 
 
 def _digest(config: dict[str, Any]) -> str:

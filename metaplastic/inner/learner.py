@@ -27,10 +27,11 @@ from metaplastic.inner.written_out import WrittenOut
 from metaplastic.objective import CrossEntropy, Objective
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.stacked.stack import FastWeights, Stack
+from metaplastic.support.publishing import Publishable
 from metaplastic.support.renamed import FormerAttribute, renamed_arguments
 
 
-class OnlineLearner(nn.Module):
+class OnlineLearner(Publishable, nn.Module):
     """A network that learns online by a rule, in one pass over a stream, and is then evaluated.
 
     Args:

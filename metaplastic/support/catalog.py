@@ -5,10 +5,12 @@ A card states the meta-training data, the test accuracy, and uses that are not i
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 HOME = Path(__file__).parent.parent / "learners"
 CARD = "CARD.md"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # user/name
 
 
 def shipped() -> dict[str, str]:
@@ -22,3 +24,8 @@ def find(folder: str | Path) -> Path:
     path = Path(folder)
     is_name = path.name == str(folder) and (HOME / path.name / CARD).is_file()
     return HOME / path.name if is_name and not path.exists() else path
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Whether this can only be a repository of the hub: `user/name`, and no such path is here."""
+    return isinstance(name, str) and bool(HUB_NAME.fullmatch(name)) and not Path(name).exists()

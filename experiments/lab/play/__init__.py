@@ -1,0 +1,1 @@
+"""The page on which characters are drawn, learned online and named; `session` is its model."""
