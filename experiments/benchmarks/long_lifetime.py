@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import copy_bandwidth, peak_mb, seconds
+from experiments.benchmarks.measure import copy_bandwidth, seconds
+from experiments.benchmarks.memory import peak_mb
 from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, Unroll
 from metaplastic.stacked.stack import FastWeights
 

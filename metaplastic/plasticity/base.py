@@ -54,11 +54,14 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     # Whether parameters of no site (norms, embeddings) change as well, along their gradient.
     moves_others = False
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
-    # Four promises of one `delta`; a subclass with another `delta` has to declare them again.
+    # Five promises of one `delta`; a subclass with another `delta` has to declare them again.
     # by_row: a row of the change depends on nothing but that row of the weight, the input and the
     # row's own signal, is zero without a signal, and does not read `post`. Then a lifetime of
     # one-hot labels is run row by row (`inner.rows`).
     by_row = False
+    # linear: by_row, and a synapse's change is its weight times a factor of rate and signal, plus
+    # what does not depend on the weight. Then such a lifetime has a closed form (`inner.blocks`).
+    linear = False
     # outer: it is `rate * outer_product(signal, pre)`. Then weights are updated in one call.
     outer = False
     # sign_of_outer: it is `rate * outer_product(signal, pre).sign()`.
@@ -133,7 +136,9 @@ class PlasticityRule(Recorded, nn.Module, ABC):
             return self.limit * parameter.tanh()
         return parameter
 
-    def promises(self, name: Literal["by_row", "outer", "sign_of_outer", "ignores_post"]) -> bool:
+    def promises(
+        self, name: Literal["by_row", "linear", "outer", "sign_of_outer", "ignores_post"]
+    ) -> bool:
         """Whether the class that defines `delta` declares this promise about it."""
         owner = next(kind for kind in type(self).__mro__ if "delta" in vars(kind))
         return bool(vars(owner).get(name, False))
