@@ -24,6 +24,7 @@ from metaplastic import (
     StableOja,
     Unroll,
 )
+from metaplastic.inner import blocks as blocks_module
 from metaplastic.inner import written_out
 from metaplastic.inner.blocks import blocks_of
 from metaplastic.stacked.readouts import CosineReadout
@@ -53,7 +54,7 @@ def lifetimes(made: OnlineLearner, batch: int, blocks: bool, steps: int = STEPS)
         episode.support_y[0].clamp_(max=2)  # some classes often, some never
     x = (0.3 * episode.support_x).requires_grad_()
     ways = {"blocks_of": blocks_of if blocks else lambda *_: None, "runs_by_row": lambda *_: False}
-    with patch.multiple(written_out, **ways):
+    with patch.multiple(written_out, **ways), patch.object(blocks_module, "FEW", 0):
         fast = made.adapt(x, episode.support_y, made.initialize(episode.support_y, episode.seed))
     prediction = made.predict(fast, episode.query_x)
     loss = made.objective.loss(prediction, episode.query_y).mean()
@@ -104,6 +105,17 @@ def test_it_is_so_on_every_pass_from_any_initialization_and_where_steps_would_be
     require_same(clamped(Oja(rate=0.1), **how))
     require_same(taught_errors(LearningRule(Backprop(), Delta(rate=0.1, per="layer")), **how))
     assert runs_in_blocks(clamped(Oja(rate=0.1), unroll=Unroll(compile=True)))
+
+
+def test_few_examples_of_each_class_are_learned_row_by_row_on_a_processor() -> None:
+    made = clamped(Oja(rate=0.1))
+    with patch.object(blocks_module, "adapt_by_row", wraps=blocks_module.adapt_by_row) as by_row:
+        episode = episodes(outputs=OUTPUTS, shape=(FEATURES,), tasks=1, steps=600, batch=1)
+        initial = made.initialize(episode.support_y, episode.seed)
+        made.adapt(episode.support_x, episode.support_y, initial)
+        assert by_row.call_count == 1
+        made.adapt(episode.support_x, torch.zeros_like(episode.support_y), initial)
+        assert by_row.call_count == 1
 
 
 @pytest.mark.parametrize("bias", [True, False])
