@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from typing_extensions import Doc
 
-from experiments.benchmarks import ROWS, Finding, of_threads
+from experiments.benchmarks import ON_DEVICE, ROWS, Finding, of_threads
 from experiments.benchmarks.child import start
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import require
@@ -31,12 +31,14 @@ class Speed:
     matrix, credit, one_online_example, executors.
     Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
-    range.
+    range. JAX, where it is installed, runs the same lifetimes in a process of its own, after its
+    meta-gradient was compared with ours.
     """
 
     only: Annotated[tuple[str, ...], Doc("rows to measure; none: all")] = ()
     repeat: Annotated[int, Doc("rounds")] = 5
-    threads: Annotated[int | None, Doc("torch threads; None: as the row says")] = None
+    threads: Annotated[int | None, Doc("threads; None: as the row says")] = None
+    device: Annotated[str, Doc("cpu, or an accelerator such as cuda")] = "cpu"
     out: Annotated[Path, Doc("the same as JSON")] = Path("runs/speed.json")
     seed: Annotated[int, Doc("of parameters and made data")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
@@ -47,17 +49,23 @@ def main(argv: Sequence[str]) -> None:
     rows = [renamed(name) for name in config.only]
     for name in rows:
         require(name, ROWS, "a row")
+    from experiments.lab.networks.build import require_device  # names torch
+
+    require_device(config.device)
     from experiments.lab.runs.run_folder import (  # names torch's build
         environment,
         origin,
         write_json,
     )
 
-    print(f"{origin()} Load {os.getloadavg()[0]:.1f}.")
+    print(f"{origin(config.device)} Load {os.getloadavg()[0]:.1f}.")
     record: dict[str, Any] = {"environment": environment(), "load": os.getloadavg(), "rows": {}}
     for name in rows or ROWS:
         threads = config.threads or ROWS[name]
         print(f"\n{name}, {of_threads(threads)}")
+        if config.device != "cpu" and name not in ON_DEVICE:
+            print(f"  not measured: of the processor alone; {', '.join(ON_DEVICE)} take --device")
+            continue
         findings = run(name, threads, config)
         for finding in findings:
             print(line(finding))
@@ -75,6 +83,7 @@ def renamed(row: str) -> str:
 def run(name: str, threads: int, config: Speed) -> list[Finding]:
     """Measure one row in a fresh process with that many threads."""
     words = ["--repeat", str(config.repeat), "--threads", str(threads), "--seed", str(config.seed)]
+    words += ["--device", config.device]
     environment = {"OMP_NUM_THREADS": str(threads)}
     return [Finding(**found) for found in start(name, *words, environment=environment)]
 

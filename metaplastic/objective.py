@@ -79,12 +79,18 @@ class CrossEntropy:
         return (prediction.argmax(-1) == target).to(prediction.dtype)
 
     def check_labels(self, target: Tensor) -> None:
-        """Raise ValueError unless all labels are slots.
+        """Raise ValueError unless all labels are slots; called once for a lifetime.
 
-        It reads their values, so it is called once for a lifetime, not in every step.
+        Only labels on the processor are read, where that costs nothing: check there what is going
+        to an accelerator, as `MetaTrainer` does. On one, CUDA's own assertion stops the program.
         """
         self._check(target)
         if torch.compiler.is_compiling() or not target.numel():
+            return
+        if target.device.type != "cpu":
+            if target.device.type == "cuda":
+                within = (target >= 0) & (target < self.outputs)
+                torch._assert_async(within.all())  # without waiting for it
             return
         smallest, largest = torch.stack(target.aminmax()).tolist()
         if smallest < 0 or largest >= self.outputs:

@@ -1,7 +1,7 @@
 """What `experiments.speed` measures: one file a row, each run in a process of its own.
 
-A row is a function `measure(repeat, seed)` that returns findings. Nothing imported here needs
-torch.
+A row is a function `measure(repeat, seed)` that returns findings; those of `ON_DEVICE` take a
+`device` as well. Nothing imported here needs torch.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ ROWS = {
     "one_online_example": 1,
     "executors": 1,
 }
+
+ON_DEVICE = ("plastic_head", "inner_sgd", "deep_sines")
+"""The rows that also run on an accelerator."""
 
 
 def of_threads(number: int) -> str:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
+from experiments.benchmarks import ON_DEVICE
 from experiments.lab.runs.parent import bound_to_this, end_with_starter
 
 START = "from experiments.benchmarks.child import main; main()"
@@ -45,12 +46,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", help="of a row whose rivals need a process each")
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
     row = import_module(f"experiments.benchmarks.{given.row}")
+    where = (given.device,) if given.row in ON_DEVICE else ()
     if given.part is not None:
-        print(json.dumps(row.part(given.part)))
+        print(json.dumps(row.part(given.part, *where)))
     else:
-        print(json.dumps([asdict(found) for found in row.measure(given.repeat, given.seed)]))
+        print(json.dumps([asdict(each) for each in row.measure(given.repeat, given.seed, *where)]))

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
 from experiments.benchmarks.child import start
-from experiments.benchmarks.measure import peak_mb, seconds
+from experiments.benchmarks.measure import seconds
+from experiments.benchmarks.memory import peak_mb
 from metaplastic import CrossEntropy, Direct, Episode, LearningRule, Oja, OnlineLearner
 
 WAYS, STEPS, QUERIES, SIZE, OUTPUTS = 5, 25, 25, 84, 1000

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import interleaved, peak_mb
+from experiments.benchmarks.measure import interleaved
+from experiments.benchmarks.memory import peak_mb
 from metaplastic import (
     Backprop,
     CrossEntropy,

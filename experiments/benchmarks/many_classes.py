@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import interleaved, peak_mb, seconds
+from experiments.benchmarks.measure import interleaved, seconds
+from experiments.benchmarks.memory import peak_mb
 from experiments.lab.networks.build import build_learner, build_stream
 from experiments.lab.runs.sweep import count_steps
 from experiments.lab.settings.config import Train

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from experiments.benchmarks import Finding
+from experiments.benchmarks.memory import peak_mb
 
 Work = Callable[[], Any]
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A candidate in another process, which reads its own clock."""
+
+    def fastest(self, calls: int) -> float: ...
+
+
 def seconds(work: Work, calls: int = 1) -> float:
-    """Wall-clock seconds of one call, over `calls` in a row."""
+    """Wall-clock seconds of one call, over `calls` in a row; an accelerator is waited for."""
+    settle()
     start = time.perf_counter()
     for _ in range(calls):
         work()
+    settle()
     return (time.perf_counter() - start) / calls
+
+
+def settle() -> None:
+    """Wait until an accelerator, if there is one, has done what it was given."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def interleaved(candidates: dict[str, Work], repeat: int, calls: int = 5) -> dict[str, list[float]]:
@@ -36,6 +50,9 @@ def interleaved(candidates: dict[str, Work], repeat: int, calls: int = 5) -> dic
         work()  # compiles, allocates
     for _ in range(repeat):
         for name, work in candidates.items():
+            if isinstance(work, Elsewhere):
+                found[name].append(work.fastest(calls))
+                continue
             work()
             found[name].append(min(seconds(work) for _ in range(calls)))
     return found
@@ -59,12 +76,6 @@ def versus(
             "ours_s": fast, "rounds": len(ratios),
         },
     )  # fmt: skip
-
-
-def peak_mb() -> float:
-    """The most memory this process has ever held, in MB (10^6 bytes)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def copy_bandwidth(megabytes: float) -> float:

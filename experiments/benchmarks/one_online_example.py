@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import interleaved, peak_mb
+from experiments.benchmarks.measure import interleaved
+from experiments.benchmarks.memory import peak_mb
 from experiments.lab.networks.residual import residual
 from metaplastic import LearningRule, PlasticModule, from_pretrained
 

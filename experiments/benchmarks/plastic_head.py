@@ -1,4 +1,4 @@
-"""A plastic head of 256 x 256 synapses: an unroll in plain torch against ours, compiled.
+"""A plastic head of 256 x 256 synapses: an unroll in plain torch, JAX, and ours.
 
 8 lifetimes of 25 one-example steps by Oja's rule with a rate per synapse, then the meta-gradient
 in first weights, rates and, where the head is driven by feedback, feedback weights. Two readings:
@@ -15,11 +15,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.benchmarks import Finding
+from experiments.benchmarks.jax_peer import JaxPeer
 from experiments.benchmarks.measure import interleaved, versus
+from experiments.benchmarks.peers import (
+    beside_peers,
+    closing,
+    cost,
+    costs,
+    limit,
+    not_measured,
+)
+from experiments.lab.reference_libraries import PeerMissingError
 from metaplastic import CrossEntropy, Direct, Episode, LearningRule, Oja, OnlineLearner, Unroll
 
 TASKS, STEPS, UNITS, QUERIES, RATE = 8, 25, 256, 25, 1e-3
 GOAL = 8
+CASES = {"driven": "driven with strength 1/2", "clamped": "clamped to the label"}
+NAMES = {"clamped": {"weight": "network.0.weight", "rate": "rule.plasticity.rates.0"}}
+NAMES["driven"] = {
+    **NAMES["clamped"], "feedback": "rule.pathway.pathways.0.0.weight",
+    "offset": "rule.pathway.pathways.0.0.bias", "strength": "rule.pathway.strengths.0",
+}  # fmt: skip
 
 
 def lifetimes() -> Episode:
@@ -67,16 +83,41 @@ def ours(episodes: Episode, learner: OnlineLearner, how: Unroll) -> Callable[[],
     return meta_gradient
 
 
-def measure(repeat: int, seed: int) -> list[Finding]:
-    episodes, findings = lifetimes(), []
-    for driven, name in ((True, "driven with strength 1/2"), (False, "clamped to the label")):
-        feedback = Direct(teaching="label", readout="feedback" if driven else "clamped")
-        network = nn.Sequential(nn.Linear(UNITS, UNITS, bias=False))
-        learner = OnlineLearner(
-            network, LearningRule(feedback, Oja(rate=RATE)), CrossEntropy(UNITS)
-        )
+def made(case: str, device: str) -> OnlineLearner:
+    feedback = Direct(teaching="label", readout="feedback" if case == "driven" else "clamped")
+    network = nn.Sequential(nn.Linear(UNITS, UNITS, bias=False))
+    rule = LearningRule(feedback, Oja(rate=RATE))
+    return OnlineLearner(network, rule, CrossEntropy(UNITS)).to(device)
+
+
+def part(name: str, device: str) -> dict[str, float]:
+    """The memory and the compilation of one of ours, `CASE eager` or `CASE compiled`."""
+    case, how = name.split()
+    episodes = lifetimes().to(device)
+    unroll = Unroll(compile=how == "compiled")
+    return cost(lambda: ours(episodes, made(case, device), unroll))
+
+
+def by_jax(episodes: Episode, learner: OnlineLearner, case: str, device: str) -> JaxPeer:
+    """The same lifetimes in JAX, whose meta-gradient was found to be ours."""
+    data = {"x": episodes.support_x[:, :, 0], "y": episodes.support_y[:, :, 0]}
+    data |= {"query_x": episodes.query_x, "query_y": episodes.query_y}
+    named = {theirs: learner.get_parameter(name) for theirs, name in NAMES[case].items()}
+    peer = JaxPeer(
+        "plastic_head", data, named, device=device, threads=torch.get_num_threads(),
+        driven=case == "driven",
+    )  # fmt: skip
+    gradients = torch.autograd.grad(learner(episodes).loss, list(named.values()))
+    peer.require_same(dict(zip(named, gradients, strict=True)))
+    return peer
+
+
+def measure(repeat: int, seed: int, device: str = "cpu") -> list[Finding]:
+    episodes, findings = lifetimes().to(device), []
+    for case, name in CASES.items():
+        learner = made(case, device)
         candidates = {
-            "plain autograd": plain(episodes, learner, driven),
+            "plain autograd": plain(episodes, learner, case == "driven"),
             "ours, compiled": ours(episodes, learner, Unroll(compile=True)),
         }
         first, second = (work() for work in candidates.values())
@@ -85,4 +126,36 @@ def measure(repeat: int, seed: int) -> list[Finding]:
         times = interleaved(candidates, repeat)
         what = f"plastic head 256x256, {name}"
         findings.append(versus(what, times, "plain autograd", "ours, compiled", GOAL))
+        findings += beside(what, case, episodes, learner, candidates, repeat, device)
     return findings
+
+
+def beside(
+    what: str,
+    case: str,
+    episodes: Episode,
+    learner: OnlineLearner,
+    candidates: dict[str, Callable[[], list[Tensor]]],
+    repeat: int,
+    device: str,
+) -> list[Finding]:
+    """Ours, eager and compiled, beside plain autograd and JAX."""
+    eager = ours(episodes, learner, Unroll())
+    ways = {"eager": eager, "compiled": candidates["ours, compiled"]}
+    peers: dict[str, Callable[[], object]] = {"plain autograd": candidates["plain autograd"]}
+    found = []
+    try:
+        peers["jax"] = by_jax(episodes, learner, case, device)
+    except PeerMissingError as reason:
+        found.append(not_measured(f"{what}: jax / ours", reason))
+    names = {way: f"{case} {way}" for way in ways}
+    spent = costs("plastic_head", list(names.values()), torch.get_num_threads(), device)
+    spent_on = {way: spent[name] for way, name in names.items()}
+    weights = 4e-6 * TASKS * UNITS * UNITS
+    # A step reads and writes the weights, and in the backward pass their gradient.
+    least = limit(
+        candidates["plain autograd"], (TASKS, 1, UNITS, UNITS), 4 * STEPS * weights, weights
+    )
+    found.append(beside_peers(what, ways, peers, spent_on, least, repeat))
+    closing(peers)
+    return found

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.measure import interleaved, peak_mb
+from experiments.benchmarks.measure import interleaved
+from experiments.benchmarks.memory import peak_mb
 from experiments.lab.networks.build import build_learner, build_stream
 from experiments.lab.settings.config import Train
 from metaplastic import Episode, OnlineLearner, TaskStream

@@ -68,14 +68,16 @@ class AnyNetwork:
         def one(seed: Tensor, own: dict[str, Tensor]) -> FastWeights:
             return initial_state(rule, network, seed, own).flat()
 
+        made: FastWeights
         if rule.pathway.reads_key:
             initial = [
                 one(own, {name: weight[task] for name, weight in weights.items()})
                 for task, own in enumerate(seed)
             ]
-            return {name: torch.stack([each[name] for each in initial]) for name in initial[0]}
-        made: FastWeights = torch.vmap(one)(seed, weights)
-        return made
+            made = {name: torch.stack([each[name] for each in initial]) for name in initial[0]}
+        else:
+            made = torch.vmap(one)(seed, weights)
+        return _counted(made, 0)
 
     def adapt(
         self,
@@ -88,11 +90,11 @@ class AnyNetwork:
     ) -> FastWeights:
         """The state after the examples `tasks steps batch ...`, in order, flat."""
         network = self.network
-        batch = x.shape[2]
+        batch, first = x.shape[2], 0
         support = {"x": x, "target": y}
         if isinstance(rule.alignment, Sleep) or rule.alignment.scheduled:
             # Sleep and schedules depend on the step's number, which has to be on the host.
-            first = int(fast[STEP + " number"][0])
+            first = _steps_of(fast)
             numbers = torch.arange(first, first + passes * x.shape[1]).expand(len(x), -1)
             if passes > 1:
                 raise ValueError(
@@ -119,7 +121,10 @@ class AnyNetwork:
             return weights
 
         leaves = [*network.module.parameters(), *rule.parameters()]
-        return unroll(onwards, fast, support, how, passes=passes, leaves=leaves)
+        after = unroll(onwards, fast, support, how, passes=passes, leaves=leaves)
+        if "number" in support:
+            _counted(after, first + x.shape[1])
+        return after
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """`tasks queries ...` -> `tasks queries outputs`."""
@@ -129,6 +134,21 @@ class AnyNetwork:
 
         found: Tensor = torch.vmap(one, randomness="different")(fast, x)
         return found
+
+
+def _counted(state: FastWeights, steps: int) -> FastWeights:
+    """A flat state whose number of steps the host knows too, so that no device is waited for."""
+    setattr(state[STEP + " number"], ON_HOST, steps)
+    return state
+
+
+def _steps_of(state: FastWeights) -> int:
+    number = state[STEP + " number"]
+    known: int | None = getattr(number, ON_HOST, None)
+    return int(number[0]) if known is None else known
+
+
+ON_HOST = "steps_on_host"
 
 
 def chosen_sites(names: list[str], plastic: Sequence[str] | str | int | None) -> list[str]:

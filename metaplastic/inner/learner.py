@@ -227,6 +227,15 @@ class OnlineLearner(Publishable, nn.Module):
             return result._replace(loss=result.loss + penalty)
         return result
 
+    def check_labels(self, episodes: Episode) -> None:
+        """Check the labels of lifetimes on the processor, before they go to an accelerator.
+
+        Raises:
+            ValueError: if a label has no output.
+        """
+        for target in (episodes.support_y, episodes.query_y):
+            self._check(target)
+
     def _check(self, target: Tensor) -> None:
         # Here, because to a rule the label of no output would be no label.
         if isinstance(self.objective, CrossEntropy):

@@ -38,7 +38,6 @@ def runs_by_row(
         and rule.plasticity.promises("by_row")
         and not rule.plasticity.moves_bias
         and how.truncate is None  # which counts steps
-        and not how.compile
     )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from metaplastic.inner.blocks import blocks_of
 from metaplastic.inner.compiled import compiled_steps, steps_at_once
 from metaplastic.inner.initialization import Initialization, initialize
 from metaplastic.inner.rows import adapt_by_row, runs_by_row
@@ -91,6 +92,15 @@ class WrittenOut:
     ) -> FastWeights:
         """The fast weights after the examples `tasks steps batch ...`, in order."""
         coefficients = rule.coefficients(self.sites, x.shape[2])
+        if len(self.sites) == 1:
+            site = self.sites[0]
+            is_last = site.layer == len(self.stack.layers) - 1
+            batch = x.shape[2]
+            in_blocks = blocks_of(rule, site, is_last, self.objective, coefficients, how, batch)
+            if in_blocks is not None:
+                for _ in range(passes):
+                    fast = in_blocks(fast, x, y)
+                return fast
         if runs_by_row(rule, self.sites, self.objective, how, x.shape[2]):
             readout = self.sites[0]
             rate = coefficients[readout.name + ".weight"]

@@ -70,14 +70,6 @@ def suspects(per_task: Tensor, limit: float | None) -> list[int]:
     return [int(task) for task in bad.nonzero().flatten()]
 
 
-def is_usable(result: MetaGradient, limit: float | None) -> bool:
-    """Whether a meta-step may be taken: all losses, the meta-gradient and its norm are finite."""
-    if result.faulty or suspects(result.per_task, limit):
-        return False
-    # Clipping by an infinite norm would zero the gradient and leave Adam with zero steps.
-    return bool(result.norm.isfinite())
-
-
 @torch.no_grad()
 def locate(learner: OnlineLearner, episodes: Episode, task: int, meta_step: int) -> Divergence:
     """The first weight that is not finite when lifetime `task` is run again, step by step."""

@@ -21,7 +21,7 @@ from metaplastic.episode import Episode, TaskStream
 from metaplastic.outer import checkpoint
 from metaplastic.outer.buffers import Buffers
 from metaplastic.outer.distributed import current_group, micro_batches
-from metaplastic.outer.divergence import DivergenceError, diagnose, is_usable, stop_or_warn
+from metaplastic.outer.divergence import DivergenceError, diagnose, stop_or_warn
 from metaplastic.outer.identity import identity
 from metaplastic.outer.loggers import Logger, log_to, rewind, sync
 from metaplastic.outer.meta_gradient import MetaGradient, meta_gradient, meta_loss
@@ -137,6 +137,8 @@ class MetaTrainer:
         if not self.checked:  # once: reading the spec may be slow
             self.stream.spec.check(episodes)
             self.checked = True
+        if self.device.type != "cpu":
+            self.learner.check_labels(episodes)
         episodes = episodes.to(self.device)
 
         self.learner.train()
@@ -147,10 +149,10 @@ class MetaTrainer:
         )
         if self.group.size > 1:
             buffers.require_unchanged()
-        record: Record = {**result.metrics()}
-
-        if usable := is_usable(result, config.loss_limit):
-            record["gradient_norm"] = float(result.norm)
+        usable, metrics, norm = result.read(config.loss_limit)  # all that waits for the device
+        record: Record = {**metrics}
+        if usable:
+            record["gradient_norm"] = norm
             self._update(result)
         else:
             self._reject(result, episodes, buffers, record)
@@ -171,6 +173,8 @@ class MetaTrainer:
         assert self.validation is not None  # checked at construction
         seed = derive(self.config.seed, "validation")
         episodes = self.validation.sample(self.config.validation_tasks, seeded(seed, 0))
+        if self.device.type != "cpu":
+            self.learner.check_labels(episodes)
         self.learner.eval()
         loss, accuracy = meta_loss(
             self.learner, episodes.to(self.device), self.validation_parts, (seed, 0), self.group

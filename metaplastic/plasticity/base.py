@@ -28,7 +28,7 @@ from metaplastic.support.recorded import Recorded
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]
-Promise = Literal["by_row", "outer", "sign_of_outer", "ignores_post"]
+Promise = Literal["by_row", "linear", "outer", "sign_of_outer", "ignores_post"]
 AnySite = Site | SiteShape
 Traces = Mapping[str, Tensor]
 
@@ -55,11 +55,14 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     # Whether parameters of no site (norms, embeddings) change as well, along their gradient.
     moves_others = False
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
-    # Four promises of one `delta`; a subclass with another `delta` has to declare them again.
+    # Five promises of one `delta`; a subclass with another `delta` has to declare them again.
     # by_row: a row of the change depends on nothing but that row of the weight, the input and the
     # row's own signal, is zero without a signal, and does not read `post`. Then a lifetime of
     # one-hot labels is run row by row (`inner.rows`).
     by_row = False
+    # linear: by_row, and a synapse's change is its weight times a factor of rate and signal, plus
+    # what does not depend on the weight. Then such a lifetime has a closed form (`inner.blocks`).
+    linear = False
     # outer: it is `rate * outer_product(signal, pre)`. Then weights are updated in one call.
     outer = False
     # sign_of_outer: it is `rate * outer_product(signal, pre).sign()`.

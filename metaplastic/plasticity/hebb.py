@@ -13,6 +13,7 @@ class Hebb(PlasticityRule):
 
     ignores_post = True
     by_row = True
+    linear = True
     outer = True
 
     def delta(

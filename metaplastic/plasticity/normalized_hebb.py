@@ -20,6 +20,7 @@ class NormalizedHebb(PlasticityRule):
 
     ignores_post = True
     by_row = True
+    linear = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor

@@ -17,6 +17,7 @@ class Oja(PlasticityRule):
 
     ignores_post = True
     by_row = True
+    linear = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
@@ -38,6 +39,7 @@ class StableOja(PlasticityRule):
 
     ignores_post = True
     by_row = True
+    linear = True
 
     def delta(
         self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor

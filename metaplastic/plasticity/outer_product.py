@@ -25,7 +25,8 @@ def add_outer_product(weight: Tensor, pre: Tensor, signal: Tensor, rate: Tensor)
     one example. Autocast would round the weights, and a compiler fuses the plain form.
     """
     posts, pres = rate.shape[-2:]
-    rounds = torch.is_autocast_enabled(weight.device.type)
+    kind = weight.device.type
+    rounds = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     if (posts > 1 and pres > 1) or rounds or torch.compiler.is_compiling():
         return weight + rate * outer_product(signal, pre)
     if posts == 1:

@@ -28,6 +28,7 @@ def test_a_rival_that_is_not_installed_is_named_as_not_measured(
     monkeypatch.setattr(inner_sgd, "PEERS", peers)
     monkeypatch.setattr(inner_sgd, "GOALS", {(64, 256, 8): inner_sgd.GOALS[64, 256, 8]})
     monkeypatch.setattr(inner_sgd, "by_us", eager)
+    monkeypatch.setattr(inner_sgd, "beside", lambda *_: [])
     found = inner_sgd.measure(1, 0)
     unmeasured = [one.what for one in found if one.result == "not measured: it cannot be imported"]
     assert unmeasured == [f"16 tasks x 5 SGD steps, 64-256-8: {name} / ours" for name in missing]

@@ -59,7 +59,8 @@ def adapted(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor
         outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5
     )
     episode.support_y[0].clamp_(max=2)
-    with patch("metaplastic.inner.written_out.runs_by_row", lambda *_: by_row):
+    step_by_step = {"blocks_of": lambda *_: None, "runs_by_row": lambda *_: by_row}
+    with patch.multiple("metaplastic.inner.written_out", **step_by_step):
         outcome = learner(episode)
     leaves = list(learned(learner).values())
     found = torch.autograd.grad(outcome.loss, leaves, allow_unused=True, materialize_grads=True)
