@@ -8,13 +8,15 @@
         strategy.eval(benchmark.test_stream)
 
 It is Avalanche's training loop with the rule in the place of `loss.backward()` and the optimizer.
-Avalanche: Carta et al. (2023, JMLR 24(363)). Importing this file imports Avalanche.
+Avalanche: Carta et al. (2023, JMLR 24(363)). It is imported when `OnlineStrategy` is first asked
+for, and not before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +26,10 @@ from metaplastic.online.plastic_module import PlasticModule
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.torchvision_import import import_avalanche
 
-import_avalanche()
-from avalanche.training.plugins.evaluation import default_evaluator  # noqa: E402
-from avalanche.training.templates import SupervisedTemplate  # noqa: E402
+if TYPE_CHECKING:
+    from avalanche.training.templates import SupervisedTemplate as Template
+else:
+    Template = object
 
 
 class Lifetime(nn.Module):
@@ -78,7 +81,7 @@ class Lifetime(nn.Module):
         self.fast = self.learner.adapt(self.learner.encode(x)[None, None], y[None, None], self.fast)
 
 
-class OnlineStrategy(SupervisedTemplate):  # type: ignore[misc]
+class LocalLearning(Template):  # type: ignore[misc]
     """A local learning rule as a strategy: it sees each minibatch once, and keeps none.
 
     Accuracy, forgetting and all other metrics of an `EvaluationPlugin` are those of any strategy,
@@ -89,11 +92,12 @@ class OnlineStrategy(SupervisedTemplate):  # type: ignore[misc]
         learner: an `OnlineLearner`, whose lifetime begins here; or a `PlasticModule`, which is
             changed in place.
         train_mb_size: examples in a step of the rule.
-        criterion: the loss that is logged; the rule learns by its own.
+        criterion: the loss that is logged, cross-entropy unless given; the rule learns by its own.
+        evaluator: an `EvaluationPlugin`, or None; Avalanche's own, which prints, unless given.
         seed: of a learner's lifetime.
 
     Raises:
-        ImportError: on import of this file, where Avalanche is not installed.
+        ImportError: where Avalanche is not installed.
         ValueError: for anything else than these two, for a learner that is not online, and, from
             `train`, for a plugin that adds to the loss: no gradient of it is taken.
     """
@@ -108,7 +112,7 @@ class OnlineStrategy(SupervisedTemplate):  # type: ignore[misc]
         criterion: Any = None,
         device: str | torch.device = "cpu",
         plugins: Sequence[Any] | None = None,
-        evaluator: Any = default_evaluator,
+        evaluator: Any = "default",
         eval_every: int = -1,
         peval_mode: str = "epoch",
         seed: int = 0,
@@ -118,6 +122,8 @@ class OnlineStrategy(SupervisedTemplate):  # type: ignore[misc]
                 f"learner is of type {type(learner).__name__}; give an OnlineLearner, such as "
                 "from_pretrained(folder), or PlasticModule(model, rule)."
             )
+        if evaluator == "default":
+            from avalanche.training.plugins.evaluation import default_evaluator as evaluator
         model: nn.Module = learner
         if isinstance(learner, OnlineLearner):
             model = Lifetime(learner.to(device), seed)
@@ -158,3 +164,18 @@ class OnlineStrategy(SupervisedTemplate):  # type: ignore[misc]
             self.model.learn(self.mb_x, self.mb_y)
         else:
             self.model.learn(self.mb_y)
+
+
+@cache
+def _online_strategy() -> type:
+    import_avalanche()
+    from avalanche.training.templates import SupervisedTemplate
+
+    content = {"__doc__": LocalLearning.__doc__, "__module__": __name__}
+    return type("OnlineStrategy", (LocalLearning, SupervisedTemplate), content)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OnlineStrategy":
+        return _online_strategy()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
