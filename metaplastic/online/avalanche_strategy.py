@@ -123,7 +123,9 @@ class LocalLearning(Template):  # type: ignore[misc]
                 "from_pretrained(folder), or PlasticModule(model, rule)."
             )
         if evaluator == "default":
-            from avalanche.training.plugins.evaluation import default_evaluator as evaluator
+            from avalanche.training.plugins.evaluation import default_evaluator
+
+            evaluator = default_evaluator
         model: nn.Module = learner
         if isinstance(learner, OnlineLearner):
             model = Lifetime(learner.to(device), seed)
