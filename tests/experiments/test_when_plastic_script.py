@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +111,11 @@ def test_what_no_comparison_can_be_is_one_sentence(words: list[str], sentence: s
     with pytest.raises(ConfigError, match=sentence):
         when_plastic.main(["--preset", "tiny", "--out", "nowhere", *words])
     assert not Path("nowhere").exists()
+
+
+def test_the_code_of_the_page_runs() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "when_plastic.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    found["stream"].spec.check(found["episode"])
