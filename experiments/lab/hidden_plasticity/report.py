@@ -39,14 +39,16 @@ def gain(runs: Sequence[Run], reference: Sequence[Run], strength: float) -> Inte
 def report(config: WhenPlastic, found: Found) -> str:
     """Write table, numbers and figure; the text of the table."""
     first = config.learners[0]
-    seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
+    last = config.seed + config.seeds - 1
+    seeds = f"mean over seeds {config.seed} to {last} with their range"
+    if config.seeds == 1:
+        seeds = f"seed {config.seed}"
     met = "at strengths from 0 to 1" if config.met else "without change"
     lines = [
         origin(),
         f"{config.base} ({' '.join(config.stream) or 'as it is'}); {config.steps} meta-steps of "
         f"{config.tasks} lifetimes {met}; {config.episodes} test lifetimes of new classes at each "
-        f"strength. Accuracy in %, mean over {seeds} with their range; difference from "
-        f"{title(first)} in points, paired by lifetime, with its 95 % interval over lifetimes.",
+        f"strength. Accuracy in %, {seeds}; difference from {title(first)} in points, paired by lifetime, with its 95 % interval over lifetimes.",
     ]
     gains: dict[str, dict[str, list[Interval]]] = {}
     for change, by_method in found.items():
