@@ -48,7 +48,8 @@ def report(config: WhenPlastic, found: Found) -> str:
         origin(),
         f"{config.base} ({' '.join(config.stream) or 'as it is'}); {config.steps} meta-steps of "
         f"{config.tasks} lifetimes {met}; {config.episodes} test lifetimes of new classes at each "
-        f"strength. Accuracy in %, {seeds}; difference from {title(first)} in points, paired by lifetime, with its 95 % interval over lifetimes.",
+        f"strength. Accuracy in %, {seeds}; difference from {title(first)} in points, "
+        "paired by lifetime, with its 95 % interval over lifetimes.",
     ]
     gains: dict[str, dict[str, list[Interval]]] = {}
     for change, by_method in found.items():
