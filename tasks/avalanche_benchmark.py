@@ -98,10 +98,10 @@ class FromBenchmark:
 
     def sample(self, tasks: int, generator: torch.Generator) -> Episode:
         """`tasks` lifetimes through the benchmark."""
-        lives = [self._life(generator) for _ in range(tasks)]
-        return Episode(*(torch.stack(part) for part in zip(*lives, strict=True)))
+        lifetimes = [self._lifetime(generator) for _ in range(tasks)]
+        return Episode(*(torch.stack(part) for part in zip(*lifetimes, strict=True)))
 
-    def _life(self, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def _lifetime(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         spec, order = self.spec, torch.arange(len(self._train))
         if self.order == "shuffled":
             order = order[torch.randperm(len(order), generator=generator)]

@@ -3,7 +3,7 @@
 A class is a few centers in a space of `signal` dimensions; an example is a center with noise. The
 other dimensions hold noise that is the same for all classes, and a fixed rotation hides which are
 which. Distances between inputs say little; an encoder that has learned the subspace of the signal
-makes them say much. All numbers are drawn from a seed, so the stream needs no file.
+makes them say much. All numbers are sampled from a seed, so the stream needs no file.
 """
 
 from __future__ import annotations
@@ -113,18 +113,18 @@ class Clusters:
         shown = torch.arange(self.ways).repeat_interleave(self.shots).expand(tasks, -1)
         if self.order == "iid":
             shown = shown.gather(1, torch.rand(shown.shape, generator=generator).argsort(-1))
-        asked = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
-        asked = asked.expand(tasks, -1)
+        queried = torch.arange(self.ways).repeat_interleave(self.queries_per_class)
+        queried = queried.expand(tasks, -1)
         support = self._examples(classes.indices.gather(1, shown), generator)
-        queries = self._examples(classes.indices.gather(1, asked), generator)
+        queries = self._examples(classes.indices.gather(1, queried), generator)
         steps = (tasks, -1, self.batch)
         return Episode(
             support_x=support.reshape(*steps, self.inputs),
             support_y=labels.gather(1, shown).reshape(steps),
             support_subtask=shown.reshape(steps),
             query_x=queries,
-            query_y=labels.gather(1, asked),
-            query_subtask=asked,
+            query_y=labels.gather(1, queried),
+            query_subtask=queried,
             seed=torch.randint(2**62, (tasks,), generator=generator),
         )
 
