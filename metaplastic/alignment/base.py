@@ -121,7 +121,8 @@ class Alignment(Recorded, nn.Module):
         for key in (f"{name}|{at}", name):
             if key in self.learned:
                 found = self.learned[key]
-                return self.shapes[at].as_weight(found) if at in self.shapes else found
+                by_unit = at in self.shapes and name not in self.of_inputs
+                return self.shapes[at].as_weight(found) if by_unit else found
         given = self.options[name]
         return given(int(site.step)) if callable(given) else given
 

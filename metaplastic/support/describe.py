@@ -132,6 +132,9 @@ def _build(description: Any, kinds: Mapping[str, type]) -> Any:
             arguments: dict[str, Any] = {
                 renamed.get(key, key): _build(item, kinds) for key, item in options.items()
             }
+            accepted = inspect.signature(kinds[kind]).parameters
+            if kind.startswith(TORCH) and arguments.get("bias") is True and "bias" not in accepted:
+                del arguments["bias"]  # of a norm, which has one always in torch before 2.7
             try:
                 return kinds[kind](**arguments)
             except DescriptionError:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import metaplastic.support.describe as describing
 from metaplastic import Initialization
 from metaplastic.support.describe import LAYERS, DescriptionError, build, describe
 
@@ -91,3 +92,17 @@ def test_what_is_not_plain_has_no_description(value: object) -> None:
 def test_a_description_can_only_build_what_is_known(description: object, sentence: str) -> None:
     with pytest.raises(DescriptionError, match=sentence):
         build(description)
+
+
+def test_a_norm_of_a_newer_torch_is_built_where_it_has_no_option_for_its_bias(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Older(nn.GroupNorm):
+        def __init__(self, num_groups: int, num_channels: int, eps: float, affine: bool) -> None:
+            super().__init__(num_groups, num_channels, eps, affine)
+
+    described = describe(nn.GroupNorm(2, 4))
+    assert described["options"]["bias"] is True
+    kinds = {**describing.known(), "torch.nn.GroupNorm": Older}
+    monkeypatch.setattr(describing, "known", lambda classes=(): kinds)
+    assert isinstance(build(described), Older)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experiments.lab.evolution.space import rule_of
+from experiments.lab.evolution.space import SPACE, rule_of
 from metaplastic import CrossEntropy, Initialization, OnlineLearner, save_pretrained
 from metaplastic.plasticity import Adaptive
 
@@ -48,8 +48,10 @@ def card(
     """
     plasticity = rule_of(numbers, rows=rows).plasticity
     assert isinstance(plasticity, Adaptive)
+    used = [n for n, d in SPACE.items() if numbers[n] is not None and numbers[n] != d.neutral]
+    used = [n for n in used if n != "power" or numbers["decay"] is not None]
     about = (
-        f"A rule of {len(numbers)} numbers, shared by all sites, found by evolution on a "
+        f"A rule of {len(used)} numbers ({', '.join(used)}), shared by all sites, found by evolution on a "
         "distribution of networks and data. Errors go back through feedback weights that are "
         f"mirrored by {rows:,} rows of noise before the first example and get "
         f"{numbers['gain']:.3g} of every change of their weight; each synapse keeps two running "
