@@ -51,9 +51,9 @@ def card(
     used = [n for n, d in SPACE.items() if numbers[n] is not None and numbers[n] != d.neutral]
     used = [n for n in used if n != "power" or numbers["decay"] is not None]
     about = (
-        f"A rule of {len(used)} numbers ({', '.join(used)}), shared by all sites, found by evolution on a "
-        "distribution of networks and data. Errors go back through feedback weights that are "
-        f"mirrored by {rows:,} rows of noise before the first example and get "
+        f"A rule of {len(used)} numbers ({', '.join(used)}), shared by all sites, found by "
+        "evolution on a distribution of networks and data. Errors go back through feedback "
+        f"weights that are mirrored by {rows:,} rows of noise before the first example and get "
         f"{numbers['gain']:.3g} of every change of their weight; each synapse keeps two running "
         "means."
     )
