@@ -62,7 +62,9 @@ def test_an_unknown_name_is_answered_by_the_known_ones(
 
 
 def test_every_learner_that_is_shipped_loads_is_small_and_has_a_card() -> None:
-    assert {"omniglot_readout", "omniglot_polynomial", "omniglot_relative"} <= set(shipped())
+    assert {"aligned", "omniglot_readout", "omniglot_polynomial", "omniglot_relative"} <= set(
+        shipped()
+    )
     for name, card in shipped().items():
         learner = from_pretrained(name)
         assert all(weight.isfinite().all() for weight in learner.state_dict().values())
