@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from metaplastic import Delta, LearningRule, PlasticModule, RandomFeedback, from_pretrained
-from metaplastic.alignment import Sleep
-from metaplastic.plasticity import Adaptive
+from metaplastic import LearningRule, PlasticModule, RandomFeedback, from_pretrained
 from tests.zoo.packages import prepare
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
@@ -25,7 +22,7 @@ LETTERS = 3.005  # the entropy of the letters of the sentence, in nats
 def residual(old: str = "", new: str = "") -> float:
     """How many of the last fifty images are named, with `new` in the place of `old`."""
     assert old in ONLINE
-    known: dict[str, Any] = {"Delta": Delta}
+    known: dict[str, Any] = {"LearningRule": LearningRule, "RandomFeedback": RandomFeedback}
     exec(RESIDUAL + ONLINE.replace(old, new, 1), known)
     return torch.stack(known["right"])[-50:].float().mean().item()
 
@@ -51,12 +48,9 @@ def language(old: str = "", new: str = "") -> tuple[list[float], list[str], Plas
 
     known: dict[str, Any] = {
         "torch": torch, "LearningRule": LearningRule, "RandomFeedback": RandomFeedback,
-        "Sleep": Sleep, "Adaptive": Adaptive, "PlasticModule": Kept,
-        "found": from_pretrained("omniglot_relative").rule,
+        "PlasticModule": Kept, "rule": from_pretrained("aligned").rule,
     }  # fmt: skip
-    with warnings.catch_warnings():  # position embeddings, of which the README speaks
-        warnings.filterwarnings("ignore", r"No rule reaches 1 .*: transformer\.wpe\.weight \(at no")
-        exec(LANGUAGE.replace(old, new, 1), known)
+    exec(LANGUAGE.replace(old, new, 1), known)
     own = dict(known["gpt2"].named_parameters())
     return losses, [name for name in first if torch.equal(first[name], own[name])], known["net"]
 
@@ -66,41 +60,32 @@ def test_each_step_of_the_way_takes_ten_lines() -> None:
         assert len([line for line in block.splitlines() if line.strip()]) <= 10
 
 
-def test_a_discovered_plasticity_rule_learns_online_in_a_residual_network() -> None:
-    assert residual() > 0.9
+def test_a_discovered_rule_learns_online_in_a_residual_network() -> None:
+    assert residual() > 0.95
 
 
 @pytest.mark.slow
-def test_there_the_delta_rule_is_as_good_and_the_rule_as_it_ships_is_not() -> None:
-    assert residual("found.plasticity", 'Delta(rate=0.03, per="shared")') > 0.9
-    assert 0.2 < residual(", rule, example", ", found, example") < 0.8
+def test_there_random_feedback_is_as_good() -> None:
+    random = "PlasticModule(nn.Sequential(*body, nn.Flatten(), nn.Linear(256, 5)), {}, example"
+    own = "LearningRule(RandomFeedback(), rule.plasticity)"
+    assert residual(random.format("rule"), random.format(own)) > 0.95
 
 
-@pytest.mark.filterwarnings("ignore:.*the rule changes nothing else")
 @pytest.mark.usefixtures("_transformers")
-def test_a_discovered_plasticity_rule_learns_online_in_a_gpt2() -> None:
+def test_a_discovered_rule_learns_online_in_a_gpt2() -> None:
     losses, still, net = language()
     assert losses[0] > 4.5
-    assert sum(losses[-10:]) / 10 < 4.2
-    # Every weight that meets an input has changed; only what is at no site has not.
-    assert {name.split(".")[-1] for name in net.sites.names} == {"c_attn", "c_proj", "c_fc", "wte"}
-    assert all(name.split(".")[-2].startswith(("ln_", "wpe")) for name in still)
-    assert list(net.sites.unreached) == ["transformer.wpe.weight"]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_transformers")
-def test_there_the_rule_as_it_ships_is_slower() -> None:
-    losses, _, _ = language("gpt2, rule, ", "gpt2, found, ")
-    assert 4.1 < sum(losses[-10:]) / 10 < 4.4
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_transformers")
-def test_there_an_adaptive_rule_changes_everything_and_learns_the_text() -> None:
-    losses, still, _ = language("found.plasticity", 'Adaptive(rate=3e-3, per="shared")')
     assert sum(losses[-10:]) / 10 < 0.5
+    assert {name.split(".")[-1] for name in net.sites.names} == {"c_attn", "c_proj", "c_fc", "wte"}
     assert not still
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_transformers")
+def test_there_random_feedback_learns_little_but_the_letters() -> None:
+    own = "LearningRule(RandomFeedback(), rule.plasticity)"
+    losses, _, _ = language("gpt2, rule, ", f"gpt2, {own}, ")
+    assert 2.3 < sum(losses[-10:]) / 10 < 3.2
 
 
 @pytest.mark.slow
