@@ -22,6 +22,7 @@ from metaplastic.inner.meta_loss import (
     mean_loss,
     query_loss,
 )
+from metaplastic.inner.parameter_groups import groups_of
 from metaplastic.inner.unroll import Unroll
 from metaplastic.inner.written_out import WrittenOut
 from metaplastic.objective import CrossEntropy, Objective
@@ -246,13 +247,4 @@ class OnlineLearner(Publishable, nn.Module):
 
         The kinds are `weights`, `feedback`, `plasticity`, `alignment` and `strength`, if any.
         """
-        groups = {
-            "feedback": self.rule.pathway.feedback_parameters(),
-            "plasticity": list(self.rule.plasticity.parameters()),
-            "alignment": list(self.rule.alignment.parameters()),
-            "strength": self.rule.pathway.strength_parameters(),
-        }
-        taken = {id(parameter) for group in groups.values() for parameter in group}
-        groups = {"weights": [p for p in self.parameters() if id(p) not in taken], **groups}
-        learned = {name: [p for p in group if p.requires_grad] for name, group in groups.items()}
-        return {name: group for name, group in learned.items() if group}
+        return groups_of(self, self.rule)
