@@ -36,7 +36,7 @@ class Cifar10(FewShotImages):
     """
 
     split: Literal["train", "validation", "test"] = "train"
-    image_size: int = SIDE
+    image_size: int = 32
     root: str | None = None
 
     name: ClassVar[str] = "cifar10"

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metaplastic.sites.activity import Followed
 from metaplastic.sites.products import Handler, Products
 from metaplastic.support.choices import check_choice
 
@@ -34,18 +35,26 @@ def norm_handlers(norms: Norms) -> dict[Any, Handler]:
         given = dict(zip((*names, "eps"), args, strict=False)) | kwargs
         mean, var = given.get("running_mean"), given.get("running_var")
         if not given.get("training") or mean is None or var is None:
-            return func(*args, **kwargs)
+            return _run(mode, func, args, kwargs)
         x = given.pop("input")
         given |= {"training": False}
         used = [given.pop("running_mean"), given.pop("running_var")]
         if norms == "slow":  # autograd keeps what they are now
             used = [statistic.clone() for statistic in used]
-        out = F.batch_norm(x, *used, **given)
+        out = _run(mode, F.batch_norm, (x, *used), given)
         if norms == "slow":
             _move(mean, var, x.detach())
         return out
 
     return {F.batch_norm: batch_norm}
+
+
+def _run(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Its output, of which a rule that reads activities is told as it was computed."""
+    out = func(*args, **kwargs)
+    if isinstance(mode, Followed):
+        mode.made(func, args, kwargs, out)
+    return out
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ class Plan:
     def followed(self, handlers: Mapping[Any, Handler]) -> Mapping[Any, Handler]:
         """With those that follow activities; the same object in every pass."""
         if self._followed is None or self._followed[0] is not handlers:
-            self._followed = (handlers, {**handlers, **FOLLOW})
+            self._followed = (handlers, {**FOLLOW, **handlers})
         return self._followed[1]
 
     def holds(self) -> bool:

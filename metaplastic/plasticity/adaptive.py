@@ -134,7 +134,7 @@ class Adaptive(PlasticityRule):
         # All scalars are in one factor: at one example a step reading the traces is what it costs.
         root = second.sqrt()
         # The root of 0 has no derivative, so a little is added within it as well.
-        spread = _root(square, 1e-24 * second, self.small * root)
+        spread = _root(square, second, root, self.small)
         top, factor = mean, root / first
         if self.nesterov:
             top, factor = mean * ((1 - self.nesterov) / first) + self.nesterov * push, root
@@ -169,9 +169,12 @@ class Adaptive(PlasticityRule):
         return rate * (1 + step.to(rate.dtype) / self.decay) ** -self.power
 
 
-def _root(square: Tensor, within: Tensor, after: Tensor) -> Tensor:
-    """`sqrt(square + within) + after`, in one new tensor where no gradient is asked for."""
-    inner = square + within
+def _root(square: Tensor, second: Tensor, root: Tensor, small: float) -> Tensor:
+    """`sqrt(square + 1e-24 second) + small root`, in one new tensor where there is no gradient.
+
+    `alpha`, because a product of a number and a scalar under `vmap` makes a tensor on the host.
+    """
+    inner = torch.add(square, second, alpha=1e-24)
     if torch.is_grad_enabled():
-        return inner.sqrt() + after
-    return inner.sqrt_().add_(after)
+        return torch.add(inner.sqrt(), root, alpha=small)
+    return inner.sqrt_().add_(root, alpha=small)

@@ -166,6 +166,7 @@ def test_a_best_rate_at_the_end_of_the_range_is_looked_for_beyond() -> None:
     assert (best, len(tried)) == (0.1, 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*the rule changes nothing else")  # positions of tokens
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 def test_every_network_learns_one_lifetime_by_every_method(

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic import PlasticModule, from_pretrained
 from metaplastic.inner.teacher import LossTeacher
 from metaplastic.online.losses import usual_loss
 from tests.helpers.users_networks import EVERY, IDS, RULES, Hidden, Tokens, X, Y, plastic
@@ -113,3 +114,30 @@ def test_the_whole_output_goes_to_a_loss_of_ones_own() -> None:
     assert seen == [2]
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+class Evaluating(nn.BatchNorm1d):
+    """A norm that is never in train mode."""
+
+    def train(self, mode: bool = True) -> Evaluating:
+        return super().train(False)
+
+
+@pytest.mark.parametrize("rule", ["omniglot_relative", "aligned"])
+def test_stored_statistics_are_used_and_stay_whatever_a_rule_reads(rule: str) -> None:
+    def learned(norm: nn.BatchNorm1d) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        assert norm.running_mean is not None
+        norm.running_mean.normal_()
+        model = nn.Sequential(nn.Linear(6, 8), norm, nn.ReLU(), nn.Linear(8, 3)).double()
+        x = torch.linspace(-1, 1, 6, dtype=torch.float64)[None]
+        net = PlasticModule(model, from_pretrained(rule).rule, example=x)
+        for label in (0, 2, 1):
+            net(x + label)
+            net.learn(torch.tensor([label]))
+        return model.state_dict()
+
+    norm = nn.BatchNorm1d(8)
+    found, expected = learned(norm), learned(Evaluating(8))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-14, msg=name)

@@ -123,7 +123,7 @@ def test_names_are_found_without_loading_torch() -> None:
     [
         ("omniglt", {}, "There is no stream 'omniglt'; did you mean 'omniglot'?"),
         ("sines", {"function": 3}, "sines has no option 'function'; did you mean 'functions'?"),
-        ("cifar", {}, "There is no stream 'cifar'; there are "),
+        ("svhn", {}, "There is no stream 'svhn'; there are "),
     ],
 )
 def test_an_unknown_name_is_met_with_the_nearest_known_one(

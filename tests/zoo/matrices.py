@@ -67,10 +67,10 @@ BARE: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], tuple[int, ...
         lambda x, w, b: F.linear(x, w.tanh()) * F.linear(x, w.sigmoid(), b), (8, 8)),
     "part of one that is made": (lambda x, w, b: F.linear(x, (w / w.norm())[:8], b), (10, 8)),
     "tensordot": (lambda x, w, b: torch.tensordot(x, w, 1) + b, (8, 8)),
-    # No site: a matrix that multiplies number by number looks like a gain.
+    # No site, and named: a product written as a multiplication and a sum.
     "sum of products": (lambda x, w, b: (x[..., None, :] * w).sum(-1) + b, (8, 8)),
 }  # fmt: skip
-ALOOF: tuple[str, ...] = ()
+ALOOF: tuple[str, ...] = ("sum of products",)
 
 
 class Recurrent(nn.Module):
