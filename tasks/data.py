@@ -113,7 +113,7 @@ def cached(name: str, decode: Callable[[], Decoded]) -> Tensor:
 
 
 def downloaded(url: str, known_hash: str, folder: str, advice: str) -> Path:
-    """The file at `url`, kept in a folder of the cache and verified each time it is asked for.
+    """The file at `url`, kept in a folder of the cache and verified each time it is used.
 
     Args:
         known_hash: `md5:...` or `sha256:...`.

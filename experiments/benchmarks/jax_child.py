@@ -133,17 +133,17 @@ def main() -> None:
     run: Any = None
     answer: dict[str, float | str]
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "work" in asked:
-            given = dict(np.load(asked["arrays"]))
-            with in_float64() if asked["double"] else nullcontext():
-                run = WORK[asked["work"]](given, asked["learned"], **asked["options"])
+        request = json.loads(line)
+        if "work" in request:
+            given = dict(np.load(request["arrays"]))
+            with in_float64() if request["double"] else nullcontext():
+                run = WORK[request["work"]](given, request["learned"], **request["options"])
                 first, found = seconds(run), run()
-            save(asked["gradient"], **{name: np.asarray(found[name]) for name in found})
+            save(request["gradient"], **{name: np.asarray(found[name]) for name in found})
             answer = {"compile_s": max(0.0, first - seconds(run))}
-        elif "calls" in asked:
+        elif "calls" in request:
             run()
-            answer = {"seconds": min(seconds(run) for _ in range(asked["calls"]))}
+            answer = {"seconds": min(seconds(run) for _ in range(request["calls"]))}
         else:
             answer = {"megabytes": peak_mb() - imported, "platform": jax.default_backend()}
         print(json.dumps(answer), flush=True)

@@ -1,4 +1,4 @@
-"""JAX as a peer: a process that holds one compiled meta-gradient and takes its turns when asked."""
+"""JAX as a peer: a process that holds one compiled meta-gradient and runs it on request."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class JaxPeer:
         arrays, gradient = folder / "given.npz", folder / "gradient.npz"
         save: Any = np.savez
         save(arrays, **{k: v.detach().cpu().numpy() for k, v in {**data, **learned}.items()})
-        asked = {
+        request = {
             "work": work, "arrays": str(arrays), "gradient": str(gradient),
             "learned": list(learned), "options": options, "double": double,
         }  # fmt: skip
-        self.compile_s: float = self._ask(asked)["compile_s"]
+        self.compile_s: float = self._ask(request)["compile_s"]
         with np.load(gradient) as found:
             self.gradient = {name: torch.from_numpy(found[name]) for name in learned}
 

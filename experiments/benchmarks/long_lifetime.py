@@ -98,14 +98,14 @@ def in_blocks(case: str, repeat: int) -> Finding:
 
     def meta_gradient(loop: bool) -> Callable[[], list[Tensor]]:
         learner = BLOCKS[case](loop)
-        told, asked = y, target
+        support_y, query_y = y, target
         if isinstance(learner.objective, MeanSquaredError):
-            told, asked = (F.one_hot(labels, 600).float() for labels in (y, target))
+            support_y, query_y = (F.one_hot(labels, 600).float() for labels in (y, target))
         parameters = [p for p in learner.parameters() if p.requires_grad]
 
         def once() -> list[Tensor]:
-            fast = learner.adapt(x, told, learner.initialize(told, torch.zeros(1).long()))
-            loss = learner.objective.loss(learner.predict(fast, query), asked).mean()
+            fast = learner.adapt(x, support_y, learner.initialize(support_y, torch.zeros(1).long()))
+            loss = learner.objective.loss(learner.predict(fast, query), query_y).mean()
             return list(torch.autograd.grad(loss, parameters))
 
         return once

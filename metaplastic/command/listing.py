@@ -79,7 +79,7 @@ def table_of_rules() -> str:
 
 
 def text_of(found: Found) -> str:
-    """The parts, the equation, and what is told of a rule."""
+    """The parts, the equation, and the description of a rule."""
     parts = [f"{found.name}\n{'=' * len(found.name)}", _parts(found.rule)]
     kind = found.kind
     if kind is not None:

@@ -151,7 +151,7 @@ class _saying:  # noqa: N801  a context manager is used like a function
         said = f"{self.name!r} cannot be {self.done} the hub: "
         if isinstance(error, errors.GatedRepoError):
             said += (
-                "access to it must be asked for on its page, and a token given (`hf auth login`)."
+                "access to it must be requested on its page, and a token given (`hf auth login`)."
             )
         elif isinstance(error, errors.RepositoryNotFoundError):
             said += (

@@ -8,8 +8,8 @@
         strategy.eval(benchmark.test_stream)
 
 It is Avalanche's training loop with the rule in the place of `loss.backward()` and the optimizer.
-Avalanche: Carta et al. (2023, JMLR 24(363)). It is imported when `OnlineStrategy` is first asked
-for, and not before.
+Avalanche: Carta et al. (2023, JMLR 24(363)). It is imported when `OnlineStrategy` is first
+looked up, and not before.
 """
 
 from __future__ import annotations

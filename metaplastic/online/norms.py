@@ -50,7 +50,7 @@ def norm_handlers(norms: Norms) -> dict[Any, Handler]:
 
 
 def _run(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Its output, of which a rule that reads activities is told as it was computed."""
+    """Its output, recorded as it was computed for a rule that reads activities."""
     out = func(*args, **kwargs)
     if isinstance(mode, Followed):
         mode.made(func, args, kwargs, out)

@@ -38,7 +38,7 @@ def test_the_angle_after_one_step_is_that_of_so_many_rows(kind: str, rows: int) 
         weight = net.credit.weight(site, net.model).detach().flatten()
         feedback = net.credit.feedback(site).flatten()
         angle = math.degrees(math.acos(torch.cosine_similarity(weight, feedback, 0)))
-        # Patches of a convolution share noise, and a few more rows than asked for are taken.
+        # Patches of a convolution share noise, and a few more rows than requested are taken.
         expected = math.degrees(math.atan(math.sqrt(inputs / rows)))
         assert 0.6 * expected < angle < 1.3 * expected, (site, angle, expected)
 

@@ -1,4 +1,4 @@
-"""Pictures of rules by the command line."""
+"""Figures of rules by the command line."""
 
 from __future__ import annotations
 

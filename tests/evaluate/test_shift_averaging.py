@@ -1,4 +1,4 @@
-"""Several glances: the mean over moved images at test, and nothing else is different."""
+"""Shift averaging: the mean over shifted images at test, and nothing else is different."""
 
 from __future__ import annotations
 

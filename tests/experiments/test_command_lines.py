@@ -217,15 +217,15 @@ def test_sigterm_ends_a_script_as_the_keyboard_does_and_is_nobodys_afterwards(
 
 
 def test_only_the_main_thread_listens_to_signals() -> None:
-    heard: list[object] = []
+    handlers: list[object] = []
 
     def main(argv: object) -> None:
-        heard.append(signal.getsignal(signal.SIGTERM))
+        handlers.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=cli.run, args=(main, []))
     thread.start()
     thread.join()
-    assert heard == [signal.SIG_DFL]
+    assert handlers == [signal.SIG_DFL]
 
 
 def test_a_value_of_a_flag_is_not_taken_for_a_flag() -> None:

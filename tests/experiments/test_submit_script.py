@@ -89,10 +89,10 @@ def test_a_job_of_slurm_is_handed_over(
     submit.main([*shlex.split(recipe)[3:], "--logs", str(tmp_path / "logs")])
     assert "Job 12: meta_train --task omniglot" in capsys.readouterr().out
     (script,) = (tmp_path / "logs").glob("12*.sh")
-    asked = script.read_text()
+    written = script.read_text()
     for line in ("--ntasks-per-node=4", "--gpus-per-node=4", "--cpus-per-task=8", "--mem=64GB",
                  "--partition=gpu", "--time=720", "--nodes=1"):  # fmt: skip
-        assert f"#SBATCH {line}" in asked
+        assert f"#SBATCH {line}" in written
 
 
 def test_a_preempted_job_resumes(tmp_path: Path) -> None:

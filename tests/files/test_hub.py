@@ -96,13 +96,13 @@ def test_a_second_push_takes_the_place_of_the_first(hub: FakeHub) -> None:
 def test_a_folder_of_that_name_wins(hub: FakeHub, tmp_path: Path) -> None:
     far, near = small_learner(Clusters()), small_learner(Clusters(4, 8))
     far.push_to_hub(NAME)
-    asked = len(hub.requests)
+    before = len(hub.requests)
     save_pretrained(near, tmp_path / NAME)
     assert describe(from_pretrained(NAME)) == describe(near)
     (tmp_path / NAME / "config.json").unlink()
     with pytest.raises(RuleFileError, match="small-rule is not a rule file"):
         from_pretrained(NAME)
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == before
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])

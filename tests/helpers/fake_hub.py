@@ -17,7 +17,7 @@ class FakeHub:
     """Answers what uploads and downloads of small files ask.
 
     `repos` are the files of each repository by name; `requests` the method and path of all that was
-    asked; `down`, if set, is raised instead of any answer.
+    requested; `down`, if set, is raised instead of any answer.
     """
 
     def __init__(self) -> None:

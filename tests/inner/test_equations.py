@@ -50,7 +50,7 @@ def layers_of(made: OnlineLearner) -> list[Layer]:
     found = []
     for site in made.sites:
         pathway = made.rule.pathway.pathways
-        heard = dict(pathway.items()).get(site.key, [])
+        received = dict(pathway.items()).get(site.key, [])
         strengths = made.rule.pathway.strengths
         weight, bias = (p.detach().numpy().copy() for p in site.module.parameters())
         rate = made.rule.plasticity.rate(site).detach().expand(site.shape).numpy()
@@ -58,7 +58,7 @@ def layers_of(made: OnlineLearner) -> list[Layer]:
             Layer(
                 weight, bias, rate,
                 [tuple(p.detach().numpy() for p in layer.parameters())
-                 for layer in heard if isinstance(layer, nn.Linear)],
+                 for layer in received if isinstance(layer, nn.Linear)],
                 float(strengths[site.key].detach()) if site.key in strengths else 1.0,
             )
         )  # fmt: skip

@@ -87,8 +87,10 @@ def test_a_normalized_rule_sees_activity_in_units_of_the_input_and_signals_in_th
     rate = rule.coefficients[:, None, None]
     change = rule.two_sided_delta(w, x, y, s, b, rate)
     for task in range(2):
-        size, heard = (np.sqrt(np.mean([row @ row for row in one[task].numpy()])) for one in (x, b))
-        local = (w, x / size, y / size, s, b / heard)
+        size, back_size = (
+            np.sqrt(np.mean([row @ row for row in one[task].numpy()])) for one in (x, b)
+        )
+        local = (w, x / size, y / size, s, b / back_size)
         expected = plain.two_sided_delta(*(one[task : task + 1] for one in local), rate)
         torch.testing.assert_close(change[task], expected[0])
 

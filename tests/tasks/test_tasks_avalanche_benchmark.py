@@ -77,8 +77,8 @@ def test_examples_may_be_few_experiences_shuffled_and_labels_permuted() -> None:
     assert first.unique().tolist() == [0, 1, 2]
     named = torch.full((40, 6), -1)
     named.scatter_(1, episode.support_x[..., 0].long().flatten(1), episode.support_y.flatten(1))
-    asked = named.gather(1, episode.query_x[..., 0].long())
-    assert ((asked == episode.query_y) | (asked == -1)).all()
+    labels = named.gather(1, episode.query_x[..., 0].long())
+    assert ((labels == episode.query_y) | (labels == -1)).all()
     assert (named[:, 0].unique() >= 0).sum() > 3
     mixed = FromBenchmark(benchmark=numbered(), order="iid").sample(1, seeded()).support_subtask
     assert (mixed.flatten().diff() < 0).any()

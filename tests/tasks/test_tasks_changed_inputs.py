@@ -1,4 +1,4 @@
-"""Changed inputs: every lifetime has its own map, of the strength that was asked for."""
+"""Changed inputs: every lifetime has its own map, of the strength of its option."""
 
 from __future__ import annotations
 

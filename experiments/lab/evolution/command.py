@@ -4,8 +4,8 @@
 
 Every generation has an architecture and a kind of data drawn anew. What was found is printed as an
 equation; then each of its terms is left out on lifetimes that are new, and terms whose loss cannot
-be told from zero are pruned. Writes the rule file, its numbers and the table of ablations. A search
-that was stopped goes on where it was with the same command.
+be distinguished from zero are pruned. Writes the rule file, its numbers and the table of ablations.
+A search that was stopped goes on where it was with the same command.
 """
 
 from __future__ import annotations

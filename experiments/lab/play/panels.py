@@ -67,9 +67,9 @@ def gallery(session: Session) -> str:
             for image, given in zip(session.images, session.labels, strict=True)
             if given == label
         ]
-        pictures = "".join(f'<img src="{data_url(image)}" alt="">' for image in own[-6:])
+        images = "".join(f'<img src="{data_url(image)}" alt="">' for image in own[-6:])
         more = f"<em>+{len(own) - 6}</em>" if len(own) > 6 else ""
-        parts.append(f"<figure>{pictures}{more}<figcaption>{escape(name)}</figcaption></figure>")
+        parts.append(f"<figure>{images}{more}<figcaption>{escape(name)}</figcaption></figure>")
     return f'<div class="gallery">{"".join(parts)}</div>'
 
 

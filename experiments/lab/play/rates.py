@@ -27,7 +27,7 @@ SCALES = (0.3, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class Lifetime:
-    """Features and labels of what is learned, in order, and of what is asked after it."""
+    """Features and labels of what is learned, in order, and of the queries after it."""
 
     x: Tensor  # examples features
     y: Tensor  # examples

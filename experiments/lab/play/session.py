@@ -76,7 +76,7 @@ class Session:
         self.logits: dict[str, Tensor] = {}  # on these, of every learner as it is now
         self.steps: list[Step] = []
         self.times = Times()
-        self.said: dict[str, Answer] = {}  # of the last drawing that was asked about
+        self.said: dict[str, Answer] = {}  # of the last drawing that was a query
         self.learners: dict[str, Learner] = {name: make_learner(name, seed) for name in CHOICES}
 
     def teach(self, name: object, drawing: object) -> Step:

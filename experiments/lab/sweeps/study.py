@@ -146,7 +146,7 @@ def suggest(trial: Trial, searched: Space) -> dict[str, Any]:
 
 
 def _lock(config: Sweep) -> FileLock:
-    """One process at a time counts and chooses, so that there are not more trials than asked."""
+    """One process at a time counts and chooses, so that no trial is one too many."""
     return FileLock(Path(config.root) / ".study.lock", thread_local=False)
 
 

@@ -149,7 +149,7 @@ def test_angles_are_drawn_for_one_run_and_for_many(tmp_path: Path) -> None:
 @pytest.mark.slow  # it decodes 60,000 images
 def test_the_real_archive_has_all_images() -> None:
     if not (ROOT / "cifar10" / jpeg75.ARCHIVE).is_file():
-        pytest.skip("no JPEG archive beside the exact images")
+        pytest.skip(f"{jpeg75.ARCHIVE} does not lie beside the exact images of CIFAR-10")
     exact, lossy = load_images("exact", str(ROOT)), load_images("jpeg75", str(ROOT))
     assert (len(exact.x), len(exact.test_x)) == (8336, 1017)
     assert (len(lossy.x), len(lossy.test_x)) == (50_000, 10_000)

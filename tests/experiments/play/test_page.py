@@ -1,4 +1,4 @@
-"""The page itself: in Chromium, with the mouse; and its server, asked for what it cannot do."""
+"""The page itself: in Chromium, with the mouse; and its server, sent what it cannot serve."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_three_characters_are_drawn_with_the_mouse_taught_and_named(
 ) -> None:
     address, tabs = served
     with opened(address) as page:
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
+        requested: list[str] = []
+        page.on("request", lambda request: requested.append(request.url))
         for name in CHARACTERS:
             teach(page, name)
         for name in CHARACTERS:
@@ -87,7 +87,7 @@ def test_three_characters_are_drawn_with_the_mouse_taught_and_named(
         assert page.locator("#matrix table").count() == 4
         assert page.locator("#matrix table").first.locator("tbody tr").count() == 3
         assert "Learned in" in page.locator("#times").inner_text()
-        assert [u for u in asked if not u.startswith((address, "data:", "blob:"))] == []
+        assert [u for u in requested if not u.startswith((address, "data:", "blob:"))] == []
         # Of two rules alone.
         page.get_by_label("Discovered rule").uncheck()
         page.get_by_label("Random feedback").uncheck()
