@@ -28,10 +28,11 @@ def run(config: Align) -> str:
     """All runs that are not there yet, then the report."""
     import torch
 
-    from experiments.lab.alignment.following import Run, stored
+    from experiments.lab.alignment.following import stored
     from experiments.lab.alignment.report import report
     from experiments.lab.alignment.tuning import chosen, fails
     from experiments.lab.runs.progress import progress
+    from experiments.lab.runs.stored import Run
 
     torch.set_num_threads(config.threads)
     found: dict[str, tuple[Setting, list[Run]]] = {}

@@ -29,8 +29,9 @@ def run(config: WhenPlastic) -> str:
     import torch
 
     from experiments.lab.hidden_plasticity.report import report
-    from experiments.lab.hidden_plasticity.runs import Run, fresh, stored, stream
+    from experiments.lab.hidden_plasticity.runs import fresh, stored, stream
     from experiments.lab.runs.progress import progress
+    from experiments.lab.runs.stored import Run
 
     torch.set_num_threads(config.threads)
     cells = {

@@ -22,8 +22,8 @@ import metaplastic
 from experiments.lab.alignment.config import Setting
 from experiments.lab.alignment.networks import network
 from experiments.lab.credit_checks.data import Images, load_images
-from experiments.lab.runs.run_folder import read_json, write_json
-from experiments.lab.settings.registry import ConfigError
+from experiments.lab.runs.stored import Run, path_of
+from experiments.lab.runs.stored import stored as stored_run
 from metaplastic import Credit
 from metaplastic.online.credit_angles import SiteAngles, angle
 from metaplastic.support.seeding import derive, seeded
@@ -31,22 +31,11 @@ from metaplastic.support.seeding import derive, seeded
 TESTED = 32  # test images on which delta angles are measured
 LAST = 200  # examples at the end, whose predictions before learning count as accuracy
 
-Run = dict[str, Any]
-
 
 def stored(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
-    """The result of a run: read where it is there, else measured and written.
-
-    Raises:
-        ConfigError: if the file there is of other settings.
-    """
-    path = out / "runs" / setting.name / f"seed-{seed}.json"
-    if not path.exists():
-        write_json(path, measured(setting, seed, root))
-    found = read_json(path, "delete it to measure again")
-    if found["settings"] != asdict(setting):
-        raise ConfigError(f"{path} is of other settings: choose another --out.")
-    return found
+    """The result of a run, as `runs.stored`."""
+    path = path_of(out, setting.name, seed)
+    return stored_run(path, asdict(setting), lambda: measured(setting, seed, root))
 
 
 def measured(setting: Setting, seed: int, root: str | None) -> Run:

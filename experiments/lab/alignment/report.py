@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.lab.alignment.config import LABELS, NETWORKS, WAYS, Align, Setting
-from experiments.lab.alignment.following import Run
 from experiments.lab.alignment.tuning import ALIGNED, OTHER_SEED
 from experiments.lab.credit_checks.report import over
 from experiments.lab.figures.plots import COLORS, finish, save
 from experiments.lab.figures.tables import as_markdown
 from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.runs.stored import Run
 
 Found = Sequence[tuple[Setting, Sequence[Run]]]
 Tried = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]

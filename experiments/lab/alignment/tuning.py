@@ -11,7 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from experiments.lab.alignment.config import CANDIDATES, Align, Setting
-from experiments.lab.alignment.following import Run, stored
+from experiments.lab.alignment.following import stored
+from experiments.lab.runs.stored import Run
 
 ALIGNED = 20.0  # degrees, mean of sites, within the examples of a run
 OTHER_SEED = 1000  # added to --seed

@@ -12,8 +12,8 @@ from experiments.lab.credit_checks.report import over
 from experiments.lab.figures.plots import COLORS, MARKERS, finish, save
 from experiments.lab.figures.tables import as_markdown
 from experiments.lab.hidden_plasticity.config import TITLES, WhenPlastic
-from experiments.lab.hidden_plasticity.runs import Run
 from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.runs.stored import Run
 from metaplastic.evaluate.intervals import Interval, interval
 
 Found = Mapping[str, Mapping[str, Sequence[Run]]]  # by change, by method: a run a seed

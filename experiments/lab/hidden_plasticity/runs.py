@@ -15,7 +15,8 @@ from torch import nn
 import tasks
 from experiments.lab.hidden_plasticity.config import Setting, method_and_options
 from experiments.lab.networks.problem import Problem
-from experiments.lab.runs.run_folder import read_json, write_json
+from experiments.lab.runs.stored import Run, path_of
+from experiments.lab.runs.stored import stored as stored_run
 from experiments.lab.runs.training import fresh_learner, make_trainer
 from experiments.lab.settings.config import Train
 from experiments.lab.settings.registry import ConfigError, require, split_options, typed
@@ -25,25 +26,15 @@ from metaplastic.support.json_values import finite
 from tasks.changed_inputs import Changed
 
 AT_A_TIME = 50  # test lifetimes
-Run = dict[str, Any]
 
 
 def stored(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
-    """The result of a run: read where it is there, else measured and written.
-
-    Raises:
-        ConfigError: if the file there is of other settings.
-    """
-    path = out / "runs" / setting.name / f"seed-{seed}.json"
-    if not path.exists():
-        write_json(path, measured(setting, seed, root))
-    found = read_json(path, "delete it to measure again")
-    if found["settings"] != finite(asdict(setting)) | {
-        "stream": list(setting.stream),
-        "strengths": list(setting.strengths),
-    }:
-        raise ConfigError(f"{path} is of other settings: choose another --out.")
-    return found
+    """The result of a run, as `runs.stored`."""
+    settings = finite(asdict(setting)) | {
+        "stream": list(setting.stream), "strengths": list(setting.strengths)
+    }  # fmt: skip
+    path = path_of(out, setting.name, seed)
+    return stored_run(path, settings, lambda: measured(setting, seed, root))
 
 
 def measured(setting: Setting, seed: int, root: str | None) -> Run:

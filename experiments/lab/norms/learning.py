@@ -13,7 +13,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,30 +23,20 @@ from experiments.lab.credit_checks.networks import initialize
 from experiments.lab.deep_training.images import Images, load_images
 from experiments.lab.networks.residual import residual
 from experiments.lab.norms.config import NEW, OLD, Setting
-from experiments.lab.runs.run_folder import read_json, write_json
-from experiments.lab.settings.registry import ConfigError
+from experiments.lab.runs.stored import Run, path_of
+from experiments.lab.runs.stored import stored as stored_run
 from metaplastic.support.disk import write_atomically
 from metaplastic.support.seeding import derive, seeded
 
 RATE, MOMENTUM, DECAY = 0.05, 0.9, 5e-4  # of pretraining
 HELD_OUT = 0.2
 PART = 256  # images at a time, in tests
-Run = dict[str, Any]
 
 
 def stored(setting: Setting, seed: int, root: str | None, out: Path) -> Run:
-    """The result of a run: read where it is there, else measured and written.
-
-    Raises:
-        ConfigError: if the file there is of other settings.
-    """
-    path = out / "runs" / setting.name / f"seed-{seed}.json"
-    if not path.exists():
-        write_json(path, measured(setting, seed, root, out))
-    found = read_json(path, "delete it to measure again")
-    if found["settings"] != asdict(setting):
-        raise ConfigError(f"{path} is of other settings: choose another --out.")
-    return found
+    """The result of a run, as `runs.stored`."""
+    path = path_of(out, setting.name, seed)
+    return stored_run(path, asdict(setting), lambda: measured(setting, seed, root, out))
 
 
 def measured(setting: Setting, seed: int, root: str | None, out: Path) -> Run:

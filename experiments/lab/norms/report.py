@@ -9,8 +9,8 @@ from typing import Any
 from experiments.lab.credit_checks.report import over, rounded
 from experiments.lab.figures.tables import as_markdown
 from experiments.lab.norms.config import NORMS, STARTS, Compare, Setting
-from experiments.lab.norms.learning import Run
 from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.runs.stored import Run
 
 Found = Sequence[tuple[Setting, Sequence[Run]]]
 Scores = Mapping[str, Mapping[str, float]]  # held-out accuracy by rate, by name of the cell
