@@ -22,6 +22,7 @@ from metaplastic.files.rule_file import RuleFileError, from_pretrained, read_con
 from tests.helpers.fuzzing import changed, fuzzed, odd_values, places
 from tests.helpers.small_runs import Clusters, small_learner
 
+# A layer of no units is a description like any other, of which torch warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element")
 LIMIT = 100 * 2**20  # bytes that all cases together may add to the peak of this process
 

@@ -41,7 +41,6 @@ HINTS = [int, float, bool, str, int | None, tuple[int, int] | None, tuple[float,
 
 @fuzzed(50)
 @given(line=lines, config=st.sampled_from([Train, Compare, Continual, Deep, Stream]))
-@pytest.mark.filterwarnings("ignore")
 def test_a_command_line(line: list[str], config: Any) -> None:
     with suppress(ConfigError):
         default = preset(config, line) if issubclass(config, Stream) else config()

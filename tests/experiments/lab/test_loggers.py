@@ -12,6 +12,9 @@ from experiments.lab.runs.loggers import needed, requested_loggers
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.loggers import rewind, sync
 
+# Deprecations within protobuf, wandb and TensorBoard are theirs.
+OWN_WARNINGS = pytest.mark.filterwarnings("default")
+
 
 def test_a_missing_logger_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # an import then fails
@@ -19,7 +22,7 @@ def test_a_missing_logger_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
         needed("wandb")
 
 
-@pytest.mark.filterwarnings("default")  # protobuf's own deprecations
+@OWN_WARNINGS
 def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
     (logger,) = requested_loggers(("tensorboard",), tmp_path, "run", {}, "offline")
@@ -28,7 +31,7 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-@pytest.mark.filterwarnings("default")
+@OWN_WARNINGS
 def test_tensorboard_forgets_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -47,7 +50,7 @@ def test_tensorboard_forgets_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     resumed.close()
 
 
-@pytest.mark.filterwarnings("default")
+@OWN_WARNINGS
 def test_a_resumed_run_is_the_same_run_to_wandb(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the log extra is not installed")
     for step in (1, 2):
@@ -59,7 +62,7 @@ def test_a_resumed_run_is_the_same_run_to_wandb(tmp_path: Path) -> None:
     assert [identity in name for name in kept] == [True, True]
 
 
-@pytest.mark.filterwarnings("default")
+@OWN_WARNINGS
 def test_wandb_stays_offline(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="the log extra is not installed")
     (logger,) = requested_loggers(("wandb",), tmp_path, "run", {"steps": 1}, "offline")
@@ -76,7 +79,7 @@ def finished(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "a" / "run"
 
 
-@pytest.mark.filterwarnings("default")
+@OWN_WARNINGS
 @pytest.mark.parametrize("finished", ["tensorboard"], indirect=True)
 def test_tensorboard_gets_the_figures_and_the_card(finished: Path) -> None:
     pytest.importorskip("tensorboard", reason="the log extra is not installed")
@@ -93,7 +96,7 @@ def test_tensorboard_gets_the_figures_and_the_card(finished: Path) -> None:
     assert text.startswith("# a/run")
 
 
-@pytest.mark.filterwarnings("default")
+@OWN_WARNINGS
 @pytest.mark.parametrize("finished", ["wandb"], indirect=True)
 def test_wandb_gets_the_figures_the_card_and_the_rule_offline(finished: Path) -> None:
     pytest.importorskip("wandb", reason="the log extra is not installed")
