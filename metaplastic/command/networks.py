@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from metaplastic.command.errors import CommandError
 from metaplastic.support.choices import did_you_mean
+from metaplastic.support.torchvision_import import import_torchvision
 
 PACKAGES = ("torchvision", "timm")
 SIZE = 64  # pixels a side, where a network takes any
@@ -89,20 +87,17 @@ def _new_readout(model: nn.Module, classes: int) -> None:
     setattr(model.get_submodule(parent), own, nn.Linear(last.in_features, classes))
 
 
-@cache
-def _import(package: str) -> Any:
-    """Import the package; what is returned is kept as long as the process lives.
+def _import(package: str) -> None:
+    """Import the package, and torchvision before it, for which timm looks, too.
 
-    The wheel of torchvision on PyPI is of the GPU build, whose operators do not load beside a CPU
-    build of torch: its import ends at "operator torchvision::nms does not exist". Once these
-    operators have names, all that is written in Python works. timm looks for torchvision, too.
+    Raises:
+        CommandError: if it cannot be imported.
     """
-    kept = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other packages' own
         try:
             if find_spec("torchvision") is not None:
-                kept = _import_torchvision()
+                import_torchvision()
             import_module(package)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
@@ -110,23 +105,3 @@ def _import(package: str) -> Any:
                 f"{package} is installed, but cannot be imported ({reason}): install the release "
                 "of it that was made for this torch."
             ) from error
-    return kept
-
-
-def _import_torchvision() -> Any:
-    try:
-        import_module("torchvision")
-        return None
-    except RuntimeError as reason:
-        if "does not exist" not in str(reason):
-            raise
-    spec = find_spec("torchvision")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    source = Path(spec.submodule_search_locations[0], "_meta_registrations.py")
-    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    named = r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"\)'
-    for name in sorted(set(re.findall(named, source.read_text(encoding="utf-8")))):
-        library.define(f"{name}(Tensor x) -> Tensor")
-    import_module("torchvision")
-    return library

@@ -9,8 +9,7 @@ from typing import Any
 from experiments.lab.figures.tables import as_markdown, rows
 from experiments.lab.runs.run_folder import RunFolder, origin
 from experiments.lab.settings.config import Train
-
-CARD = "CARD.md"
+from metaplastic.support.catalog import CARD
 
 
 def write_card(
