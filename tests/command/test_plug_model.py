@@ -109,7 +109,6 @@ def test_a_package_that_cannot_be_imported_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     networks._names.cache_clear()
-    networks._import.cache_clear()
     monkeypatch.setattr(networks, "find_spec", lambda name: name == "timm" or None)
     monkeypatch.setitem(sys.modules, "timm", None)
     assert main(["plug", "bp", "--model", "resnet18"]) == 2
