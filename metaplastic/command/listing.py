@@ -17,17 +17,6 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.support.catalog import CARD, shipped
 from metaplastic.support.choices import did_you_mean
 
-EQUATIONS = {
-    "Delta": "dW = a s x'",
-    "Hebb": "dW = a s x'",
-    "Oja": "dW = a (s x' - s^2 W)",
-    "StableOja": "dW = (a s x' - |a| s^2 W) / (1 + |a| s^2)",
-    "NormalizedHebb": "dW = a s x' / (0.001 + |x|^2)",
-    "Manhattan": "dW = a sign(s x')",
-    "Adaptive": "dW = a m / (sqrt(v) + small), m, v: running means of s x' and its square",
-}
-"""Of an example: a is the rate, s the signal of the neuron, x its input."""
-
 
 @dataclass(frozen=True)
 class Found:
@@ -65,7 +54,7 @@ def table_of_rules() -> str:
     heads = ("named rule", "pathway", "plasticity", "alignment", "also called")
     named = [(name, *kind().parts, ", ".join(kind.alias)) for name, kind in rules().items()]
     files = [
-        (name, *(learner := from_pretrained(name)).rule.parts, equation(learner.rule))
+        (name, *(learner := from_pretrained(name)).rule.parts, learner.rule.plasticity.equation())
         for name in shipped()
     ]
     return "\n\n".join(
@@ -109,22 +98,13 @@ def card(name: str, learner: OnlineLearner) -> str:
     return card_of(learner, name, read_config(name)["provenance"]).strip()
 
 
-def equation(rule: LearningRule) -> str:
-    """The change of a weight: as the plasticity rule prints it, or as it is known by its class."""
-    kind = type(rule.plasticity)
-    printed = getattr(rule.plasticity, "equation", None)
-    if printed is not None:
-        return str(printed())
-    return EQUATIONS.get(kind.__name__) or (inspect.getdoc(kind) or "").partition("\n")[0]
-
-
 def _parts(rule: LearningRule) -> str:
     lines = []
     for what in ("pathway", "plasticity", "alignment"):
         part = getattr(rule, what)
         about = (inspect.getdoc(type(part)) or "").partition("\n")[0]
         lines.append(f"{what + ':':<12}{type(part).__name__}: {about}")
-    return "\n".join([*lines, f"{'equation:':<12}{equation(rule)}"])
+    return "\n".join([*lines, f"{'equation:':<12}{rule.plasticity.equation()}"])
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -26,14 +26,12 @@ def card_of(learner: OnlineLearner, name: str, provenance: Mapping[str, Any]) ->
     """A card of what the rule file itself says."""
     rule, sites = learner.rule, learner.sites
     pathway, plasticity, alignment = rule.parts
-    equation = getattr(rule.plasticity, "equation", None)
     parts = [
         f"# {name.rpartition('/')[2]}",
         "A learning rule of three parts, for [metaplastic](https://pypi.org/project/metaplastic): "
         f"pathway `{pathway}`, plasticity `{plasticity}`, alignment `{alignment}`.",
     ]
-    if equation is not None:
-        parts.append(f"    {equation()}")
+    parts.append(f"    {rule.plasticity.equation()}")
     shapes = ", ".join(f"`{site.name}` {'x'.join(map(str, site.shape))}" for site in sites)
     parts += [
         f"Meta-learned in a network whose plastic sites are {shapes}.",

@@ -14,6 +14,7 @@ A new rule is one class with one method:
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
@@ -73,11 +74,14 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     reads_answer = False  # whether `post` of the readout is the softmax in the place of the logits
     # Whether a step has the same size at any size of the sums: it is not divided by the batch size.
     relative = False
+    formula: ClassVar[str] = ""  # of an example: a is the rate, s the signal, x the input
     traces: ClassVar[tuple[str, ...]] = ()  # names of values that every synapse keeps, 0 at first
     _promised: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "delta" in vars(cls) and "formula" not in vars(cls):
+            cls.formula = ""  # which is of another delta
         if "delta" in vars(cls):
             cls._promised = frozenset(
                 name for name in get_args(Promise) if vars(cls).get(name, False)
@@ -148,6 +152,10 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     def promises(self, name: Promise) -> bool:
         """Whether the class that defines `delta` declares this promise about it."""
         return name in self._promised
+
+    def equation(self) -> str:
+        """The change of a weight in one line: the rule's formula, with its numbers if it can."""
+        return self.formula or (inspect.getdoc(type(self)) or "").partition("\n")[0]
 
     @abstractmethod
     def delta(

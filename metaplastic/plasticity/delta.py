@@ -11,6 +11,7 @@ from metaplastic.plasticity.outer_product import outer_product
 class Delta(PlasticityRule):
     """The delta rule: Hebb on a negative gradient; biases move too. With `Backprop`, plain SGD."""
 
+    formula = "dW = a s x'"
     ignores_post = True
     outer = True
     moves_bias = True

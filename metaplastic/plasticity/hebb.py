@@ -11,6 +11,7 @@ from metaplastic.plasticity.outer_product import outer_product
 class Hebb(PlasticityRule):
     """`rate * sum over rows of p x^T`: fire together, wire together; p is the clamped activity."""
 
+    formula = "dW = a s x'"
     ignores_post = True
     by_row = True
     linear = True

@@ -14,6 +14,7 @@ class Manhattan(Delta):
     Liao, Leibo & Poggio (2016), batch Manhattan.
     """
 
+    formula = "dW = a sign(s x')"
     ignores_post = True
     sign_of_outer = True
 

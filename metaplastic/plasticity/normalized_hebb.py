@@ -18,6 +18,7 @@ class NormalizedHebb(PlasticityRule):
     compute.
     """
 
+    formula = "dW = a s x' / (0.001 + |x|^2)"
     ignores_post = True
     by_row = True
     linear = True

@@ -15,6 +15,7 @@ class Oja(PlasticityRule):
     Litwin-Kumar (2020); both terms are summed over rows, as in their code. A rate may be negative.
     """
 
+    formula = "dW = a (s x' - s^2 W)"
     ignores_post = True
     by_row = True
     linear = True
@@ -37,6 +38,7 @@ class StableOja(PlasticityRule):
     value is used for the decay.
     """
 
+    formula = "dW = (a s x' - |a| s^2 W) / (1 + |a| s^2)"
     ignores_post = True
     by_row = True
     linear = True

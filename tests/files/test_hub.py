@@ -71,7 +71,7 @@ def test_a_rule_file_is_uploaded_as_it_is_with_its_card(hub: FakeHub) -> None:
     assert hub.repos[NAME]["README.md"].startswith(b"---\nlibrary_name: metaplastic\n")
     rule = from_pretrained(NAME).rule.plasticity
     own = from_pretrained("omniglot_relative").rule.plasticity
-    assert rule.equation() == own.equation()  # type: ignore[operator]
+    assert rule.equation() == own.equation()
 
 
 def test_a_card_of_ones_own_with_a_header_stays_as_it_is(hub: FakeHub) -> None:

@@ -80,7 +80,7 @@ def finish(config: Evolve, search: Any) -> None:
     numbers = plain(kept)
     text = "\n\n".join([
         origin("cpu"), f"{search.generation} generations, seed {config.seed}.",
-        rule.plasticity.equation(),  # type: ignore[operator]
+        rule.plasticity.equation(),
         table(losses, "accuracy lost without it, points"),
         table(tried, "accuracy of the pruned rule above, points"),
         table(check, "accuracy of the rule above, points"),

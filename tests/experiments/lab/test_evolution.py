@@ -125,7 +125,7 @@ def test_every_term_can_be_left_out_of_the_rule() -> None:
     plain = numbers
     for term in terms():
         plain = neutralized(plain, term)
-    found = rule_of(plain).plasticity.equation()  # type: ignore[operator]
+    found = rule_of(plain).plasticity.equation()
     assert found.startswith("dW = 0.001 m") or found.startswith("dW = 0.001 (m) /")
 
 
