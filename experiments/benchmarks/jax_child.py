@@ -84,13 +84,12 @@ def deep_sines(given: Arrays, learned: list[str], *, layers: int, segment: int) 
                 after.append(weight + own[f"rate {layer}"] / len(x) * change)
             return after, None
 
-        @jax.checkpoint
-        def several(weights: list[Any], now: Any) -> list[Any]:
-            return jax.lax.scan(step, weights, now)[0]
+        def segment_of(weights: list[Any], now: Any) -> tuple[list[Any], None]:
+            return jax.lax.scan(step, weights, now)[0], None
 
         pieces = [part.reshape(-1, segment, *part.shape[1:]) for part in (x, y)]
         weights = [own[f"weight {layer}"] for layer in range(layers)]
-        weights, _ = jax.lax.scan(lambda w, now: (several(w, now), None), weights, tuple(pieces))
+        weights, _ = jax.lax.scan(jax.checkpoint(segment_of), weights, tuple(pieces))
         return jnp.mean((activities(own, weights, query_x)[-1] - query_y) ** 2)
 
     return meta_gradient(query_loss, given, learned)
@@ -156,7 +155,7 @@ def in_float64() -> Any:
     now: Any = getattr(jax, "enable_x64", None)  # where it is since 0.8
     if now is not None:
         return now(True)
-    from jax.experimental import enable_x64  # type: ignore[attr-defined, unused-ignore]
+    from jax.experimental import enable_x64
 
     return enable_x64()
 

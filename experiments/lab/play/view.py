@@ -149,7 +149,7 @@ def build(tabs: Tabs, saves: Path) -> gr.Blocks:
         upload.upload(on_load, [upload, shown], outputs, api_visibility="private", **quiet)
         page.load(on_show, [shown], outputs, api_visibility="private", **quiet)
         page.unload(on_close)
-    return page.queue(default_concurrency_limit=4, max_size=500)  # type: ignore[no-any-return]
+    return page.queue(default_concurrency_limit=4, max_size=500)
 
 
 DOWNLOAD = "(file) => { if (file) document.querySelector('#file')?.click(); }"
