@@ -12,6 +12,7 @@ OURS = ("metaplastic", "tasks", "experiments")
 LONGEST, MOST = 250, 22
 ORDER = [
     {"support"},
+    {"traced"},
     {"episode"},
     {"objective"},
     {"sites"},

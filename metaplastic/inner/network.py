@@ -11,7 +11,7 @@ from metaplastic.objective import Objective
 from metaplastic.sites.found import Sites
 from metaplastic.sites.network import Network
 from metaplastic.sites.outputs import Output, pick
-from metaplastic.sites.products import Product
+from metaplastic.sites.products import Handler, Product
 from metaplastic.sites.shape import SiteShape, site_shapes
 
 
@@ -75,6 +75,12 @@ class PlasticNetwork(Network):
             self.learned += [bias for bias, owner in found.biases.items() if owner == site]
         trains = {name for name, p in self.module.named_parameters() if p.requires_grad}
         self.learned = [n for n in self.learned if n in trains or n in self.computed]
+        self.handlers: Mapping[Any, Handler] | None = None
+        """What is done with functions beside the products, in the place of `inner.passes`' own."""
+
+    def copied_buffers(self) -> dict[str, Tensor]:
+        """Copies of the buffers, so that running means of normalizations do not change."""
+        return {name: buffer.clone() for name, buffer in self.module.named_buffers()}
 
     def parameter(self, site: str) -> str:
         """The parameter that is the weight of a site, or the name that a computed one learns under.

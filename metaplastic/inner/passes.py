@@ -54,11 +54,11 @@ def first_pass(
         return z.clone()  # what follows may write over it
 
     tape.chance = None if torch.compiler.is_compiling() else torch.get_rng_state()
-    handlers = WRITTEN_OUT
+    handlers = WRITTEN_OUT if network.handlers is None else network.handlers
     kind: type[Products] = Products
     if follow:
         kind, handlers = Followed, {**handlers, **FOLLOW}
-    mode = network.mode(kind, record, values, buffers := _buffers(network), handlers)
+    mode = network.mode(kind, record, values, buffers := network.copied_buffers(), handlers)
     tape.output = network.run(values, buffers, x, mode)
     tape.prediction = network.predicted(tape.output)
     for product, version in zip(tape.products, tape.versions, strict=False):
@@ -118,9 +118,9 @@ def second_pass(
                     out = out + product.run(away, carriers[product.site])
             return out
 
-        handlers = WRITTEN_OUT
+        handlers = WRITTEN_OUT if network.handlers is None else network.handlers
         now = {**values, **others}
-        mode = network.mode(Products, emit, now, buffers := _buffers(network), handlers)
+        mode = network.mode(Products, emit, now, buffers := network.copied_buffers(), handlers)
         prediction = network.predicted(network.run(now, buffers, x, mode))
         return torch.stack([(teaching * prediction).sum(), *total]).sum()
 
@@ -134,17 +134,12 @@ def second_pass(
 
 def plain_pass(network: PlasticNetwork, values: Mapping[str, Tensor], x: Any) -> Tensor:
     """The prediction of a plain forward pass."""
-    buffers = _buffers(network)
+    buffers = network.copied_buffers()
     handlers = WRITTEN_OUT
     mode = network.mode(
         Products, lambda product: product.call(product.x), values, buffers, handlers
     )
     return network.predicted(network.run(values, buffers, x, mode))
-
-
-def _buffers(network: PlasticNetwork) -> dict[str, Tensor]:
-    """Copies of the buffers, so that running means of normalizations do not change."""
-    return {name: buffer.clone() for name, buffer in network.module.named_buffers()}
 
 
 def _attention(mode: Products, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

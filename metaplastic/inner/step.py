@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaplastic.alignment.base import AtSite
 from metaplastic.alignment.sleep import Sleep
 from metaplastic.inner.changes import Signals, changes_of
+from metaplastic.inner.feedback import followed, sleep
 from metaplastic.inner.network import PlasticNetwork
 from metaplastic.inner.passes import Tape, first_pass, second_pass
 from metaplastic.inner.state import State
@@ -27,7 +26,6 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.activity import pulled
 from metaplastic.sites.products import Product
 from metaplastic.support.level import gain
-from metaplastic.support.noise import fold
 
 
 def step(
@@ -59,6 +57,7 @@ def step(
     tape = first_pass(network, weights, x, follow=rule.plasticity.two_sided or not ignores)
     batch = len(tape.prediction)
     teaching = network.teacher.negative_gradient(tape.prediction, y)
+    signals = None
     if rule.pathway.clamps:
         calls = [
             Clamped(p.site, p.operation, a)
@@ -71,7 +70,45 @@ def step(
                 "error, but a loss function is taught; learn by an OnlineLearner."
             )
         signals = rule.pathway.clamped(network.shapes, calls, objective, tape.prediction, y)
-        pushes: dict[str, Tensor] = {}
+    answer = None
+    if rule.plasticity.reads_answer:
+        answer = network.teacher.answer(tape.prediction, y)
+    if rates is None:
+        rates = rule.coefficients(network.shapes, batch)
+    now = state._replace(weights=dict(weights))
+    after = taught(
+        rule, network, now, x, tape, teaching, rates,
+        answer=answer, clamped=signals, number=number,
+    )  # fmt: skip
+    return after, tape.prediction
+
+
+def taught(
+    rule: LearningRule,
+    network: PlasticNetwork,
+    state: State,
+    x: Any,
+    tape: Tape,
+    teaching: Tensor,
+    rates: Mapping[str, Tensor],
+    *,
+    answer: Tensor | None = None,
+    clamped: list[Tensor] | None = None,
+    number: int | None = None,
+) -> State:
+    """The state after a step whose first pass is on the tape.
+
+    Args:
+        state: before it, with the weights of the pass.
+        teaching: at the prediction, in the direction in which it should go.
+        answer: the prediction as an activity, for a rule that reads it.
+        clamped: the signals, where they are not carried back.
+        number: as for `step`.
+    """
+    weights, batch = state.weights, len(tape.prediction)
+    pushes: dict[str, Tensor] = {}
+    if clamped is not None:
+        signals = clamped
     else:
         signals, pushes = second_pass(
             network, weights, state.feedback, rule.pathway, x, tape, teaching
@@ -82,7 +119,11 @@ def step(
     if not rule.pathway.second_order:
         signals = [signal.detach() for signal in signals]
         products = [replace(product, x=product.x.detach()) for product in products]
-    activity = _activity(network, rule, tape, y)
+    activity = tape.activity
+    if answer is not None:
+        activity = [
+            answer.reshape(a.shape) if i in tape.answers else a for i, a in enumerate(activity)
+        ]
     back: list[Tensor] = []
     if rule.plasticity.two_sided:
         own = {site: network.weight(site, weights) for site in network.plastic}
@@ -92,8 +133,6 @@ def step(
         )
         back = back if rule.pathway.second_order else [received.detach() for received in back]
     seen = Signals(products, signals, activity, back, pushes, batch)
-    if rates is None:
-        rates = rule.coefficients(network.shapes, batch)
     done = changes_of(rule, network, weights, state.traces, state.step + 1, rates, seen)
     after = {
         name: weights[name] + done.weights[name] if name in done.weights else weights[name]
@@ -101,67 +140,7 @@ def step(
     }
     feedback = followed(rule, network, state, weights, after, tape.products, number)
     traces = {**state.traces, **done.traces}
-    return State(after, feedback, traces, state.step + 1, state.seed), tape.prediction
-
-
-def followed(
-    rule: LearningRule,
-    network: PlasticNetwork,
-    state: State,
-    before: Mapping[str, Tensor],
-    after: Mapping[str, Tensor],
-    products: list[Product],
-    number: int | None = None,
-) -> dict[str, Tensor]:
-    """The feedback weights after a step of the alignment rule; `number` as for `step`."""
-    alignment = rule.alignment
-    if not state.feedback or not (alignment.follows or alignment.noise):
-        return state.feedback
-    calls: dict[str, list[Product]] = {}
-    for product in products if alignment.sees_inputs else ():
-        calls.setdefault(product.site, []).append(product)
-    found = dict(state.feedback)
-    steps = state.step if number is None else number
-    for site in state.feedback:
-        weight, was = network.weight(site, after), network.weight(site, before)
-        at = AtSite(
-            site, weight, weight - was, was, tuple(calls.get(site, ())), steps,
-            partial(fold, state.seed, "alignment", site, state.step),
-        )  # fmt: skip
-        if alignment.follows and not (alignment.sees_inputs and site not in calls):
-            change = alignment.follow(found[site], at)
-            if change is not None:
-                found[site] = found[site] + change
-        if alignment.noise:
-            found[site] = found[site] + alignment.noise * at.noise(found[site].shape, "noise")
-    return found
-
-
-def sleep(
-    rule: LearningRule,
-    network: PlasticNetwork,
-    state: State,
-    x: Any = None,
-    *,
-    number: int | None = None,
-) -> State:
-    """The state after the sleeping steps that are due before this step, if any."""
-    alignment = rule.alignment
-    if not isinstance(alignment, Sleep) or not state.feedback:
-        return state
-    steps = int(state.step) if number is None else number
-    due = alignment.due(steps)
-    feedback = dict(state.feedback)
-    for asleep in range(due):
-        for site in feedback:
-            weight = network.weight(site, state.weights)
-            calls = tuple(network.silent_calls(site))
-            key = partial(fold, state.seed, "sleep", site, state.step, asleep)
-            at = AtSite(site, weight, torch.zeros_like(weight), weight, calls, steps, key)
-            change = alignment.asleep.follow(feedback[site], at)
-            if change is not None:
-                feedback[site] = feedback[site] + change
-    return state._replace(feedback=feedback)
+    return State(after, feedback, traces, state.step + 1, state.seed)
 
 
 def _of_first_norm(
@@ -188,15 +167,6 @@ def leveled(product: Product, signal: Tensor, teaching: Tensor) -> Tensor:
 def _rows_of(teaching: Tensor) -> Tensor:
     units = teaching.movedim(1, -1) if teaching.dim() > 3 else teaching
     return units.reshape(1, -1, units.shape[-1])
-
-
-def _activity(network: PlasticNetwork, rule: LearningRule, tape: Tape, y: Any) -> list[Tensor]:
-    if not rule.plasticity.reads_answer:
-        return tape.activity
-    answer = network.teacher.answer(tape.prediction, y)
-    return [
-        answer.reshape(a.shape) if i in tape.answers else a for i, a in enumerate(tape.activity)
-    ]
 
 
 def presynaptic(
