@@ -57,7 +57,8 @@ def first_pass(
     handlers = WRITTEN_OUT if network.handlers is None else network.handlers
     kind: type[Products] = Products
     if follow:
-        kind, handlers = Followed, {**handlers, **FOLLOW}
+        own = network.handlers or {}
+        kind, handlers = Followed, {**handlers, **FOLLOW, **own}
     mode = network.mode(kind, record, values, buffers := network.copied_buffers(), handlers)
     tape.output = network.run(values, buffers, x, mode)
     tape.prediction = network.predicted(tape.output)

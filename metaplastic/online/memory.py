@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ class Memory(nn.Module):
 
     def __init__(self, credit: Credit, model: nn.Module) -> None:
         super().__init__()
-        self.network = network_of(credit, model)
+        self.network = network_of(credit, model, PlasticNetwork)
+        self.sleeps = isinstance(credit.rule.alignment, Sleep)
         device = next(iter(credit.shapes.values())).weight.device
         self.register_buffer("step", torch.zeros((), dtype=torch.int64, device=device))
         own = dict(bare(model).named_parameters())
@@ -76,7 +78,10 @@ class Memory(nn.Module):
             credit.held.get_buffer(name).copy_(value)
 
 
-def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:
+Kind = TypeVar("Kind", bound=PlasticNetwork)
+
+
+def network_of(credit: Credit, model: nn.Module, kind: type[Kind]) -> Kind:
     """The model as the inner step sees it, with all that learns online."""
     found = credit.found
     at_sites = {name for names in found.parameters.values() for name in names} | set(found.biases)
@@ -85,7 +90,7 @@ def network_of(credit: Credit, model: nn.Module) -> PlasticNetwork:
         for name, p in bare(model).named_parameters()
         if p.requires_grad and name not in at_sites
     ]
-    return PlasticNetwork(
+    return kind(
         bare(model), found, LossTeacher(usual_loss), others=others, output=credit.output,
         computed=True,
     )  # fmt: skip

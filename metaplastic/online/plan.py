@@ -43,6 +43,7 @@ class Plan:
             }
         self.trainable = [name for name in network.others if self.named[name].requires_grad]
         self._followed: tuple[Any, dict[Any, Handler]] | None = None
+        self._learned: tuple[nn.Module, list[nn.Parameter]] | None = None
         self._rates: tuple[object, dict[str, Tensor], dict[str, float]] | None = None
 
     def followed(self, handlers: Mapping[Any, Handler]) -> Mapping[Any, Handler]:
@@ -60,7 +61,9 @@ class Plan:
     def rates(self, credit: Credit, network: PlasticNetwork, batch: int) -> dict[str, Tensor]:
         """The rule's coefficients, computed again only when something in them changed."""
         rule = credit.rule
-        versions = tuple(p._version for p in rule.plasticity.parameters())
+        if self._learned is None or self._learned[0] is not rule.plasticity:
+            self._learned = (rule.plasticity, list(rule.plasticity.parameters()))
+        versions = tuple(p._version for p in self._learned[1])
         state = (batch, rule.rate_scale, rule.reduction, versions)
         if self._rates is None or self._rates[0] != state:
             with torch.no_grad():

@@ -16,14 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaplastic.inner.learner import OnlineLearner
+from metaplastic.online.arguments import check_arguments
 from metaplastic.online.credit import Credit, credit
-from metaplastic.online.learning import learn
 from metaplastic.online.memory import Memory
 from metaplastic.online.norms import Norms, norm_handlers
-from metaplastic.online.plan import Plan
-from metaplastic.online.recorded_pass import RecordedPass
-from metaplastic.online.teaching import Loss, teaching_of
+from metaplastic.online.passes import Passes
+from metaplastic.online.teaching import Loss
 from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.pathways.inverse import InversePathway
 from metaplastic.plasticity.base import PlasticityRule
@@ -31,9 +29,8 @@ from metaplastic.rules import rule_of
 from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.sites.found import Sites
 from metaplastic.sites.names import bare
-from metaplastic.sites.outputs import Inputs, Output, detached
+from metaplastic.sites.outputs import Inputs, Output
 from metaplastic.sites.survey import warn_of_unreached
-from metaplastic.support.ranges import check_number
 from metaplastic.support.renamed import FormerAttribute
 
 
@@ -62,6 +59,9 @@ class PlasticModule(nn.Module):
         norms: what a BatchNorm is computed with while learning; see `online.norms`. The default is
             the running statistics, because a pretrained network learned single examples as well by
             them as by moving ones, and by the example's own hardly at all (docs/alignment.md).
+        compile: run passes and steps as straight-line programs, made on the first example of each
+            form (a second or so); the same up to rounding. What cannot be compiled runs as it would
+            without, and a warning says why.
 
     `net.rate_scale`, 1 at first, multiplies every rate and may be set at any time. `net.sites` are
     the sites, with what is out of reach and why. `net.transplant` says, site by site, what of the
@@ -86,23 +86,15 @@ class PlasticModule(nn.Module):
         leave: Collection[str] = (),
         output: Output = None,
         norms: Norms = "stored",
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.loss_fn, self.rate_scale = model, loss_fn, 1.0
         self.norms = norms
         norm_handlers(norms)
-        _check_rule(rule)
-        if rate is not None:
-            check_number("rate", rate)
-            own = plasticity or (rule.plasticity if isinstance(rule, LearningRule) else None)
-            if own is not None:
-                raise ValueError(
-                    f"rate is {rate}, but the {type(own).__name__} given or in the rule has rates "
-                    "of its own; leave rate out, and set net.rate_scale to multiply them."
-                )
-        self._plan: Plan | None = None
-        self._recorded: RecordedPass | None = None
-        self._output: Any = None
+        check_arguments(rule, plasticity, rate)
+        self.compiles = compile
+        self._passes: Passes | None = None
         chosen = rule if isinstance(rule, Credit | LearningRule) else rule_of(rule, {})
         self._later: tuple[Any, ...] | None = (chosen, plasticity, rate, seed, leave, output)
         if isinstance(rule, Credit) or (example is not None and example != ()):
@@ -168,17 +160,15 @@ class PlasticModule(nn.Module):
             )
         if self._later is not None:
             self._begin(Inputs(args, kwargs))
-        self._forget()
-        with torch.no_grad():
-            self.memory.restore_norms(self.credit, self.model)
-        if self._plan is None or not self._plan.holds():
-            self._plan = Plan(self.credit, self.memory.network, self.model)
-        handlers = norm_handlers(self.norms)
-        recorded = RecordedPass(self.credit, self.memory.network, self._plan, self.model, handlers)
-        with torch.enable_grad():
-            self._output = recorded.run(self.model, args, kwargs)
-        self._recorded = recorded
-        return detached(self._output)
+        return self._made().run(args, kwargs)
+
+    def _made(self) -> Passes:
+        """The passes; made anew in a copy, or behind a model that was exchanged."""
+        passes = self._passes
+        if passes is None or passes.model is not self.model:
+            passes = Passes(self.credit, self.memory, self.model, self.norms, self.compiles)
+            self._passes = passes
+        return passes
 
     def learn(self, y: Any) -> Tensor:
         """Change the model by what it received of the last output's loss; the mean loss.
@@ -192,59 +182,18 @@ class PlasticModule(nn.Module):
             ValueError: for a target that does not fit the output, or an empty minibatch.
             FloatingPointError: if the loss, or the change of a site, is not finite.
         """
-        if self._recorded is None:
+        if self._later is not None or self._passes is None:
             raise RuntimeError("There is no answer to learn from; call net(x) in train mode first.")
-        recorded, prediction = self._recorded, self.credit.picked(self._output)
-        loss, teaching, answer = teaching_of(self._output, prediction, y, self.loss_fn)
-        self._output = None
-        before: dict[str, Tensor] = {}
-        try:
-            recorded.check_inputs()
-            with torch.no_grad():
-                before = self.memory.sleep(self.credit, self.model)
-            pushes = recorded.send(prediction, teaching)
-            self.credit.rule.rate_scale = self.rate_scale
-            assert self._plan is not None
-            learn(
-                self.credit, self.memory, self._plan, self.model, recorded, pushes, teaching,
-                answer, loss,
-            )  # fmt: skip
-        except Exception:
-            self.memory.awaken(self.credit, before)
-            raise
-        finally:
-            self._forget()
-        return loss.detach()
-
-    def _forget(self) -> None:
-        """Let go of the last pass."""
-        if self._recorded is not None:
-            self._recorded.clear()
-        self._recorded, self._output = None, None
+        return self._passes.learn(y, self.loss_fn, self.rate_scale)
 
     pace = FormerAttribute("rate_scale")
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the output that was not learned from, whose graph cannot be copied or saved."""
-        return {**self.__dict__, "_plan": None, "_recorded": None, "_output": None}
+        return {**self.__dict__, "_passes": None}
 
     def extra_repr(self) -> str:
         if self._later is not None:
             return "sites are found on the first minibatch"
         lost = "; ".join(f"{name}: {why}" for name, why in self.sites.unreached.items())
         return f"sites: {', '.join(self.sites.names)}" + (f"; out of reach: {lost}" if lost else "")
-
-
-def _check_rule(rule: object) -> None:
-    if isinstance(rule, OnlineLearner):
-        raise ValueError(
-            "rule is a whole OnlineLearner, with a network of its own; hand in its rule, as in "
-            "from_pretrained(folder).rule."
-        )
-    if isinstance(rule, LearningRule) and (
-        rule.hidden_multiplier != 1.0 or rule.reduction != "mean"
-    ):
-        raise ValueError(
-            "This rule has a hidden_multiplier or sums over the batch, which depend on the "
-            "network it was learned in; learn one with hidden_multiplier=1 and 'mean'."
-        )

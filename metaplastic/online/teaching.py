@@ -53,9 +53,11 @@ def _is_plain(prediction: Tensor, y: Any) -> bool:
     )
 
 
-@torch.no_grad()
 def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean over examples and its gradient, by the kernels that autograd would call."""
+    """The mean over examples and its gradient, by the kernels that autograd would call.
+
+    `logits` have no graph.
+    """
     aten = torch.ops.aten
     log = torch.log_softmax(logits, 1)
     try:

@@ -1,0 +1,1 @@
+"""Online steps as straight-line programs: `PlasticModule(..., compile=True)`."""

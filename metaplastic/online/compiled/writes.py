@@ -1,0 +1,184 @@
+"""What a compiled step adds to weights, feedback and traces, in place.
+
+A change that is a sum of matrix products need not exist as a matrix: each is added where it
+belongs. A rate that is one number multiplies as it is added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+
+import torch
+from torch import Tensor, fx
+
+from metaplastic.online.compiled.terms import Term, terms_of
+
+aten = torch.ops.aten
+Group = tuple[float, list[Tensor], list[int]]
+
+
+class Writes:
+    """In-place additions to some of a graph's inputs.
+
+    Args:
+        after: input -> the node that is its value after the step.
+        checked: inputs whose additions must be finite, with the name of each for a message.
+        rates: the inputs that are rates.
+    """
+
+    def __init__(
+        self,
+        after: Mapping[fx.Node, fx.Node],
+        checked: Mapping[fx.Node, str],
+        rates: Sequence[fx.Node],
+    ) -> None:
+        one_number = {rate for rate in rates if rate.meta["val"].numel() == 1}
+        self.checked = dict(checked)
+        self.copies: list[tuple[fx.Node, fx.Node]] = []
+        sums: dict[fx.Node, list[Term]] = {}
+        for target, node in after.items():
+            found = None if node is target else terms_of(node, target, one_number)
+            if found is not None:
+                sums[target] = found
+            elif node is not target:
+                self.copies.append((target, node))
+        self.copies = [(target, _own(node)) for target, node in self.copies]
+        self.terms, waits = _in_order(sums, {after[target]: target for target in sums})
+        written = set(after)
+        values = [value for _, term in self.terms for value in term.values]
+        self.needed = list(dict.fromkeys([*values, *(node for _, node in self.copies)]))
+        place = {node: i for i, node in enumerate(self.needed)}
+        self.at = [[place[value] for value in term.values] for _, term in self.terms]
+        self.own = [term.values == (target,) for target, term in self.terms]
+        read = {v for target, term in self.terms for v in term.values if v is not target}
+        self.early = [
+            i for i, (target, term) in enumerate(self.terms)
+            if term.toward and target not in read and term.values[0] not in waits
+        ]  # fmt: skip
+        self.late = [
+            i for i, (_, term) in enumerate(self.terms)
+            if len(term.values) == 1 and not term.toward and term.values[0] not in written
+        ]  # fmt: skip
+        self.copied = [place[node] for _, node in self.copies]
+        looked = [i for i, (target, _) in enumerate(self.terms) if target in checked]
+        self.looked = [(i, self.at[i]) for i in looked]
+        self.sized = list(dict.fromkeys(p for _, at in self.looked for p in at))
+        whole = zip(self.copied, self.copies, strict=True)
+        self.sized += [p for p, (target, _) in whole if target in checked]
+
+    def bind(self, tensors: Mapping[fx.Node, Tensor], rates: Mapping[fx.Node, float]) -> None:
+        """Which tensors the inputs are, and the numbers that the rates are."""
+        self.targets = [tensors[target] for target, _ in self.terms]
+        self.copy_targets = [tensors[target] for target, _ in self.copies]
+        self.scales = [
+            term.number * math.prod(rates[rate] for rate in term.rates) for _, term in self.terms
+        ]
+        self.bounds = [torch.finfo(target.dtype).max for target in self.targets]
+        self.first, self.last = self._together(self.early), self._together(self.late)
+        grouped = {*self.early, *self.late}
+        self.apart = [i for i in range(len(self.terms)) if i not in grouped]
+
+    def _together(self, which: Sequence[int]) -> list[Group]:
+        """Terms of one value, those of one scale together."""
+        groups: dict[float, list[int]] = {}
+        for i in which:
+            groups.setdefault(self.scales[i], []).append(i)
+        return [
+            (scale, [self.targets[i] for i in own], [self.at[i][0] for i in own])
+            for scale, own in groups.items()
+        ]
+
+    def not_finite(self, found: Sequence[Tensor], loss: Tensor) -> str | None:
+        """The name of what is not finite, or would not be; "" for the loss; None if all is.
+
+        An entry of a product is at most the product of the norms.
+        """
+        norms = list(torch._foreach_norm([found[p] for p in self.sized])) if self.sized else []
+        looked = [loss.reshape(()), *norms]
+        if any(one.dtype != loss.dtype for one in norms):
+            looked = [one.double() for one in looked]
+        whole, *sizes = torch.stack(looked).tolist()
+        if not math.isfinite(whole):
+            return ""
+        size = dict(zip(self.sized, sizes, strict=True))
+        for i, at in self.looked:
+            bound = abs(self.scales[i])
+            for p in at:
+                bound *= size[p]
+            if not bound <= self.bounds[i]:
+                return self.checked[self.terms[i][0]]
+        for (target, _), p in zip(self.copies, self.copied, strict=True):
+            if target in self.checked and not math.isfinite(size[p]):
+                return self.checked[target]
+        return None
+
+    def write(self, found: Sequence[Tensor]) -> None:
+        """Add everything."""
+        for scale, targets, places in self.first:
+            torch._foreach_lerp_(targets, [found[p] for p in places], scale)
+        for i in self.apart:
+            target, scale, at = self.targets[i], self.scales[i], self.at[i]
+            value = found[at[0]]
+            if len(at) == 2:
+                if value.shape[1] == 1:  # one row: a third faster so
+                    target.addcmul_(value, found[at[1]], value=scale)
+                else:
+                    target.addmm_(value, found[at[1]], alpha=scale)
+            elif self.terms[i][1].toward:
+                target.lerp_(value, scale)
+            elif self.own[i]:
+                target.mul_(1 + scale)
+            else:
+                target.add_(value, alpha=scale)
+        for scale, targets, places in self.last:
+            torch._foreach_add_(targets, [found[p] for p in places], alpha=scale)
+        for target, p in zip(self.copy_targets, self.copied, strict=True):
+            target.copy_(found[p])
+
+
+def _own(node: fx.Node) -> fx.Node:
+    """The node, or a copy of it where it is an input, which may be written over before."""
+    if node.op != "placeholder":
+        return node
+    end = next(other for other in reversed(node.graph.nodes) if other.op == "output")
+    with node.graph.inserting_before(end):
+        return node.graph.call_function(aten.clone.default, (node,))
+
+
+def _in_order(
+    sums: Mapping[fx.Node, list[Term]], live: Mapping[fx.Node, fx.Node]
+) -> tuple[list[tuple[fx.Node, Term]], set[fx.Node]]:
+    """The terms in an order in which each reads what it means, and targets that are read late.
+
+    A term that reads another target comes before that changes. One that reads its value after the
+    step comes after, and reads the target itself. Where that is a circle, copies are read.
+    """
+    before: dict[fx.Node, set[fx.Node]] = {target: set() for target in sums}
+    renewed: dict[fx.Node, list[Term]] = {}
+    waits: set[fx.Node] = set()
+    for target, terms in sums.items():
+        renewed[target] = []
+        for term in terms:
+            for value in term.values:
+                if value in live and live[value] is not target:
+                    before[target].add(live[value])
+                    waits.add(live[value])
+                elif value in sums and value is not target:
+                    before[value].add(target)
+            values = tuple(live.get(value, value) for value in term.values)
+            renewed[target].append(replace(term, values=values))
+    try:
+        order = list(TopologicalSorter(before).static_order())
+    except CycleError:
+        order, waits = list(sums), set()
+        renewed = {t: [_copied(t, term, sums) for term in terms] for t, terms in sums.items()}
+    return [(target, term) for target in order for term in renewed[target]], waits
+
+
+def _copied(target: fx.Node, term: Term, sums: Mapping[fx.Node, object]) -> Term:
+    """The term, reading copies of other targets, made before anything is written."""
+    values = tuple(_own(v) if v in sums and v is not target else v for v in term.values)
+    return replace(term, values=values)

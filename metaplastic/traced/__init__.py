@@ -1,0 +1,1 @@
+"""Functions of tensors as straight-line programs: traced once, simplified, cut in two."""

@@ -1,0 +1,88 @@
+"""A graph cut in two: what can be run before some of its inputs are there, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+@dataclass
+class Halves:
+    """Two programs, the second of which goes on with what the first kept.
+
+    `first(*early)` returns the early outputs and, behind them, what is kept. `second(*kept, *late)`
+    returns the other outputs. `early` and `late` are the inputs, by number.
+    """
+
+    first: Run
+    second: Run
+    early: list[int]
+    late: list[int]
+    outputs: int  # of the first
+
+    def begin(self, early: Sequence[Tensor]) -> tuple[list[Any], list[Any]]:
+        """The early outputs, and what is kept for the second half."""
+        found = self.first(*early)
+        return list(found[: self.outputs]), list(found[self.outputs :])
+
+    def end(self, kept: Sequence[Any], late: Sequence[Tensor]) -> tuple[Any, ...]:
+        """The late outputs."""
+        return self.second(*kept, *late)
+
+
+def cut(graph: fx.Graph, outputs: Sequence[fx.Node], then: Sequence[fx.Node]) -> Halves:
+    """Cut a graph: `outputs` are those of the first half, `then` those of the second.
+
+    The first half has what its outputs need and nothing else; so it may need no input that comes
+    later.
+    """
+    places = [node for node in graph.nodes if node.op == "placeholder"]
+    number = {node: i for i, node in enumerate(places)}
+    before = _needed(outputs)
+    after = _needed(then) - before
+    kept = [
+        node
+        for node in graph.nodes
+        if node in before and node.op != "placeholder" and any(u in after for u in node.users)
+    ]
+    kept += [node for node in then if node in before and node.op != "placeholder"]
+    kept = list(dict.fromkeys(kept))
+    early = [node for node in places if node in before]
+    uses = {arg for node in after for arg in node.all_input_nodes} | set(then) | after
+    late = [node for node in places if node in uses]
+    order = list(graph.nodes)
+    first = program([n for n in order if n in before], early, [*outputs, *kept])
+    second = program([n for n in order if n in after], [*kept, *late], list(then))
+    return Halves(
+        first, second, [number[n] for n in early], [number[n] for n in late], len(outputs)
+    )
+
+
+def program(body: Collection[fx.Node], inputs: Sequence[fx.Node], outputs: Sequence[Any]) -> Run:
+    """Nodes of a graph, in order, as a function of `inputs` that returns `outputs`."""
+    made = fx.Graph()
+    new: dict[fx.Node, fx.Node] = {}
+    for i, node in enumerate(inputs):
+        new[node] = made.placeholder(f"input_{i}")
+    for node in body:
+        if node not in new and node.op != "placeholder":
+            new[node] = made.node_copy(node, lambda n: new[n])
+    made.output(tuple(new[node] if isinstance(node, fx.Node) else node for node in outputs))
+    found: Run = fx.GraphModule(nn.Module(), made).forward
+    return found
+
+
+def _needed(outputs: Sequence[fx.Node]) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
