@@ -3,6 +3,7 @@
     python -m experiments.exact
     python -m experiments.exact --what rules --dtype float32 --networks attention residual
     python -m experiments.exact --what zoo --networks vision
+    python -m experiments.exact --what rules --compiled
 
 Two tables. In the first every rule runs ten steps in tiny networks twice, by `OnlineLearner` and
 in place by `PlasticModule`: the largest differences of weights, feedback and traces. In the second
@@ -48,7 +49,8 @@ def rules(config: Exact) -> int:
     networks = selected(list(NETWORKS), config.networks, "network")
     rows, missed = [], 0
     with progress("rules", len(chosen)) as show:
-        for row, off in rules_table(chosen, networks, config.dtype, config.seed):
+        table = rules_table(chosen, networks, config.dtype, config.seed, config.compiled)
+        for row, off in table:
             rows.append(row)
             missed += off
             show(len(rows), row["rule"])

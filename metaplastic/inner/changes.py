@@ -6,31 +6,18 @@ rows of all its uses together. A packed weight changes part by part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from metaplastic.inner.network import PlasticNetwork
+from metaplastic.inner.site_change import Signals, change_of_part
 from metaplastic.rules.learning_rule import LearningRule
-from metaplastic.sites.products import Product
 from metaplastic.sites.shape import SiteShape
 
 Rates = Mapping[str, Tensor]
-
-
-@dataclass
-class Signals:
-    """The quantities of a step, product by product."""
-
-    products: Sequence[Product]
-    signals: Sequence[Tensor]  # at the outputs
-    activity: Sequence[Tensor]  # shaped as the outputs; empty where no rule reads it
-    back: Sequence[Tensor]  # what presynaptic units receive, shaped as the inputs; or empty
-    pushes: Mapping[str, Tensor]  # of other parameters
-    batch: int
 
 
 @dataclass
@@ -94,88 +81,22 @@ def _of_site(
     groups: list[list[int]],
     seen: Signals,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    plasticity = rule.plasticity
+    own = {trace: traces[f"{trace} of {name}"] for trace in rule.plasticity.traces}
     total: Tensor | None = None
     after: dict[str, Tensor] = {}
     for numbers in groups:
         product = seen.products[numbers[0]]
         part = product.view(weight)
-        operation = product.operation
-        signed = plasticity.promises("sign_of_outer")
-        sums_alone = not (plasticity.averages_positions or plasticity.traces)
-        if sums_alone and (signed or plasticity.promises("outer")):
-            # The outer product by the operation itself, which needs no rows.
-            outer = [
-                seen.products[n].operation.outer(seen.signals[n], seen.products[n].x, part)
-                for n in numbers
-            ]
-            sums = outer[0] if len(outer) == 1 else torch.stack(outer).sum(0)
-            sums = sums.sign() if signed else sums
-            change = _as_weight(rate, shape, product) * sums
-        else:
-            rows = _rows(seen, numbers, part)
-            scaled = rate
-            positions = rows["signal"].shape[1] // seen.batch
-            if plasticity.averages_positions and positions > 1 and not plasticity.relative:
-                scaled = rate / positions
-            local = _as_matrix(scaled, shape, product)
-            back = rows.pop("back", None)
-            matrix = operation.matrix(part)
-            if plasticity.traces:
-                own = {t: traces[f"{t} of {name}"] for t in plasticity.traces}
-                mine = {t: operation.matrix(product.view(v)) for t, v in own.items()}
-                moved, kept = plasticity.delta_with_traces(
-                    matrix, rate=local, traces=mine, step=step, **rows
-                )
-                for trace, value in kept.items():
-                    full = product.scattered(operation.unmatrix(value, part), weight)
-                    key = f"{trace} of {name}"
-                    after[key] = after[key] + full if key in after else full
-            elif plasticity.two_sided and back is not None:
-                moved = plasticity.two_sided_delta(matrix, rate=local, back=back, **rows)
-            else:
-                moved = plasticity.delta(matrix, rate=local, **rows)
-            change = operation.unmatrix(moved, part)
+        mine = {trace: product.view(value) for trace, value in own.items()}
+        change, kept = change_of_part(rule.plasticity, shape, numbers, part, mine, step, rate, seen)
+        for trace, value in kept.items():
+            full = product.scattered(value, weight)
+            key = f"{trace} of {name}"
+            after[key] = after[key] + full if key in after else full
         full = product.scattered(change, weight)
         total = full if total is None else total + full
     assert total is not None
     return total, after
-
-
-def _rows(seen: Signals, numbers: list[int], part: Tensor) -> dict[str, Tensor]:
-    def gathered(of: Callable[[Product, int], Tensor]) -> Tensor:
-        rows = [of(seen.products[n], n) for n in numbers]
-        return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
-
-    def post(tensors: Sequence[Tensor]) -> Tensor:
-        return gathered(lambda p, n: p.operation.post_rows(tensors[n].reshape(_out(seen, n)), part))
-
-    found = {
-        "pre": gathered(lambda p, n: p.operation.pre_rows(p.x, part)),
-        "signal": post(seen.signals),
-    }
-    found["post"] = post(seen.activity) if seen.activity else torch.zeros_like(found["signal"])
-    if seen.back:
-        found["back"] = gathered(
-            lambda p, n: p.operation.pre_rows(seen.back[n].reshape(p.x.shape), part)
-        )
-    return found
-
-
-def _out(seen: Signals, number: int) -> torch.Size:
-    return seen.signals[number].shape
-
-
-def _as_matrix(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
-    """A site's rates, broadcastable to a product's `groups post pre`."""
-    if rate.dim() > 2 or rate.numel() == 1:  # one for all, or one for each term of a polynomial
-        return rate
-    return product.operation.matrix(product.view(shape.as_weight(rate)))
-
-
-def _as_weight(rate: Tensor, shape: SiteShape, product: Product) -> Tensor:
-    """A site's rates in the shape of the part of the weight that a product uses."""
-    return rate.reshape(()) if rate.numel() == 1 else product.view(shape.as_weight(rate))
 
 
 def _of_biases(

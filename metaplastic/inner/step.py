@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from metaplastic.alignment.sleep import Sleep
-from metaplastic.inner.changes import Signals, changes_of
+from metaplastic.inner.changes import changes_of
 from metaplastic.inner.feedback import followed, sleep
 from metaplastic.inner.network import PlasticNetwork
 from metaplastic.inner.passes import Tape, first_pass, second_pass
+from metaplastic.inner.site_change import Signals
 from metaplastic.inner.state import State
 from metaplastic.pathways.base import Clamped
 from metaplastic.rules.learning_rule import LearningRule
@@ -159,9 +160,14 @@ def _of_first_norm(
 
 def leveled(product: Product, signal: Tensor, teaching: Tensor) -> Tensor:
     """The signal, rescaled to the length of the output's error."""
+    return signal * leveling(product, signal, teaching)
+
+
+def leveling(product: Product, signal: Tensor, teaching: Tensor) -> Tensor:
+    """What rescales a signal to the length of the output's error: one number."""
     units = product.operation.units_last(signal)
     rows, error = units.reshape(1, -1, units.shape[-1]), _rows_of(teaching)
-    return signal * gain(rows, error).squeeze()
+    return gain(rows, error).squeeze()
 
 
 def _rows_of(teaching: Tensor) -> Tensor:

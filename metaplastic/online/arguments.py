@@ -8,8 +8,12 @@ from metaplastic.rules.learning_rule import LearningRule
 from metaplastic.support.ranges import check_number
 
 
-def check_arguments(rule: object, plasticity: PlasticityRule | None, rate: float | None) -> None:
+def check_arguments(
+    rule: object, plasticity: PlasticityRule | None, rate: float | None, compile: object
+) -> None:
     """Raise ValueError for a rule that no model can be handed, or a rate beside a plasticity."""
+    if compile not in (False, True, "inductor"):
+        raise ValueError(f'compile is {compile!r}; it is False, True, or "inductor".')
     if isinstance(rule, OnlineLearner):
         raise ValueError(
             "rule is a whole OnlineLearner, with a network of its own; hand in its rule, as in "

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
-from metaplastic.online.light import light_parts
+from metaplastic.inner.layer_change import in_whole_layers, layer_change
+from metaplastic.inner.step import leveling
 from metaplastic.plasticity.polynomial import Polynomial
 from metaplastic.rules.learning_rule import LearningRule
-from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
 from metaplastic.sites.views import IN_PLACE
@@ -50,16 +50,11 @@ def serves(rule: LearningRule, products: list[Product], computed: bool) -> bool:
         and not (alignment.learn or alignment.noise)
         and alignment.options["gain"] == 1
     )
-    light = type(plasticity) is Polynomial and plasticity.light
-    # A transposed convolution's rows hold no number for each unit, as its activity does.
-    known = plasticity.promises("outer") or (light and all(p.operation.per_unit for p in products))
-    if computed or plasticity.traces or not known or not follows:
+    whole = in_whole_layers(plasticity, products)
+    if computed or plasticity.traces or not follows:
         return False
-    plain = all(isinstance(p.operation, Linear | Convolution) for p in products)
-    if type(plasticity) is Polynomial and not (
-        plain and all(p.operation.per_unit for p in products)
-    ):
-        return False  # whose terms need units along one axis
+    if not (whole or (plasticity.promises("outer") and type(plasticity) is not Polynomial)):
+        return False
     if any(view.name not in IN_PLACE for p in products for view in p.source.views):
         return False
     once = len({product.site for product in products if not product.source.views})
@@ -156,21 +151,52 @@ def parts_of(
     products: list[Product],
     signals: list[Tensor],
     activity: list[Tensor],
-    back: Callable[[list[float]], list[Tensor]],
+    back: Callable[[list[Tensor] | None], list[Tensor]],
     weights: dict[str, Tensor],
+    rates: Mapping[str, Tensor],
     numbers: dict[str, float],
     teaching: Tensor,
     outers: Mapping[int, Tensor],
-) -> tuple[list[Part], list[tuple[Tensor, Tensor]], list[float]]:
-    """What is added to each weight; what is done to it before; and the gain of each signal."""
-    gained = gains(rule, signals, products, teaching)
+) -> tuple[list[Part], list[tuple[Tensor, Tensor]], list[Tensor], list[float]]:
+    """What is added to each weight; what is done to it before; the signals, and their gains."""
     if isinstance(rule.plasticity, Polynomial):
-        parts, before = light_parts(
-            rule, products, signals, activity, back(gained), weights, gained, len(teaching)
+        level: list[Tensor] | None = None
+        if rule.pathway.level:
+            level = [leveling(p, s, teaching) for p, s in zip(products, signals, strict=True)]
+            signals = [s * by for s, by in zip(signals, level, strict=True)]
+        received = back(level)
+        parts, added = _of_layers(
+            rule, products, signals, activity, received, weights, rates, len(teaching)
         )
-        return [Part(*part) for part in parts], before, gained
+        return parts, added, signals, [1.0] * len(products)
+    gained = gains(rule, signals, products, teaching)
     scales = [numbers[p.site + ".weight"] * g for p, g in zip(products, gained, strict=True)]
     if rule.plasticity.averages_positions:
         positions = [_rows(p, s) // len(teaching) for p, s in zip(products, signals, strict=True)]
         scales = [s / n for s, n in zip(scales, positions, strict=True)]
-    return outer_parts(products, signals, scales, outers), [], gained
+    return outer_parts(products, signals, scales, outers), [], signals, gained
+
+
+def _of_layers(
+    rule: LearningRule,
+    products: list[Product],
+    signals: list[Tensor],
+    activity: list[Tensor],
+    back: list[Tensor],
+    weights: dict[str, Tensor],
+    rates: Mapping[str, Tensor],
+    batch: int,
+) -> tuple[list[Part], list[tuple[Tensor, Tensor]]]:
+    """The parts of a polynomial."""
+    parts: list[Part] = []
+    before: list[tuple[Tensor, Tensor]] = []
+    for i, product in enumerate(products):
+        rate, view = rates[product.site + ".weight"], product.view(weights[product.site])
+        if rule.plasticity.averages_positions:
+            rate = rate / max(_rows(product, signals[i]) // batch, 1)
+        found = layer_change(
+            rule.plasticity, product, signals[i], activity[i], back[i] if back else None, view, rate
+        )
+        parts += [Part(product, left, right, 1.0) for left, right in found.blocks]
+        before += [(view, added) for added in found.added]
+    return parts, before

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.alignment.kolen_pollack import KolenPollackAlignment
-from metaplastic.inner.changes import Changes, Signals, changes_of
+from metaplastic.inner.changes import Changes, changes_of
+from metaplastic.inner.site_change import Signals
 from metaplastic.inner.step import leveled, presynaptic
 from metaplastic.online import fast
 from metaplastic.online.credit import Credit
@@ -43,7 +44,7 @@ def learn(
     one_number = len(numbers) == len(rates) or not credit.rule.plasticity.promises("outer")
     if used and one_number and fast.serves(credit.rule, used, bool(memory.network.computed)):
         before = None
-        _fast(credit, memory, plan, recorded, used, pushes, teaching, answer, loss, numbers)
+        _fast(credit, memory, plan, recorded, used, pushes, teaching, answer, loss, rates, numbers)
     else:
         before = _general(
             credit, memory, plan, model, recorded, used, pushes, teaching, answer, loss, rates
@@ -64,14 +65,16 @@ def _fast(
     teaching: Tensor,
     answer: Callable[[], Tensor],
     loss: Tensor,
+    rates: Mapping[str, Tensor],
     numbers: dict[str, float],
 ) -> None:
     """Outer products, straight into the weights and the feedback that gets every change."""
     rule, held = credit.rule, credit.held
     signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
-    parts, before, gains = fast.parts_of(
+    parts, before, signals, gains = fast.parts_of(
         rule, used, signals, recorded.activity(used, answer),
-        lambda gains: recorded.back(used, gains), plan.weights, numbers, teaching, recorded.outers,
+        lambda gains: recorded.back(used, gains), plan.weights, rates, numbers, teaching,
+        recorded.outers,
     )  # fmt: skip
     learned = set(memory.network.learned)
     biases = _biases(memory, used, signals, gains, numbers, learned, len(teaching), rule)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +19,23 @@ from metaplastic.online.recorded_pass import RecordedPass
 from metaplastic.online.teaching import Loss, teaching_of
 from metaplastic.sites.outputs import detached
 
+Compile = bool | Literal["inductor"]
+
 
 class Passes:
     """Runs a model and learns from the last pass, compiled or as it is.
 
     Args:
-        compiles: whether to compile; False from when it turns out that it cannot be done.
+        compiles: whether to compile, and to machine code; not from when it turns out that it
+            cannot be done.
     """
 
     def __init__(
-        self, credit: Credit, memory: Memory, model: nn.Module, norms: Norms, compiles: bool
+        self, credit: Credit, memory: Memory, model: nn.Module, norms: Norms, compiles: Compile
     ) -> None:
         self.credit, self.memory, self.model = credit, memory, model
         self.norms: Norms = norms
-        self.compiles = compiles
+        self.compiles, self.machine_code = bool(compiles), compiles == "inductor"
         self.plan: Plan | None = None
         self.compiled: Compiled | None = None
         self.last: RecordedPass | Form | None = None
@@ -60,7 +63,9 @@ class Passes:
     def _run_compiled(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the compiled pass could be run."""
         if self.compiled is None:
-            self.compiled = Compiled(self.credit, self.memory, plan, self.model, self.norms)
+            self.compiled = Compiled(
+                self.credit, self.memory, plan, self.model, self.norms, self.machine_code
+            )
         try:
             self.output, self.last = self.compiled.run(args, kwargs)
         except CANNOT as reason:

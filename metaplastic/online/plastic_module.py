@@ -20,7 +20,7 @@ from metaplastic.online.arguments import check_arguments
 from metaplastic.online.credit import Credit, credit
 from metaplastic.online.memory import Memory
 from metaplastic.online.norms import Norms, norm_handlers
-from metaplastic.online.passes import Passes
+from metaplastic.online.passes import Compile, Passes
 from metaplastic.online.teaching import Loss
 from metaplastic.online.transplant import Transplant, transplant
 from metaplastic.pathways.inverse import InversePathway
@@ -59,9 +59,10 @@ class PlasticModule(nn.Module):
         norms: what a BatchNorm is computed with while learning; see `online.norms`. The default is
             the running statistics, because a pretrained network learned single examples as well by
             them as by moving ones, and by the example's own hardly at all (docs/alignment.md).
-        compile: run passes and steps as straight-line programs, made on the first example of each
-            form (a second or so); the same up to rounding. What cannot be compiled runs as it would
-            without, and a warning says why.
+        compile: True runs passes and steps as straight-line programs, made on the first example of
+            each form (in about a second); "inductor" has PyTorch's compiler make machine code of
+            them as well (in seconds to a minute). The same up to rounding. What cannot be compiled
+            runs as it would without, and a warning says why.
 
     `net.rate_scale`, 1 at first, multiplies every rate and may be set at any time. `net.sites` are
     the sites, with what is out of reach and why. `net.transplant` says, site by site, what of the
@@ -86,13 +87,13 @@ class PlasticModule(nn.Module):
         leave: Collection[str] = (),
         output: Output = None,
         norms: Norms = "stored",
-        compile: bool = False,
+        compile: Compile = False,
     ) -> None:
         super().__init__()
         self.model, self.loss_fn, self.rate_scale = model, loss_fn, 1.0
         self.norms = norms
         norm_handlers(norms)
-        check_arguments(rule, plasticity, rate)
+        check_arguments(rule, plasticity, rate, compile)
         self.compiles = compile
         self._passes: Passes | None = None
         chosen = rule if isinstance(rule, Credit | LearningRule) else rule_of(rule, {})
@@ -148,6 +149,12 @@ class PlasticModule(nn.Module):
             )
         found: Sites = self.credit.found
         return found
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the last pass in train mode was a compiled one."""
+        passes = self._passes
+        return passes is not None and passes.compiles and passes.compiled is not None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output; in train mode what it takes to learn from it is kept."""

@@ -168,20 +168,23 @@ class RecordedPass:
                 found[at] = answer().reshape(found[at].shape)
         return found
 
-    def back(self, used: list[Product], gains: list[float]) -> list[Tensor]:
-        """What presynaptic units receive of each product, as `inner.step.presynaptic`."""
+    def back(self, used: list[Product], gains: list[Tensor] | None) -> list[Tensor]:
+        """What presynaptic units receive of each product, as `inner.step.presynaptic`.
+
+        `gains` multiply the signals.
+        """
         if not self.credit.rule.plasticity.two_sided:
             return []
         assert isinstance(self.mode, Followed)
         found, first, direct = [], used[0].site, self.credit.rule.pathway.direct
-        for product, gain in zip(used, gains, strict=True):
+        for number, product in enumerate(used):
             x, arrived = product.x, self.carried[product.number]
             if arrived is None:
                 signal = self.received[product.number]
                 assert signal is not None
                 arrived = self.carry(product, signal, x)
-            if gain != 1.0 and not direct:
-                arrived = arrived * gain
+            if gains is not None and not direct:
+                arrived = arrived * gains[number]
             for step in self.mode.way_back(self.mode.kept_input[product.number]):
                 arrived = pulled(*step, arrived)
             arrived = arrived.detach().reshape(x.shape)

@@ -51,6 +51,7 @@ class Adaptive(PlasticityRule):
     averages_positions = False
     relative = True
     ignores_post = True
+    of_outer = True
     traces = ("mean", "square")
 
     def __init__(
@@ -113,9 +114,14 @@ class Adaptive(PlasticityRule):
         traces: Traces,
         step: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.from_outer(weight, outer_product(signal, pre), rate, traces, step)
+
+    def from_outer(
+        self, weight: Tensor, outer: Tensor, rate: Tensor, traces: Traces, step: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         if self.fan_in:
             rate = rate * (weight.shape[-1] / INPUTS) ** -self.fan_in
-        change, traces = self.along(outer_product(signal, pre), rate, traces, step)
+        change, traces = self.along(outer, rate, traces, step)
         if self.weight_decay:
             change = change - self.weight_decay * self._at(step, rate) * weight
         return change, traces

@@ -29,7 +29,7 @@ from metaplastic.support.recorded import Recorded
 
 Granularity = Literal["synapse", "neuron", "feature", "layer", "shared"]
 Scale = Literal["raw", "log", "bounded"]
-Promise = Literal["by_row", "linear", "outer", "sign_of_outer", "ignores_post"]
+Promise = Literal["by_row", "linear", "outer", "sign_of_outer", "of_outer", "ignores_post"]
 AnySite = Site | SiteShape
 Traces = Mapping[str, Tensor]
 
@@ -56,7 +56,7 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     # Whether parameters of no site (norms, embeddings) change as well, along their gradient.
     moves_others = False
     averages_positions = True  # a convolution's change is the mean over positions, not the sum
-    # Five promises of one `delta`; a subclass with another `delta` has to declare them again.
+    # Six promises of one `delta`; a subclass with another `delta` has to declare them again.
     # by_row: a row of the change depends on nothing but that row of the weight, the input and the
     # row's own signal, is zero without a signal, and does not read `post`. Then a lifetime of
     # one-hot labels is run row by row (`inner.rows`).
@@ -68,6 +68,8 @@ class PlasticityRule(Recorded, nn.Module, ABC):
     outer = False
     # sign_of_outer: it is `rate * outer_product(signal, pre).sign()`.
     sign_of_outer = False
+    # of_outer: signal and input count by their `outer_product` alone, and `from_outer` is given it.
+    of_outer = False
     # ignores_post: it does not read `post`. Then activities are not recorded.
     ignores_post = False
     two_sided = False  # whether the change depends on the signal at the presynaptic units as well
@@ -197,6 +199,15 @@ class PlasticityRule(Recorded, nn.Module, ABC):
             step: how many steps the lifetime has had, this one included.
         """
         return self.delta(weight, pre, post, signal, rate), dict(traces)
+
+    def from_outer(
+        self, weight: Tensor, outer: Tensor, rate: Tensor, traces: Traces, step: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `delta_with_traces`, of a rule that promises `of_outer`.
+
+        `outer` is `outer_product(signal, pre)`, which a convolution has without its rows.
+        """
+        raise NotImplementedError(f"{type(self).__name__} promises of_outer without from_outer.")
 
     def along(
         self, push: Tensor, rate: Tensor, traces: Traces, step: Tensor

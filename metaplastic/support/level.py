@@ -14,7 +14,8 @@ SMALLEST = 1e-12  # of a mean square, which avoids division by zero
 
 def inverse_length(rows: Tensor) -> Tensor:
     """1 / root of the mean over rows of the squared length: `tasks rows units` -> `tasks 1 1`."""
-    return (rows.square().sum(-1).mean(1)[:, None, None] + SMALLEST).rsqrt()
+    total, number = rows.square().sum((1, 2), keepdim=True), rows.shape[1]
+    return ((total if number == 1 else total / number) + SMALLEST).rsqrt()
 
 
 def gain(signal: Tensor, error: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,15 +36,23 @@ class Halves:
         return self.second(*kept, *late)
 
 
-def cut(graph: fx.Graph, outputs: Sequence[fx.Node], then: Sequence[fx.Node]) -> Halves:
+def cut(
+    graph: fx.Graph,
+    outputs: Sequence[fx.Node],
+    then: Sequence[fx.Node],
+    early: Sequence[fx.Node] = (),
+) -> Halves:
     """Cut a graph: `outputs` are those of the first half, `then` those of the second.
 
     The first half has what its outputs need and nothing else; so it may need no input that comes
-    later.
+    later. It has `early` as well, for the second half alone.
     """
     places = [node for node in graph.nodes if node.op == "placeholder"]
     number = {node: i for i, node in enumerate(places)}
-    before = _needed(outputs)
+    before = _needed([*outputs, *early])
+    for node in graph.nodes:  # parts of a result that is there
+        if node.target is operator.getitem and node.args[0] in before:
+            before.add(node)
     after = _needed(then) - before
     kept = [
         node
@@ -52,14 +61,14 @@ def cut(graph: fx.Graph, outputs: Sequence[fx.Node], then: Sequence[fx.Node]) ->
     ]
     kept += [node for node in then if node in before and node.op != "placeholder"]
     kept = list(dict.fromkeys(kept))
-    early = [node for node in places if node in before]
+    first_inputs = [node for node in places if node in before]
     uses = {arg for node in after for arg in node.all_input_nodes} | set(then) | after
     late = [node for node in places if node in uses]
     order = list(graph.nodes)
-    first = program([n for n in order if n in before], early, [*outputs, *kept])
+    first = program([n for n in order if n in before], first_inputs, [*outputs, *kept])
     second = program([n for n in order if n in after], [*kept, *late], list(then))
     return Halves(
-        first, second, [number[n] for n in early], [number[n] for n in late], len(outputs)
+        first, second, [number[n] for n in first_inputs], [number[n] for n in late], len(outputs)
     )
 
 

@@ -21,6 +21,9 @@ class Exact:
         "all"
     )
     dtype: Annotated[Number, Doc("of rules x networks; the zoo is in float64")] = "float64"
+    compiled: Annotated[
+        bool, Doc("rules x networks with the steps in place compiled to straight-line programs")
+    ] = False
     rules: Annotated[tuple[str, ...], Doc("words in the names of rules; all by default")] = ()
     networks: Annotated[tuple[str, ...], Doc("words in the names of networks; all by default")] = ()
     seed: Annotated[int, Doc("fixes the examples of rules x networks, and the feedback")] = 1

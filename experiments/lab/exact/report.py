@@ -31,14 +31,19 @@ def selected(names: Sequence[str], words: Sequence[str], what: str) -> list[str]
 
 
 def rules_table(
-    rules: Sequence[str], networks: Sequence[str], dtype: Number, seed: int
+    rules: Sequence[str],
+    networks: Sequence[str],
+    dtype: Number,
+    seed: int,
+    compiled: bool = False,
 ) -> Iterator[tuple[Row, int]]:
     """A row for each rule, a column for each network, and how many cells miss the bound."""
     for rule in rules:
         row, missed = {"rule": rule}, 0
         for network in networks:
             make = point(rule, network)
-            found = two_ways(NETWORKS[network], make, getattr(torch, dtype), seed)
+            kind = getattr(torch, dtype)
+            found = two_ways(NETWORKS[network], make, kind, seed, compiled=compiled)
             within = found.most < BOUNDS[dtype] and found.moved > 0
             missed += not within
             row[network] = _cell(found) + ("" if within else " MISSED")

@@ -48,8 +48,14 @@ def shaken(learner: nn.Module, seed: int = 3) -> None:
             parameter.data *= (0.75 + 0.5 * noise).to(parameter.dtype)
 
 
-def two_ways(tiny: Tiny, make: Make, dtype: torch.dtype, seed: int = 1) -> Apart:
-    """The same examples, seed, first weights and rule, both ways."""
+def two_ways(
+    tiny: Tiny, make: Make, dtype: torch.dtype, seed: int = 1, *, compiled: bool = False
+) -> Apart:
+    """The same examples, seed, first weights and rule, both ways.
+
+    Raises:
+        RuntimeError: if the second way was to be compiled and could not be.
+    """
     x, y = examples(tiny, dtype, seed)
     network = tiny.make(dtype)
     learner = OnlineLearner(network, make(), CrossEntropy(CLASSES), input_shape=tiny.shape)
@@ -59,20 +65,26 @@ def two_ways(tiny: Tiny, make: Make, dtype: torch.dtype, seed: int = 1) -> Apart
         first = learner.initialize(y[None], torch.tensor([SEED]))
         adapted = learner.adapt(x[None], y[None], first)
     state = State.of_flat({name: value[0] for name, value in adapted.items()})
-    net = in_place(copy.deepcopy(network), learner, x[0], learns=state.weights)
+    net = in_place(copy.deepcopy(network), learner, x[0], state.weights, compiled)
     for given, target in zip(x, y, strict=True):
         net(given)
         net.learn(target)
+    if compiled and not net.is_compiled:
+        raise RuntimeError("This rule's steps could not be compiled in this network.")
     return apart(state, net, dict(network.named_parameters()))
 
 
 def in_place(
-    model: nn.Module, learner: OnlineLearner, example: Tensor, learns: Mapping[str, Tensor]
+    model: nn.Module,
+    learner: OnlineLearner,
+    example: Tensor,
+    learns: Mapping[str, Tensor],
+    compiled: bool,
 ) -> PlasticModule:
     """The learner's rule in a model, of which no more learns than in the learner."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in learns)
-    return PlasticModule(model, learner.rule, example=example, seed=SEED)
+    return PlasticModule(model, learner.rule, example=example, seed=SEED, compile=compiled)
 
 
 def apart(state: State, net: PlasticModule, before: Mapping[str, Tensor]) -> Apart:

@@ -16,6 +16,7 @@ from metaplastic.online.memory import Memory, network_of
 from metaplastic.online.norms import Norms, norm_handlers
 from metaplastic.online.plan import Plan
 from metaplastic.traced.cut import cut
+from metaplastic.traced.machine_code import machine_code
 from metaplastic.traced.trace import CannotTraceError, traced
 
 
@@ -24,12 +25,12 @@ class Form:
 
     def __init__(
         self, graph: fx.GraphModule, credit: Credit, memory: Memory, plan: Plan, model: nn.Module,
-        norms: Norms,
+        norms: Norms, machine_code: bool,
     ) -> None:  # fmt: skip
         self.credit, self.memory, self.plan, self.graph = credit, memory, plan, graph
         self.network = network_of(credit, model, RecordedNetwork)
         self.network.handlers = norm_handlers(norms)
-        self.ready = False
+        self.ready, self.machine_code = False, machine_code
         self.x: list[Tensor] = []
         self.outputs: list[Tensor] = []
 
@@ -37,10 +38,8 @@ class Form:
         """The outputs of the model, from the arguments of its graph."""
         if not self.ready:
             self.x = [x.detach() for x in self.network.begin(self.graph, args)]
-            chance = torch.get_rng_state()
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 self.outputs = self.network.plain(dict(self.plan.named), self.x)
-            torch.set_rng_state(chance)
             return self.outputs
         self.x = [args[i].detach() for i in self.places]
         return self._begin()
@@ -88,10 +87,21 @@ class Form:
             self.changed, self.buffers = list(changed), list(buffers)
             return [*outputs, *buffers.values(), *changed.values()]
 
-        graph, constants = traced(joint, list(inputs.values()))
+        with torch.random.fork_rng(devices=[]):
+            graph, constants = traced(joint, list(inputs.values()))
         self._cut(graph, inputs, constants)
+        if self.machine_code:
+            self._make_machine_code()
         self.ready = True
         self._begin()
+
+    def _make_machine_code(self) -> None:
+        halves, early = self.halves, [self.inputs[name] for name in self.early]
+        first = machine_code(halves.first, early)
+        kept = list(first(*early)[halves.outputs :])
+        late = [self.inputs[name] for name in self.late]
+        halves.second = machine_code(halves.second, [*kept, *late])
+        halves.first = first
 
     def _inputs(self, prediction: Tensor) -> dict[str, Tensor]:
         """Every input of the joint function, by name."""
@@ -136,7 +146,10 @@ class Form:
         self.writes = Writes(named, checked, list(self.rate_nodes.values()))
         self.bound = {node: every[name] for name, node in nodes.items()}
         self.rates: object = None
-        self.halves = cut(graph, [*outputs, *(node for _, node in pairs)], self.writes.needed)
+        # A statistic moves in the pass, and the step means what it was.
+        before = [_before(graph, nodes[f"buffer {name}"]) for name, _ in pairs]
+        ends = [*outputs, *(node for _, node in pairs)]
+        self.halves = cut(graph, ends, self.writes.needed, before)
         names = list(every)
         self.early = [names[i] for i in self.halves.early]
         self.late = [names[i] for i in self.halves.late]
@@ -183,6 +196,15 @@ class Form:
     def clear(self) -> None:
         """Let go of the last pass."""
         self.kept, self.outputs, self.versions, self.x = [], [], [], []
+
+
+def _before(graph: fx.Graph, buffer: fx.Node) -> fx.Node:
+    """A copy of a buffer, read in its place by all others."""
+    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    with graph.inserting_after(last):
+        copy = graph.call_function(torch.ops.aten.clone.default, (buffer,))
+    buffer.replace_all_uses_with(copy, delete_user_cb=lambda user: user is not copy)
+    return copy
 
 
 def _state(given: dict[str, Tensor]) -> State:

@@ -2,8 +2,8 @@
 
 `torch.compile` watches the model: what it reads of Python (flags, attributes, globals) and the form
 of its inputs. For each state of these it hands over the forward pass as a graph, and the whole
-inner step through that graph is traced, simplified, and cut where the target comes in. No compiler
-for machine code is needed, and no number changes but by rounding.
+inner step through that graph is traced, simplified, and cut where the target comes in. That needs
+no compiler of machine code, to which both halves may be handed. No number changes but by rounding.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Compiled:
     """The compiled passes of one model, as long as its `Plan` holds."""
 
     def __init__(
-        self, credit: Credit, memory: Memory, plan: Plan, model: nn.Module, norms: Norms
-    ) -> None:
-        self.parts = (credit, memory, plan, model, norms)
+        self, credit: Credit, memory: Memory, plan: Plan, model: nn.Module, norms: Norms,
+        machine_code: bool,
+    ) -> None:  # fmt: skip
+        self.parts = (credit, memory, plan, model, norms, machine_code)
         self.form: Form | None = None
         self.model, self.output = bare(model), credit.output
         self.device = next(iter(plan.named.values())).device.type
@@ -64,7 +65,7 @@ class Compiled:
         form: Form | None = self.form
         if form is None:
             raise CannotTraceError("its forward pass has no operation on tensors")
-        if not form.ready:
+        if not form.ready and len(prediction):  # from an empty minibatch nothing is learned
             form.trace(prediction)
         return output, form
 

@@ -59,8 +59,9 @@ class Writes:
             if term.toward and target not in read and term.values[0] not in waits
         ]  # fmt: skip
         self.late = [
-            i for i, (_, term) in enumerate(self.terms)
-            if len(term.values) == 1 and not term.toward and term.values[0] not in written
+            i for i, (target, term) in enumerate(self.terms)
+            if len(term.values) == 1 and not term.toward
+            and term.values[0] not in written and target not in waits
         ]  # fmt: skip
         self.copied = [place[node] for _, node in self.copies]
         looked = [i for i, (target, _) in enumerate(self.terms) if target in checked]

@@ -1,0 +1,33 @@
+"""A straight-line program as machine code, by PyTorch's compiler."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+Run = Callable[..., tuple[Any, ...]]
+
+
+def machine_code(run: Run, example: Sequence[Any]) -> Run:
+    """The program compiled for inputs like `example`; itself, with a warning, where that fails."""
+    program = getattr(run, "__self__", None)
+    if not isinstance(program, fx.GraphModule):
+        raise TypeError("machine_code needs a program that traced.cut made.")
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compilers warn of what they do themselves
+            made: Run = torch._inductor.compile(program, list(example))
+            made(*example)
+    except Exception as reason:  # a missing compiler raises errors of many types
+        first = (str(reason).strip().splitlines() or [""])[0][:200]
+        warnings.warn(
+            f"No machine code could be made ({type(reason).__name__}: {first}); the step runs as a "
+            "straight-line program, slower but the same.",
+            stacklevel=2,
+        )
+        return run
+    return made
