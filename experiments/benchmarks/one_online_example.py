@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -27,7 +28,9 @@ RULES: dict[str, tuple[Callable[[], str | LearningRule], float | None]] = {
     "symmetric_alignment": (lambda: "symmetric_alignment", NAMED),
     "weight_mirror": (lambda: "weight_mirror", None),  # a forward and a backward product more
     "omniglot_relative": (lambda: from_pretrained("omniglot_relative").rule, LEARNED),
+    "aligned": (lambda: from_pretrained("aligned").rule, LEARNED),
 }
+WAYS: dict[str, Any] = {"as it is": False, "compile=True": True, '"inductor"': "inductor"}
 STEADY = 10_000
 
 
@@ -80,14 +83,19 @@ def measure(repeat: int, seed: int) -> list[Finding]:
             torch.manual_seed(seed)
             x, y = torch.randn(batch, *shape), torch.randint(10, (batch,))
             model = make()
-            candidates: dict[str, Callable[[], Any]] = {"SGD": plain(copy.deepcopy(model), x, y)}
             for name, (rule, _) in RULES.items():
-                candidates[name] = online(copy.deepcopy(model), rule(), x, y)
-            # A round of a few milliseconds is at the mercy of one interruption.
-            times = interleaved(candidates, max(repeat, 9) if batch == 1 else repeat, calls=9)
-            sgd = times.pop("SGD")
-            for name, spent in times.items():
-                found.append(_finding(network, batch, name, spent, sgd))
+                candidates: dict[str, Callable[[], Any]] = {
+                    "SGD": plain(copy.deepcopy(model), x, y)
+                }
+                first = {}
+                for way, how in WAYS.items():
+                    start = time.perf_counter()
+                    candidates[way] = online(copy.deepcopy(model), rule(), x, y, how)
+                    candidates[way]()
+                    first[way] = time.perf_counter() - start
+                # A round of a few milliseconds is at the mercy of one interruption.
+                times = interleaved(candidates, max(repeat, 9) if batch == 1 else repeat, calls=9)
+                found.append(_finding(network, batch, name, times, first))
     return [*found, memory(seed)]
 
 
@@ -105,10 +113,12 @@ def plain(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Any]:
     return step
 
 
-def online(model: nn.Module, rule: str | LearningRule, x: Tensor, y: Tensor) -> Callable[[], Any]:
+def online(
+    model: nn.Module, rule: str | LearningRule, x: Tensor, y: Tensor, compile: Any = False
+) -> Callable[[], Any]:
     """The same minibatch learned by a `PlasticModule`."""
     rate = 1e-4 if isinstance(rule, str) else None
-    net = PlasticModule(model, rule, example=x, rate=rate)
+    net = PlasticModule(model, rule, example=x, rate=rate, compile=compile)
 
     def step() -> float:
         net(x)
@@ -117,17 +127,27 @@ def online(model: nn.Module, rule: str | LearningRule, x: Tensor, y: Tensor) -> 
     return step
 
 
-def _finding(network: str, batch: int, name: str, spent: list[float], sgd: list[float]) -> Finding:
-    ratios = sorted(one / other for one, other in zip(spent, sgd, strict=True))
-    ratio, goal = median(ratios), RULES[name][1]
+def _finding(
+    network: str, batch: int, name: str, times: dict[str, list[float]], first: dict[str, float]
+) -> Finding:
+    """The ratios to plain SGD in the same run; the goal is that of the faster compiled way."""
+    sgd, goal = times["SGD"], RULES[name][1]
+    parts, ratios = [], {}
+    for way in WAYS:
+        each = sorted(one / other for one, other in zip(times[way], sgd, strict=True))
+        ratios[way] = median(each)
+        parts.append(
+            f"{way} {ratios[way]:.2f} ({each[0]:.2f} to {each[-1]:.2f}), first {first[way]:.1f} s"
+        )
+    best = min(ratios["compile=True"], ratios['"inductor"'])
     return Finding(
-        what=f"one online step, {network}, batch {batch}, {name}: its time / plain SGD's",
-        result=f"{ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}); "
-        f"{1e3 * median(spent):.2f} ms / {1e3 * median(sgd):.2f} ms",
-        goal="" if goal is None else f"at most {goal}",
-        met=None if goal is None else ratio <= goal,
+        what=f"one online step, {network}, batch {batch}, {name}: its time / plain SGD's, "
+        f"{1e3 * median(sgd):.2f} ms",
+        result="; ".join(parts),
+        goal="" if goal is None else f"at most {goal}, compiled",
+        met=None if goal is None else best <= goal,
         peak_mb=peak_mb(),
-        detail={"ratio": ratio},
+        detail={"ratio": best, **ratios},
     )
 
 

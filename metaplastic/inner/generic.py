@@ -30,6 +30,8 @@ class AnyNetwork:
         plastic: names of sites, how many at the end, or None for all.
     """
 
+    compiles_steps = False  # a few at a time
+
     def __init__(
         self,
         module: nn.Module,
@@ -90,23 +92,21 @@ class AnyNetwork:
     ) -> FastWeights:
         """The state after the examples `tasks steps batch ...`, in order, flat."""
         network = self.network
-        batch, first = x.shape[2], 0
+        batch = x.shape[2]
         support = {"x": x, "target": y}
-        if isinstance(rule.alignment, Sleep) or rule.alignment.scheduled:
-            # Sleep and schedules depend on the step's number, which has to be on the host.
-            first = _steps_of(fast)
-            numbers = torch.arange(first, first + passes * x.shape[1]).expand(len(x), -1)
-            if passes > 1:
-                raise ValueError(
-                    f"passes is {passes}, but a rule that sleeps or has a schedule counts the "
-                    "steps of one pass; use passes=1."
-                )
-            support["number"] = numbers
+        # Sleep and schedules depend on the step's number, which has to be on the host.
+        counts = isinstance(rule.alignment, Sleep) or rule.alignment.scheduled
+        if counts and passes > 1:
+            raise ValueError(
+                f"passes is {passes}, but a rule that sleeps or has a schedule counts the steps of "
+                "one pass; use passes=1."
+            )
 
         def onwards(weights: FastWeights, given: Given) -> FastWeights:
             rates = rule.coefficients(network.shapes, batch)
+            first = _steps_of(weights) if counts else 0
             for i in range(len(given["x"])):
-                number = int(given["number"][i, 0]) if "number" in given else None
+                number = first + i if counts else None
 
                 def one(
                     flat: FastWeights, x: Tensor, y: Tensor, number: int | None = number
@@ -118,13 +118,10 @@ class AnyNetwork:
                 weights = torch.vmap(one, randomness="different")(
                     weights, given["x"][i], given["target"][i]
                 )
-            return weights
+            return _counted(weights, first + len(given["x"])) if counts else weights
 
         leaves = [*network.module.parameters(), *rule.parameters()]
-        after = unroll(onwards, fast, support, how, passes=passes, leaves=leaves)
-        if "number" in support:
-            _counted(after, first + x.shape[1])
-        return after
+        return unroll(onwards, fast, support, how, passes=passes, leaves=leaves)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """`tasks queries ...` -> `tasks queries outputs`."""

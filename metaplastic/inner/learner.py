@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.episode import Episode
+from metaplastic.inner.compiled.one_program import in_one_program
 from metaplastic.inner.generic import AnyNetwork
 from metaplastic.inner.initialization import Initialization
 from metaplastic.inner.meta_loss import (
     MetaLoss,
     exchange_support_and_query,
+    loss_of_lifetimes,
     mean_loss,
-    query_loss,
-)
+)  # fmt: skip
 from metaplastic.inner.parameter_groups import groups_of
 from metaplastic.inner.unroll import Unroll
 from metaplastic.inner.written_out import WrittenOut
@@ -56,8 +57,8 @@ class OnlineLearner(Publishable, nn.Module):
             rule.
 
     Raises:
-        ValueError: if a layer cannot be run or backpropagated through, no site of that name exists,
-            or the readout does not fit the objective; the message says what to do.
+        ValueError: for a layer that cannot be run or backpropagated through, a site that does not
+            exist, or a readout that does not fit the objective; the message says what to do.
     """
 
     @renamed_arguments(birth="initialization", birth_at_test="initialization_at_test")
@@ -177,17 +178,17 @@ class OnlineLearner(Publishable, nn.Module):
                 f"Inputs are of tasks, steps and batch {tuple(support_x.shape[:3])}, targets of "
                 f"{tuple(support_y.shape[:3])}; make them the same."
             )
+        return self.adapt_checked(support_x, support_y, fast)
+
+    def adapt_checked(self, support_x: Tensor, support_y: Tensor, fast: FastWeights) -> FastWeights:
+        """As `adapt`, of data that is known to fit."""
         as_in_training = self.training or not self.online_at_test
         passes = self.passes if as_in_training else 1
         if self.batch_learning and as_in_training:
-            support_x, support_y = (
-                support_x.flatten(1, 2)[:, None],
-                support_y.flatten(1, 2)[:, None],
-            )
-        rule = self.rule
-        if rule.frozen_in_training and self.training:
+            support_x, support_y = (t.flatten(1, 2)[:, None] for t in (support_x, support_y))
+        if self.rule.frozen_in_training and self.training:
             return fast
-        return self.executor.adapt(rule, support_x, support_y, fast, self.unroll, passes)
+        return self.executor.adapt(self.rule, support_x, support_y, fast, self.unroll, passes)
 
     def predict(self, fast: FastWeights, x: Tensor) -> Tensor:
         """Encoded `tasks queries *features` -> `tasks queries outputs`."""
@@ -214,19 +215,18 @@ class OnlineLearner(Publishable, nn.Module):
         Raises:
             ValueError: if fields of the episodes do not fit together, or a label has no output.
         """
-        self._check(episodes.query_y)
+        self.check_labels(episodes)
         support, query = self.encode_episodes(episodes)
         sets = [(support, episodes.support_y, query, episodes.query_y)]
         if self.training and self.unroll.both_ways:
             sets.append(exchange_support_and_query(*sets[0]))
         losses = []
         for x, y, query_x, query_y in sets:
-            fast = self.adapt(x, y, self.initialize(y, episodes.seed))
-            losses.append(query_loss(self.objective, self.predict(fast, query_x), query_y))
+            given = x, y, query_x, query_y, episodes.seed
+            losses.append(in_one_program(self, given) or loss_of_lifetimes(self, *given))
         result = mean_loss(losses)
-        if self.training and (penalty := self.rule.plasticity.penalty()) is not None:
-            return result._replace(loss=result.loss + penalty)
-        return result
+        penalty = self.rule.plasticity.penalty() if self.training else None
+        return result if penalty is None else result._replace(loss=result.loss + penalty)
 
     def check_labels(self, episodes: Episode) -> None:
         """Check the labels of lifetimes on the processor, before they go to an accelerator.

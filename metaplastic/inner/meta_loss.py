@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from metaplastic.objective import CrossEntropy, Objective
+
+if TYPE_CHECKING:
+    from metaplastic.inner.learner import OnlineLearner
 
 
 class MetaLoss(NamedTuple):
@@ -27,6 +30,19 @@ def query_loss(objective: Objective, prediction: Tensor, target: Tensor) -> Meta
     if isinstance(objective, CrossEntropy):
         accuracy = objective.accuracy(prediction.detach(), target).mean(1)
     return MetaLoss(per_task.mean(), per_task.detach(), accuracy, prediction.detach())
+
+
+def loss_of_lifetimes(
+    learner: OnlineLearner, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, seed: Tensor
+) -> MetaLoss:
+    """The meta-loss of lifetimes whose inputs are encoded and whose labels are checked.
+
+    Args:
+        x, y: `tasks steps batch *features` and `tasks steps batch ...`.
+        query_x, query_y: `tasks queries *features` and `tasks queries ...`.
+    """
+    fast = learner.adapt_checked(x, y, learner.initialize(y, seed))
+    return query_loss(learner.objective, learner.predict(fast, query_x), query_y)
 
 
 def mean_loss(losses: Sequence[MetaLoss]) -> MetaLoss:

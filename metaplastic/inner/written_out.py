@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplastic.inner.blocks import blocks_of
-from metaplastic.inner.compiled import compiled_steps, steps_at_once
+from metaplastic.inner.compiled.steps import compiled_steps, steps_at_once
 from metaplastic.inner.initialization import Initialization, initialize
 from metaplastic.inner.rows import adapt_by_row, runs_by_row
 from metaplastic.inner.unroll import Given, Unroll, unroll
@@ -30,6 +30,8 @@ class WrittenOut:
     Raises:
         ValueError: for another network, or a rule with alignment or traces.
     """
+
+    compiles_steps = True  # a few at a time
 
     def __init__(
         self,

@@ -17,7 +17,10 @@ class CannotTraceError(ValueError):
 
 
 def traced(
-    function: Callable[[list[Tensor]], list[Tensor]], inputs: Sequence[Tensor]
+    function: Callable[[list[Tensor]], list[Tensor]],
+    inputs: Sequence[Tensor],
+    *,
+    functional: bool = True,
 ) -> tuple[fx.Graph, list[Tensor]]:
     """The operations of `function(inputs)`, simplified, and the tensors that it found elsewhere.
 
@@ -25,11 +28,17 @@ def traced(
     held by reference, so that a parameter may change its value. Whatever Python did in between is
     done once, here; so is the choice of what depends on shapes, strides or types.
 
+    Args:
+        functional: whether the function writes over tensors that it makes; then it may not ask
+            autograd for gradients.
+
     Raises:
         CannotTraceError: where values of tensors decide what is run, or chance does.
     """
     try:
-        made = make_fx(functionalize(function))(list(inputs))
+        made = make_fx(functionalize(function) if functional else function)(list(inputs))
+        if not functional:  # and what autograd wrote over is made functional behind it
+            made = make_fx(functionalize(made))(list(inputs))
     except RuntimeError as error:
         if "tracing tensor" in str(error) or "data-dependent" in str(error):
             raise CannotTraceError("the value of a tensor decides what is run") from error

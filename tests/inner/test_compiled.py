@@ -20,6 +20,7 @@ from metaplastic import (
     StableOja,
     Unroll,
 )
+from metaplastic.inner.compiled import one_program
 from tests.helpers.lifetimes import (
     RULES,
     Rule,
@@ -37,6 +38,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _a_few_steps_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short lifetimes are one program, which has tests of its own."""
+    monkeypatch.setattr(one_program, "STEPS", 0)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())

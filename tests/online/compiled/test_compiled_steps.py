@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from experiments.lab.exact.networks import NETWORKS
 from experiments.lab.exact.points import POINTS, point
 from experiments.lab.exact.two_ways import two_ways
-from metaplastic import Delta, LearningRule, PlasticityRule, PlasticModule, RandomFeedback
-from metaplastic.alignment.mirror import MirrorAlignment
+from metaplastic import PlasticModule
 from metaplastic.online.norms import Norms
+from tests.helpers.compiled import alike, lives, pair, small, x_of
 
 SOME = ("kolen_pollack", "symmetric_alignment", "mirrored, adaptive", "polynomial, direct")
 
@@ -41,41 +41,6 @@ def test_every_rule_has_the_lifetime_of_the_learner(rule: str) -> None:
 def test_every_network_has_it(rule: str, network: str) -> None:
     found = two_ways(NETWORKS[network], point(rule, network), torch.float64, compiled=True)
     assert found.most < 1e-12
-
-
-def pair(
-    model: nn.Module, rule: Any = "kolen_pollack", compile: Any = True, **options: Any
-) -> list[PlasticModule]:
-    """The same module as it is, and compiled."""
-    options = {"rate": 0.05, **options} if isinstance(rule, str) else options
-    return [
-        PlasticModule(copy.deepcopy(model), copy.deepcopy(rule), compile=how, **options)
-        for how in (False, compile)
-    ]
-
-
-def lives(nets: list[PlasticModule], *x: Any, y: Any, steps: int = 3, **named: Any) -> None:
-    """Both learn the same example a few times, with the same predictions and losses."""
-    for _ in range(steps):
-        one, other = (net(*x, **named) for net in nets)
-        torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(*(net.learn(y) for net in nets), rtol=1e-12, atol=1e-12)
-    alike(nets)
-
-
-def alike(nets: list[PlasticModule]) -> None:
-    one, other = (net.state_dict() for net in nets)
-    for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=1e-11, atol=1e-13, msg=name)
-
-
-def small() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
-
-
-def x_of(batch: int, seed: int = 1, inputs: int = 6) -> Tensor:
-    return torch.randn(batch, inputs, generator=torch.manual_seed(seed)).double()
 
 
 def test_each_form_of_inputs_has_its_program() -> None:
@@ -251,96 +216,3 @@ def test_a_model_that_is_moved_or_exchanged_is_compiled_anew() -> None:
     one, other = net.state_dict(), plain.state_dict()
     for name, value in one.items():
         torch.testing.assert_close(value, other[name], rtol=1e-5, atol=1e-6)
-
-
-class Careful(PlasticityRule):
-    """A rule whose Python depends on the numbers."""
-
-    def delta(
-        self, weight: Tensor, pre: Tensor, post: Tensor, signal: Tensor, rate: Tensor
-    ) -> Tensor:
-        return rate * (signal.mT @ pre) * (2.0 if signal.sum() > 0 else 1.0)
-
-
-def scheduled() -> LearningRule:
-    follow = MirrorAlignment(rate=lambda step: 0.1 / (1 + step))
-    return LearningRule(RandomFeedback(weights="redrawn"), Delta(rate=0.05, per="shared"), follow)
-
-
-def with_dropout() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 3)
-    ).double()  # fmt: skip
-
-
-def normed() -> nn.Module:
-    torch.manual_seed(0)
-    first = torch.nn.utils.parametrizations.weight_norm(nn.Linear(6, 5))
-    return nn.Sequential(first, nn.Tanh(), nn.Linear(5, 3)).double()
-
-
-class Branching(nn.Module):
-    """A model whose Python depends on the numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = small()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.body(x if x.sum() > 0 else -x)
-        return out
-
-
-CANNOT: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], str]] = {
-    "chance": (with_dropout, lambda: "kolen_pollack", "random numbers"),
-    "computed weights": (normed, lambda: "kolen_pollack", "computed from others"),
-    "numbers": (small, lambda: LearningRule(RandomFeedback(weights="redrawn"), Careful(rate=0.1)),
-                "value of a tensor"),
-    "schedule": (small, scheduled, "function of the step"),
-    "branches": (Branching, lambda: "kolen_pollack", "cannot be compiled"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CANNOT)
-def test_what_cannot_be_compiled_says_why_and_learns_as_before(case: str) -> None:
-    make, rule, words = CANNOT[case]
-    nets = pair(make(), rule(), example=x_of(2))
-    y = torch.tensor([0, 2])
-    torch.manual_seed(5)
-    nets[0](x_of(2))
-    nets[0].learn(y)
-    torch.manual_seed(5)
-    with pytest.warns(UserWarning, match=words):
-        nets[1](x_of(2))
-    nets[1].learn(y)
-    assert not nets[1].is_compiled
-    alike(nets)
-
-
-def test_a_word_that_is_no_way_to_compile_is_refused() -> None:
-    with pytest.raises(ValueError, match="'fast'"):
-        PlasticModule(small(), "backprop", example=x_of(2), compile="fast")  # type: ignore[arg-type]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rule", ["kolen_pollack", "mirrored, adaptive"])
-def test_machine_code_has_the_same_lifetime(rule: str) -> None:
-    given: Any = rule if rule == "kolen_pollack" else POINTS[rule]()
-    nets = pair(small(), given, compile="inductor", example=x_of(2))
-    lives(nets, x_of(2), y=torch.tensor([0, 2]), steps=6)
-    assert nets[1].is_compiled
-
-
-def test_without_a_compiler_the_program_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
-        raise OSError("no compiler here")
-
-    monkeypatch.setattr(torch._inductor, "compile", fails)
-    nets = pair(small(), compile="inductor", example=x_of(2))
-    with pytest.warns(UserWarning, match="no compiler here"):
-        nets[1](x_of(2))
-    nets[0](x_of(2))
-    for net in nets:
-        net.learn(torch.tensor([0, 2]))
-    alike(nets)
