@@ -4,7 +4,8 @@
 
 The rule is used as saved: nothing of it is tuned. Each cell is written when it is done, and a
 command that is run again goes on with those that are missing. With `--imperfect`, the same rule
-where writes are noisy and weights have eight bits, with and without sleep.
+where writes are noisy and weights have eight bits, with and without sleep. With `--long 48000`,
+ResNet-20 on a stream of single images.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class Generalize:
     imperfect: Annotated[
         bool, Doc("in place of the table: noisy writes and 8-bit weights, in the first order")
     ] = False
+    long: Annotated[
+        int,
+        Doc("in place of the table: ResNet-20 on so many images of JPEG-75 CIFAR-10, once each"),
+    ] = 0
     sleep_every: Annotated[int, Doc("examples between phases of sleep, with --imperfect")] = 50
     threads: Annotated[int | None, Doc("of torch; its own choice by default")] = None
     out: Annotated[Path, Doc("folder of cells, table and numbers")] = Path("runs/generalize")
@@ -83,6 +88,9 @@ def main(argv: Sequence[str]) -> None:
     rule = None if config.rule == "none" else from_pretrained(config.rule).rule
     if config.imperfect and rule is not None:
         imperfect(config, rule)
+        return
+    if config.long and rule is not None:
+        long_life(config, rule)
         return
     amount = Amount(config.tuning, config.tests, config.seeds, config.marks)
     cells: dict[str, Any] = {}
@@ -133,6 +141,20 @@ def imperfect(config: Generalize, rule: LearningRule) -> None:
             write_json(config.out / "imperfect.json", numbers)
     whole = "\n\n".join(parts)
     (config.out / "imperfect.md").write_text(whole + "\n", encoding="utf-8")
+    print(f"{whole}\n\nTable and numbers are in {config.out}.")
+
+
+def long_life(config: Generalize, rule: LearningRule) -> None:
+    """The table of a long life: accuracy beside SGD's, and the angle of weights and feedback."""
+    from experiments.lab.transfer.long_stream import Life, table
+
+    every = max(config.long // 10, 1)
+    life = Life(every * 10 if config.long >= 10 else config.long, every, every, 10_000)
+    seeds = range(config.seed, config.seed + config.seeds)
+    text, numbers = table(rule, life, config.sgd, seeds)
+    whole = f"{origin('cpu')}\n\n{text}"
+    write_json(config.out / "long.json", numbers)
+    (config.out / "long.md").write_text(whole + "\n", encoding="utf-8")
     print(f"{whole}\n\nTable and numbers are in {config.out}.")
 
 
