@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -91,11 +93,14 @@ def measure(repeat: int, seed: int) -> list[Finding]:
                 for way, how in WAYS.items():
                     start = time.perf_counter()
                     candidates[way] = online(copy.deepcopy(model), rule(), x, y, how)
-                    candidates[way]()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # of programs too long for machine code
+                        candidates[way]()
                     first[way] = time.perf_counter() - start
                 # A round of a few milliseconds is at the mercy of one interruption.
                 times = interleaved(candidates, max(repeat, 9) if batch == 1 else repeat, calls=9)
                 found.append(_finding(network, batch, name, times, first))
+            print(f"one online example, {network}, batch {batch}: done", file=sys.stderr)
     return [*found, memory(seed)]
 
 

@@ -9,14 +9,23 @@ from typing import Any
 import torch
 from torch import fx
 
+LONGEST = 1500  # operations of a program; machine code of more takes minutes
 Run = Callable[..., tuple[Any, ...]]
 
 
 def machine_code(run: Run, example: Sequence[Any]) -> Run:
-    """The program compiled for inputs like `example`; itself, with a warning, where that fails."""
-    program = getattr(run, "__self__", None)
-    if not isinstance(program, fx.GraphModule):
-        raise TypeError("machine_code needs a program that traced.cut made.")
+    """The program compiled for inputs like `example`.
+
+    The program itself, with a warning, where that fails, or where it is longer than `LONGEST`.
+    """
+    program = _program(run)
+    if (long := operations(run)) > LONGEST:
+        warnings.warn(
+            f"A step has {long:,} operations, and of more than {LONGEST:,} no machine code is made, "
+            "which would take minutes; it runs as a straight-line program, slower but the same.",
+            stacklevel=2,
+        )
+        return run
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # compilers warn of what they do themselves
@@ -31,3 +40,15 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
         )
         return run
     return made
+
+
+def operations(run: Run) -> int:
+    """How many operations a program has."""
+    return sum(node.op == "call_function" for node in _program(run).graph.nodes)
+
+
+def _program(run: Run) -> fx.GraphModule:
+    program = getattr(run, "__self__", None)
+    if not isinstance(program, fx.GraphModule):
+        raise TypeError("machine_code needs a program that traced.cut made.")
+    return program

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from metaplastic.inner.meta_loss import MetaLoss, loss_of_lifetimes
 from metaplastic.traced.cut import program
-from metaplastic.traced.machine_code import machine_code
+from metaplastic.traced.machine_code import LONGEST, machine_code, operations
 from metaplastic.traced.trace import traced
 
 if TYPE_CHECKING:
     from metaplastic.inner.learner import OnlineLearner
 
 STEPS = 16  # of a lifetime, at most
-LONGEST = 1200  # operations of a program that machine code is made of: it takes some seconds
 Given = tuple[Tensor, ...]
 
 
@@ -88,7 +87,7 @@ class OneProgram:
         (ends,) = next(node for node in graph.nodes if node.op == "output").args
         places = [node for node in graph.nodes if node.op == "placeholder"]
         self.run = program(list(graph.nodes), places, list(ends))
-        if sum(node.op == "call_function" for node in graph.nodes) <= LONGEST:
+        if operations(self.run) <= LONGEST:
             self.run = machine_code(self.run, [*inputs, *self.constants])
         self.inputs = len(given)
 

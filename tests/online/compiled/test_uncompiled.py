@@ -113,3 +113,15 @@ def test_without_a_compiler_the_program_runs_as_it_is(monkeypatch: pytest.Monkey
     for net in nets:
         net.learn(torch.tensor([0, 2]))
     alike(nets)
+
+
+def test_of_a_long_program_no_machine_code_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metaplastic.traced.machine_code.LONGEST", 3)
+    nets = pair(small(), compile="inductor", example=x_of(2))
+    nets[0](x_of(2))
+    with pytest.warns(UserWarning, match="operations"):
+        nets[1](x_of(2))
+    for net in nets:
+        net.learn(torch.tensor([0, 2]))
+    assert nets[1].is_compiled
+    alike(nets)
