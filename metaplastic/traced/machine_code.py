@@ -21,8 +21,8 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
     program = _program(run)
     if (long := operations(run)) > LONGEST:
         warnings.warn(
-            f"A step has {long:,} operations, and of more than {LONGEST:,} no machine code is made, "
-            "which would take minutes; it runs as a straight-line program, slower but the same.",
+            f"A step has {long:,} operations, and of more than {LONGEST:,} no machine code is made: "
+            "it would take minutes. It runs as a straight-line program, slower but the same.",
             stacklevel=2,
         )
         return run
