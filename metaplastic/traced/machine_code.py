@@ -21,7 +21,7 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
     program = _program(run)
     if (long := operations(run)) > LONGEST:
         warnings.warn(
-            f"A step has {long:,} operations, and of more than {LONGEST:,} no machine code is made: "
+            f"A step has {long:,} operations; of more than {LONGEST:,} no machine code is made: "
             "it would take minutes. It runs as a straight-line program, slower but the same.",
             stacklevel=2,
         )
