@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from metaplastic.inner.meta_loss import MetaLoss, loss_of_lifetimes
 from metaplastic.traced.cut import program
-from metaplastic.traced.machine_code import LONGEST, machine_code, operations
+from metaplastic.traced.machine_code import LONGEST, length, machine_code
 from metaplastic.traced.trace import traced
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class OneProgram:
         (ends,) = next(node for node in graph.nodes if node.op == "output").args
         places = [node for node in graph.nodes if node.op == "placeholder"]
         self.run = program(list(graph.nodes), places, list(ends))
-        if operations(self.run) <= LONGEST:
+        if length(self.run) <= LONGEST:
             self.run = machine_code(self.run, [*inputs, *self.constants])
         self.inputs = len(given)
 

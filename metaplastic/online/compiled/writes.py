@@ -17,6 +17,7 @@ from torch import Tensor, fx
 from metaplastic.online.compiled.terms import Term, terms_of
 
 aten = torch.ops.aten
+FEW = 4  # rows, up to which a product is cheaper computed twice than kept
 Group = tuple[float, list[Tensor], list[int]]
 
 
@@ -63,6 +64,8 @@ class Writes:
             if len(term.values) == 1 and not term.toward
             and term.values[0] not in written and target not in waits
         ]  # fmt: skip
+        products = [tuple(at) for at in self.at if len(at) == 2]
+        self.shared = {at for at in products if products.count(at) > 1}
         self.copied = [place[node] for _, node in self.copies]
         looked = [i for i, (target, _) in enumerate(self.terms) if target in checked]
         self.looked = [(i, self.at[i]) for i in looked]
@@ -120,12 +123,17 @@ class Writes:
         """Add everything."""
         for scale, targets, places in self.first:
             torch._foreach_lerp_(targets, [found[p] for p in places], scale)
+        kept: dict[tuple[int, ...], Tensor] = {}
         for i in self.apart:
             target, scale, at = self.targets[i], self.scales[i], self.at[i]
             value = found[at[0]]
             if len(at) == 2:
                 if value.shape[1] == 1:  # one row: a third faster so
                     target.addcmul_(value, found[at[1]], value=scale)
+                elif value.shape[1] > FEW and (pair := tuple(at)) in self.shared:
+                    if pair not in kept:
+                        kept[pair] = value @ found[at[1]]
+                    target.add_(kept[pair], alpha=scale)
                 else:
                     target.addmm_(value, found[at[1]], alpha=scale)
             elif self.terms[i][1].toward:
