@@ -58,8 +58,10 @@ class _Convolved(torch.autograd.Function):
     def backward(ctx: Any, signal: Tensor) -> tuple[Tensor | None, ...]:
         x, _ = ctx.saved_tensors
         needs = [*ctx.needs_input_grad[:2], ctx.biased and ctx.needs_input_grad[2]]
-        carrier = ctx.carrier(ctx.product)
-        return (*ctx.product.operation.gradients(signal, x, carrier, needs), None, None)
+        product, carrier = ctx.product, ctx.carrier(ctx.product)
+        ctx.product = ctx.carrier = None  # which hold the input, whose memory is needed from here
+        found = product.operation.gradients(signal, x, carrier, needs)
+        return (*found, None, None)
 
 
 @contextmanager
