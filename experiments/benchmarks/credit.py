@@ -16,7 +16,7 @@ from experiments.benchmarks.memory import peak_mb
 from experiments.lab.networks.residual import residual
 from metaplastic import credit
 
-BATCH, GOALS = 128, {"feedback_alignment": 1.25, "symmetric_alignment": 1.4}
+BATCH, GOALS = 128, {"feedback_alignment": 1.15, "symmetric_alignment": 1.4}
 RULES = (
     "feedback_alignment", "direct_feedback_alignment", "uniform_sign", "kolen_pollack",
     "symmetric_alignment", "weight_mirror", "activation_alignment", "information_alignment",

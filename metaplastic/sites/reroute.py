@@ -39,7 +39,8 @@ class _Through(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, Tensor, None]:
-        return signal, ctx.carry(signal), None
+        carry, ctx.carry = ctx.carry, None  # which holds the input
+        return signal, carry(signal), None
 
 
 class _Convolved(torch.autograd.Function):
