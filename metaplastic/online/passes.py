@@ -18,6 +18,7 @@ from metaplastic.online.plan import Plan
 from metaplastic.online.recorded_pass import RecordedPass
 from metaplastic.online.teaching import Loss, teaching_of
 from metaplastic.sites.outputs import detached
+from metaplastic.support.reasons import in_short
 
 Compile = bool | Literal["inductor"]
 
@@ -70,10 +71,9 @@ class Passes:
             self.output, self.last = self.compiled.run(args, kwargs)
         except CANNOT as reason:
             self.compiles = False
-            first = (str(reason).strip().splitlines() or [type(reason).__name__])[0][:200]
             warnings.warn(
-                f"This model's steps cannot be compiled: {first}. It learns uncompiled, slower but "
-                "the same; leave compile=True out if that is all right.",
+                f"This model's steps cannot be compiled: {in_short(reason)}. It learns uncompiled, "
+                "slower but the same; leave compile=True out if that is all right.",
                 stacklevel=6,
             )
         return self.compiles

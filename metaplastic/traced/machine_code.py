@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from metaplastic.support.reasons import in_short
+
 LONGEST = 1500  # operations of a program; machine code of more takes minutes
 WHOLE = 5  # so many times as long takes one on bits of whole numbers, which noise is made of
 Run = Callable[..., tuple[Any, ...]]
@@ -33,10 +35,9 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
             made: Run = torch._inductor.compile(program, list(example))
             made(*example)
     except Exception as reason:  # a missing compiler raises errors of many types
-        first = (str(reason).strip().splitlines() or [""])[0][:200]
         warnings.warn(
-            f"No machine code could be made ({type(reason).__name__}: {first}); the step runs as a "
-            "straight-line program, slower but the same.",
+            f"No machine code could be made ({type(reason).__name__}: {in_short(reason)}); the "
+            "step runs as a straight-line program, slower but the same.",
             stacklevel=2,
         )
         return run

@@ -7,7 +7,6 @@ the first again, plus products with zero; what is left is what a step written ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -176,6 +175,3 @@ def _gradients_at_once(graph: fx.Graph) -> None:
 
 def _shape(node: Any) -> Any:
     return tuple(node.meta["val"].shape), node.meta["val"].stride()
-
-
-Run = Callable[..., list[Tensor]]

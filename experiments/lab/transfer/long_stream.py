@@ -12,19 +12,32 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from experiments.lab.deep_training import jpeg75
 from experiments.lab.figures.tables import as_markdown, over_seeds
 from experiments.lab.networks.residual import residual
 from metaplastic import LearningRule, PlasticModule
 from metaplastic.online.credit_angles import angle
-from tasks.cifar10_full import Images, jpeg75
+from tasks.data import data_folder
 
 HELD_OUT = 2_000  # of the training images, to choose a rate by
 SEEN_AT_ONCE = 500
+
+
+class Images(NamedTuple):
+    """Images `n 3 32 32` as bytes, and labels."""
+
+    x: Tensor
+    y: Tensor
+
+    def real(self, which: Tensor | slice) -> Tensor:
+        """These images as numbers of about mean 0 and variance 1."""
+        return (self.x[which].float() / 255 - 0.473) / 0.251
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,8 @@ def table(
     rule: LearningRule, life: Life, rates: Sequence[float], seeds: Sequence[int]
 ) -> tuple[str, dict[str, Any]]:
     """A row for each moment; the numbers, by seed."""
-    train, test = jpeg75()
+    x, y, test_x, test_y = jpeg75.read((data_folder(None) or Path()) / "cifar10")
+    train, test = Images(x, y.long()), Images(test_x, test_y.long())
     runs: dict[str, dict[str, Any]] = {}
     for seed in seeds:
         kept = torch.randperm(len(train.y), generator=torch.Generator().manual_seed(seed))

@@ -3,7 +3,7 @@
 With few steps and small networks the time is that of calling operations one by one. The whole
 meta-gradient, traced once and simplified, is a straight line of them; where it is not too long,
 PyTorch's compiler makes machine code of it. Longer lifetimes are compiled a few steps at a time
-(`compiled`).
+(`steps`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.meta_loss import MetaLoss, loss_of_lifetimes
+from metaplastic.support.python_state import python_state
+from metaplastic.support.reasons import in_short
 from metaplastic.traced.cut import program
 from metaplastic.traced.machine_code import LONGEST, length, machine_code
 from metaplastic.traced.trace import traced
@@ -53,7 +56,7 @@ class OneProgram:
     """The program for lifetimes of one form.
 
     Args:
-        learner: only while it is made; what it reads of it are the parameters.
+        learner: only while it is made; the parameters are read at every call.
         given: as of `meta_loss.loss_of_lifetimes`.
 
     Raises:
@@ -62,7 +65,6 @@ class OneProgram:
 
     def __init__(self, learner: OnlineLearner, given: Given, learned: Sequence[Tensor]) -> None:
         self.wanted: list[int] = []
-        self.has_accuracy = False
 
         def joint(flat: list[Tensor]) -> list[Tensor]:
             leaves = [
@@ -76,7 +78,6 @@ class OneProgram:
             slopes = torch.autograd.grad(result.loss, [every[i] for i in asked], allow_unused=True)
             pairs = [(i, s) for i, s in zip(asked, slopes, strict=True) if s is not None]
             self.wanted = [i for i, _ in pairs]
-            self.has_accuracy = result.accuracy is not None
             known = [] if result.accuracy is None else [result.accuracy]
             outputs = [result.loss.detach(), result.per_task, result.prediction, *known]
             self.outputs = len(outputs)
@@ -114,7 +115,7 @@ def in_one_program(learner: OnlineLearner, given: Given) -> MetaLoss | None:
     key = (
         tuple((t.shape, t.dtype, t.stride(), t.requires_grad) for t in given),
         tuple((p.data_ptr(), p.dtype) for p in learner.parameters()), len(learned),
-        learner.rule.rate_scale, how,
+        python_state(learner, leave=("unroll",)), learner.initialization, how,
     )  # fmt: skip
     kept = _KEPT.setdefault(learner, {})
     if key not in kept:
@@ -140,25 +141,17 @@ def _made(learner: OnlineLearner, given: Given, learned: Sequence[Tensor]) -> On
             made = OneProgram(learner, given, learned)
             expected = loss_of_lifetimes(learner, *given)
     except Exception as reason:
-        _say(learner, (str(reason).strip().splitlines() or [type(reason).__name__])[0][:200])
+        _say(learner, in_short(reason))
         return None
     finally:
         learner.unroll = how
     found = made([tensor.detach() for tensor in leaves])
     wanted = [leaves[i] for i in made.wanted]
     slopes = torch.autograd.grad(expected.loss, wanted, retain_graph=True)
-    pairs = zip((expected.loss, *slopes), (found[0], *found[made.outputs :]), strict=True)
-    for one, other in pairs:
-        size = one.detach().abs().max().clamp_min(1e-12)
-        difference = float((one.detach() - other).abs().max() / size)
-        if not difference <= (1e-9 if one.dtype == torch.float64 else 1e-4):
-            warnings.warn(
-                "Lifetimes as one program give another meta-gradient than uncompiled ones "
-                f"(relative difference {difference:.1e}); they run uncompiled.",
-                stacklevel=4,
-            )
-            return None
-    return made
+    agrees = agree(
+        "A lifetime as one program", (expected.loss, *slopes), (found[0], *found[made.outputs :])
+    )
+    return made if agrees else None
 
 
 def _say(learner: OnlineLearner, reason: str) -> None:

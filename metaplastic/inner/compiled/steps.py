@@ -23,8 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch._functorch import config as autograd_of_compiled
 
+from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.unroll import Given, Unroll, segment_length
 from metaplastic.stacked.stack import FastWeights
+from metaplastic.support.reasons import in_short
 
 Function = Callable[..., dict[str, Tensor]]
 
@@ -101,24 +103,13 @@ def _compiled_if_it_agrees(
             compiled = _compile(eager)
             expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
     except Exception as reason:  # a missing compiler raises errors of many types
-        first = (str(reason).strip().splitlines() or [""])[0][:200]
         warnings.warn(
-            f"The inner step could not be compiled ({type(reason).__name__}: {first}); "
+            f"The inner step could not be compiled ({type(reason).__name__}: {in_short(reason)}); "
             "it runs uncompiled, slower but the same.",
             stacklevel=5,
         )
         return eager
-    for one, other in zip(expected, found, strict=True):
-        scale = one.abs().max().clamp_min(1e-12)
-        difference = float((one - other).abs().max() / scale)
-        if not difference <= (1e-9 if one.dtype == torch.float64 else 1e-4):
-            warnings.warn(
-                "The compiled inner step gives another meta-gradient than the uncompiled one "
-                f"(relative difference {difference:.1e}); it runs uncompiled.",
-                stacklevel=5,
-            )
-            return eager
-    return compiled
+    return compiled if agree("The compiled inner step", expected, found) else eager
 
 
 def _probe(step: Function, arguments: tuple[Any, ...], leaves: list[Tensor]) -> list[Tensor]:

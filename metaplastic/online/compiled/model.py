@@ -23,6 +23,7 @@ from metaplastic.online.norms import Norms
 from metaplastic.online.plan import Plan
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, pick
+from metaplastic.support.python_state import python_state
 from metaplastic.traced.trace import CannotTraceError
 
 FORMS = 64  # of inputs, flags and attributes; beyond, a model runs uncompiled
@@ -39,7 +40,8 @@ class Compiled:
         self.form: Form | None = None
         self.model, self.output = bare(model), credit.output
         self.device = next(iter(plan.named.values())).device.type
-        self.forms = 0
+        self.forms, self.rule = 0, credit.rule
+        self.state: tuple[object, ...] = ()
         self.why = cannot(credit, memory)
         self.call = self._watched()
 
@@ -53,6 +55,9 @@ class Compiled:
             raise CannotTraceError(self.why)
         if torch.is_autocast_enabled(self.device):
             raise CannotTraceError("autocast is on")
+        state = python_state(self.rule, leave=("rate_scale",))  # rates are inputs of a program
+        if state != self.state:
+            self.call, self.state = self._watched(), state
         self.form, model, how = None, self.model, self.output
         with torch.enable_grad():  # whatever the caller has, so that one form serves
             try:

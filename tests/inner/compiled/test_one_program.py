@@ -90,6 +90,26 @@ def test_parameters_that_change_are_read_anew() -> None:
 
 
 @pytest.mark.usefixtures("as_it_is")
+def test_what_is_set_later_is_seen() -> None:
+    made, episode = (
+        learner(dense(4, 5, 2), RULES["SGD, second order"]()),
+        episodes(shape=(4,), steps=4),
+    )
+    changes: list[Callable[[], None]] = [
+        lambda: setattr(made, "passes", 2),
+        lambda: setattr(made.rule.pathway, "second_order", False),
+        lambda: setattr(made.rule, "rate_scale", 0.5),
+    ]
+    for change in changes:
+        made.unroll = Unroll(compile=True)
+        meta_gradient(made, episode)
+        change()
+        found = meta_gradient(made, episode)
+        made.unroll = Unroll()
+        assert apart(found, meta_gradient(made, episode)) < 1e-12
+
+
+@pytest.mark.usefixtures("as_it_is")
 def test_an_encoder_below_gets_its_gradient() -> None:
     made = learner(dense(5, 4, 2), RULES["Oja"](), encoder=nn.Linear(4, 5).double())
     episode = episodes(shape=(4,), steps=4)

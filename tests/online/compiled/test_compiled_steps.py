@@ -91,6 +91,16 @@ def test_rates_may_change_at_any_time() -> None:
         lives(nets, x_of(2), y=y)
 
 
+def test_a_rule_that_is_changed_is_seen() -> None:
+    nets = pair(small(), POINTS["mirrored, adaptive"](), example=x_of(2))
+    y = torch.tensor([0, 2])
+    for clip in (None, 0.1, 0.05):
+        for net in nets:
+            net.plasticity.clip = clip
+        lives(nets, x_of(2), y=y)
+    assert nets[1].is_compiled
+
+
 @pytest.mark.parametrize("norms", ["stored", "slow", "own"])
 @pytest.mark.parametrize("rule", ["kolen_pollack", "polynomial, direct"])
 def test_statistics_of_a_batch_norm_move_alike(rule: str, norms: Norms) -> None:
