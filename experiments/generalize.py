@@ -146,14 +146,15 @@ def imperfect(config: Generalize, rule: LearningRule) -> None:
 
 def long_life(config: Generalize, rule: LearningRule) -> None:
     """The table of a long life: accuracy beside SGD's, and the angle of weights and feedback."""
-    from experiments.lab.transfer.long_stream import Life, table
+    from experiments.lab.transfer.long_stream import Life, both, table
 
     every = max(config.long // 10, 1)
     life = Life(every * 10 if config.long >= 10 else config.long, every, every, 10_000)
-    seeds = range(config.seed, config.seed + config.seeds)
-    text, numbers = table(rule, life, config.sgd, seeds)
-    whole = f"{origin('cpu')}\n\n{text}"
-    write_json(config.out / "long.json", numbers)
+    runs = [
+        kept(config.out / f"long, seed {seed}.json", partial(both, rule, life, config.sgd, seed))
+        for seed in range(config.seed, config.seed + config.seeds)
+    ]
+    whole = f"{origin('cpu')}\n\n{table(runs)}"
     (config.out / "long.md").write_text(whole + "\n", encoding="utf-8")
     print(f"{whole}\n\nTable and numbers are in {config.out}.")
 

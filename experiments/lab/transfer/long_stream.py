@@ -51,29 +51,29 @@ class Life:
     compile: Any = "inductor"
 
 
-def table(
-    rule: LearningRule, life: Life, rates: Sequence[float], seeds: Sequence[int]
-) -> tuple[str, dict[str, Any]]:
-    """A row for each moment; the numbers, by seed."""
+def both(rule: LearningRule, life: Life, rates: Sequence[float], seed: int) -> dict[str, Any]:
+    """What the rule and SGD reach on the way, with one seed, and the rate of SGD."""
     x, y, test_x, test_y = jpeg75.read((data_folder(None) or Path()) / "cifar10")
     train, test = Images(x, y.long()), Images(test_x, test_y.long())
-    runs: dict[str, dict[str, Any]] = {}
-    for seed in seeds:
-        kept = torch.randperm(len(train.y), generator=torch.Generator().manual_seed(seed))
-        order, held = kept[:-HELD_OUT], Images(train.x[kept[-HELD_OUT:]], train.y[kept[-HELD_OUT:]])
-        tests = Images(test.x[: life.tests], test.y[: life.tests])
-        tuned = {rate: _tuned(rate, train, order, held, life, seed) for rate in rates}
-        best = max(tuned, key=lambda rate: tuned[rate])
-        print(f"seed {seed}: SGD's rate is {best:g} of {tuned}", flush=True)
-        runs[str(seed)] = {
-            "rate": best,
-            "sgd": _lived(_net("backprop", best, seed, life), train, order, tests, life, seed),
-            "rule": _lived(_net(rule, None, seed, life), train, order, tests, life, seed),
-        }
+    kept = torch.randperm(len(train.y), generator=torch.Generator().manual_seed(seed))
+    order, held = kept[:-HELD_OUT], Images(train.x[kept[-HELD_OUT:]], train.y[kept[-HELD_OUT:]])
+    tests = Images(test.x[: life.tests], test.y[: life.tests])
+    tuned = {rate: _tuned(rate, train, order, held, life, seed) for rate in rates}
+    best = max(tuned, key=lambda rate: tuned[rate])
+    print(f"seed {seed}: SGD's rate is {best:g} of {tuned}", flush=True)
+    return {
+        "rate": best,
+        "sgd": _lived(_net("backprop", best, seed, life), train, order, tests, life, seed),
+        "rule": _lived(_net(rule, None, seed, life), train, order, tests, life, seed),
+    }
+
+
+def table(runs: Sequence[dict[str, Any]]) -> str:
+    """A row for each moment, of the runs of all seeds."""
     rows = []
-    for moment in range(len(next(iter(runs.values()))["rule"])):
-        own = [run["rule"][moment] for run in runs.values()]
-        sgd = [run["sgd"][moment] for run in runs.values()]
+    for moment in range(len(runs[0]["rule"])):
+        own = [run["rule"][moment] for run in runs]
+        sgd = [run["sgd"][moment] for run in runs]
         rows.append(
             {
                 "examples": f"{own[0]['examples']:,}",
@@ -85,7 +85,7 @@ def table(
                 "SGD, ms": over_seeds([each["ms"] for each in sgd], "{:.2f}"),
             }
         )
-    return as_markdown(rows, order=()), runs
+    return as_markdown(rows, order=())
 
 
 def _net(rule: str | LearningRule, rate: float | None, seed: int, life: Life) -> PlasticModule:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments.lab.deep_training import jpeg75
 from experiments.lab.transfer import long_stream
-from experiments.lab.transfer.long_stream import Life, table
+from experiments.lab.transfer.long_stream import Life, both, table
 from metaplastic import from_pretrained
 
 
@@ -27,8 +27,7 @@ def test_both_live_the_same_stream_and_the_feedback_is_followed(
     monkeypatch.setattr(jpeg75, "read", made)
     monkeypatch.setattr(long_stream, "HELD_OUT", 4)
     life = Life(examples=4, every=2, tuning=2, tests=8, compile=False)
-    text, runs = table(from_pretrained("aligned").rule, life, [1e-3, 1e-2], [0])
-    own = runs["0"]
+    own = both(from_pretrained("aligned").rule, life, [1e-3, 1e-2], 0)
     assert own["rate"] in (1e-3, 1e-2)
     for who in ("rule", "sgd"):
         assert [moment["examples"] for moment in own[who]] == [0, 2, 4]
@@ -37,4 +36,4 @@ def test_both_live_the_same_stream_and_the_feedback_is_followed(
     first, *later = (moment["angle"] for moment in own["rule"])
     assert first > 80  # before sleep the feedback is random
     assert max(later) < 40
-    assert text.count("\n") == 4
+    assert table([own]).count("\n") == 4
