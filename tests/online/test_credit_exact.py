@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -64,7 +65,9 @@ def test_feedback_weights_have_a_meta_gradient_of_their_own() -> None:
 
 
 def one_process(rank: int, port: int, folder: str) -> None:
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    address = f"tcp://127.0.0.1:{port}"
+    limit = timedelta(minutes=2)  # a lost process is an error then, not a wait
+    dist.init_process_group("gloo", address, rank=rank, world_size=2, timeout=limit)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2)).double()
     wrapped = nn.parallel.DistributedDataParallel(model)
