@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import Doc
 from tyro.conf import Positional
@@ -23,6 +23,9 @@ from experiments.lab.settings import cli
 from experiments.lab.settings.config import Stream, over_recorded, preset, record
 from experiments.lab.settings.registry import ConfigError
 
+if TYPE_CHECKING:
+    from metaplastic import OnlineLearner
+
 
 @dataclass(frozen=True, kw_only=True)
 class Test(Stream):
@@ -32,6 +35,9 @@ class Test(Stream):
         Positional[Path],
         Doc("folder with config.json and model.safetensors, or a learner of the package by name"),
     ] = Path("rule")
+    ensemble: Annotated[
+        tuple[Path, ...], Doc("rules of the same task, whose encoders stand beside that of `rule`")
+    ] = ()
     max_shift: Annotated[
         int, Doc("average image features over shifts by up to so many pixels at test")
     ] = 0
@@ -68,7 +74,8 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     from experiments.lab.figures.curves import plot_lifetimes
     from experiments.lab.networks.build import build_stream, own_classes, require_device, trained_on
     from experiments.lab.runs.evaluation import evaluate
-    from metaplastic.evaluate.shift_averaging import with_shift_averaging
+    from metaplastic.evaluate.ensembles import ensemble
+    from metaplastic.evaluate.shift_averaging import ShiftAveraged, with_shift_averaging
     from metaplastic.files.rule_file import from_pretrained
 
     if config.threads is not None:
@@ -77,10 +84,16 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     learner = from_pretrained(config.rule, own_classes(source), config.device)
     stream = build_stream(config, split)
     require_fit(source.get("spec", {}), record_of(stream.spec))
+    if config.max_shift and len(stream.spec.input_shape) != 3:
+        raise ConfigError(f"--max-shift {config.max_shift} is for images, not {config.task}.")
+    members = [learner, *others(config, source)]
     if config.max_shift:
-        if len(stream.spec.input_shape) != 3:
-            raise ConfigError(f"--max-shift {config.max_shift} is for images, not {config.task}.")
-        learner = with_shift_averaging(learner, config.max_shift)
+        members = [
+            one if isinstance(one.encoder, ShiftAveraged)
+            else with_shift_averaging(one, config.max_shift)
+            for one in members
+        ]  # fmt: skip
+    learner = ensemble(members) if config.ensemble else members[0]
     folder = config.out or config.rule.parent / "test"
     if not config.rule.exists():  # a learner of the package
         folder = folder.resolve()
@@ -94,6 +107,23 @@ def test(config: Test, source: dict[str, Any], split: str) -> None:
     plot_lifetimes(folder / "plots", {label: [result]})
     print(as_markdown(rows({label: [result]})))
     print(f"{spread(result)}; see {folder}.")
+
+
+def others(config: Test, source: Mapping[str, Any]) -> list[OnlineLearner]:
+    """The learners of `--ensemble`, which were meta-trained on the split that `rule` was."""
+    from experiments.lab.networks.build import own_classes, trained_on
+    from metaplastic.files.rule_file import from_pretrained, read_config
+
+    found = []
+    for path in config.ensemble:
+        other = read_config(path)["provenance"]
+        if trained_on(source) != trained_on(other):
+            raise ConfigError(
+                f"--ensemble {path} was meta-trained on split {trained_on(other)}, and "
+                f"{config.rule} on {trained_on(source)}: name rules of one split."
+            )
+        found.append(from_pretrained(path, own_classes(other), config.device))
+    return found
 
 
 def spread(result: Mapping[str, Any]) -> str:

@@ -30,7 +30,8 @@ class FewShotOptions:
     does in meta-training. `support_instances` and `query_instances`, each `(first, end)`, are the
     ranges of images of a class for support and query: (0, 15) and (15, 20) are the published
     test on Omniglot. `rotations=True` makes each quarter turn a class of its own: class c turned
-    k times has number c + k * (classes of the split).
+    k times has number c + k * (classes of the split). `reflections=True` makes a class of its own
+    of each that is mirrored left to right before it is turned: their numbers come after all others.
 
     `neighbors` samples classes in runs of so many consecutive numbers: characters of one alphabet,
     if classes are ordered by alphabet, are harder to discriminate.
@@ -53,6 +54,7 @@ class FewShotOptions:
     remember: int = 0
     overlap: bool = False
     rotations: bool = False
+    reflections: bool = False
     support_instances: tuple[int, int] | None = None
     query_instances: tuple[int, int] | None = None
     batch: int = 1
@@ -108,6 +110,8 @@ def check(options: FewShotOptions, images: Tensor) -> None:
     rotated = 4 * classes
     if options.rotations:
         classes = rotated
+    if options.reflections:
+        classes, rotated = 2 * classes, 2 * rotated
     if options.ways > classes:
         more = f", or make them {rotated} by rotations=True"
         raise ValueError(

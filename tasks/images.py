@@ -60,8 +60,12 @@ class FewShotImages(FewShotOptions, ABC):
 
     @property
     def classes(self) -> int:
-        """The number of classes to sample from, with rotated ones."""
-        return self.images.shape[0] * (4 if self.rotations else 1)
+        """The number of classes to sample from, with rotated and mirrored ones."""
+        return self.images.shape[0] * self._turns * (2 if self.reflections else 1)
+
+    @property
+    def _turns(self) -> int:
+        return 4 if self.rotations else 1
 
     @cached_property
     def spec(self) -> StreamSpec:
@@ -73,6 +77,7 @@ class FewShotImages(FewShotOptions, ABC):
         distorted = [(self.distort, self.elastic)] if self.distort or self.elastic else []
         runs: list[object] = [self.neighbors] if self.neighbors > 1 else []
         runs += [("repeats", self.repeats)] if self.repeats > 1 else []
+        runs += ["reflections"] if self.reflections else []
         return StreamSpec(
             name=self.name,
             kind="classification",
@@ -174,22 +179,29 @@ class FewShotImages(FewShotOptions, ABC):
         """
         classes, instances, *shape = self.images.shape
         row = ((class_ % classes) * instances + instance).flatten()
-        turn = (class_ // classes).flatten()
+        kind = (class_ // classes).flatten()
         maps = None
         if generator is not None and (self.distort or self.elastic):
             maps = distortions(len(row), self.distort, self.elastic, generator)
         few = max(1, AT_ONCE // math.prod(shape))
         x = torch.cat(
             [
-                self._preprocessed(row[some], turn[some], None if maps is None else maps[some])
+                self._preprocessed(row[some], kind[some], None if maps is None else maps[some])
                 for some in (slice(i, i + few) for i in range(0, len(row), few))
             ]
         )
         return x.reshape(*class_.shape, *x.shape[1:])
 
-    def _preprocessed(self, row: Tensor, turn: Tensor, maps: Tensor | None) -> Tensor:
-        """The images of some rows of the set, each with its quarter turns and its movement."""
+    def _preprocessed(self, row: Tensor, kind: Tensor, maps: Tensor | None) -> Tensor:
+        """The images of some rows of the set, each mirrored, turned and moved by its own map.
+
+        `kind` counts quarter turns, then, from the number of turns on, those of mirrored images.
+        """
         pixels = self.images.flatten(0, 1).index_select(0, row)
+        turn = kind % self._turns
+        if self.reflections:
+            (which,) = (kind >= self._turns).nonzero(as_tuple=True)
+            pixels[which] = pixels[which].flip(2)
         if self.rotations and maps is not None:
             maps = rotated(maps, turn)
         elif self.rotations:

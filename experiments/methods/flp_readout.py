@@ -20,12 +20,13 @@ def build(
     *,
     rate: float | None = None,
     channels: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
     max_shift: int = 0,
 ) -> OnlineLearner:
     """As `flp_stable`. `max_shift`: at test, average features over shifts of so many pixels."""
     if max_shift and len(problem.spec.input_shape) != 3:
         raise ConfigError(f"max_shift={max_shift} is for images, not {problem.spec.name}.")
-    learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels)
+    learner = flp_stable.build(problem, rate=rate, plastic=1, channels=channels, strides=strides)
     return with_shift_averaging(learner, max_shift) if max_shift else learner
 
 

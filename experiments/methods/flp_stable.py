@@ -66,6 +66,7 @@ def build(
     plastic: int | None = None,
     head: Literal["linear", "cosine"] | None = None,
     channels: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
     both_ways: bool | None = None,
 ) -> OnlineLearner:
     """None is the default for the task.
@@ -73,10 +74,10 @@ def build(
     `feedback="gradient"` uses the exact gradient as the signal of the same rule: a control.
     `rate` is the plasticity at the first meta-step, `hidden` the factor on it in hidden layers,
     `plastic` the number of plastic layers at the end. `head` compares by the product, or by the
-    cosine with features of unit length. `channels` are those of the convolutions.
+    cosine with features of unit length. `channels` and `strides` are those of the convolutions.
     `both_ways`: meta-training also runs each lifetime with support and query exchanged (`Unroll`).
     """
-    problem = replace(problem, channels=channels)
+    problem = replace(problem, channels=channels, strides=strides)
     images, many = problem.classification, problem.many_classes
     head = head or ("cosine" if many else "linear")
     plastic = plastic or problem.plastic

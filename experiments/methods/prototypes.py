@@ -6,6 +6,7 @@ rate 1 from zero, which sums and counts the examples of each class (`NearestMean
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from experiments.lab.networks.problem import Problem
@@ -23,7 +24,15 @@ from metaplastic import (
 __all__ = ["build", "rates", "stream"]
 
 
-def build(problem: Problem, *, head: Literal["mean", "cosine"] = "mean") -> OnlineLearner:
+def build(
+    problem: Problem,
+    *,
+    head: Literal["mean", "cosine"] = "mean",
+    channels: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
+) -> OnlineLearner:
+    """`channels` and `strides` are those of the convolutions."""
+    problem = replace(problem, channels=channels, strides=strides)
     rule = LearningRule(
         Direct(teaching="label", strength=1.0, learn_strength=False),
         Hebb(rate=1.0, per="layer", learn=False),

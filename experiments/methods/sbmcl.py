@@ -14,6 +14,7 @@ their value one: the encoder's last layer is linear, and its weights and biases 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -107,8 +108,18 @@ def _distance(x: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
     return own - 2 * x @ (precision * mean).mT + (precision * mean.square()).sum(-1)[..., None, :]
 
 
-def build(problem: Problem, *, variance: Variance = "known") -> OnlineLearner:
-    """`variance`: of a class in each feature, `known` (and 1), or `inferred` with the mean."""
+def build(
+    problem: Problem,
+    *,
+    variance: Variance = "known",
+    channels: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
+) -> OnlineLearner:
+    """`variance`: of a class in each feature, `known` (and 1), or `inferred` with the mean.
+
+    `channels` and `strides` are those of the convolutions.
+    """
+    problem = replace(problem, channels=channels, strides=strides)
     if not problem.classification:
         raise ConfigError(
             f"sbmcl is for classification, and task {problem.spec.name!r} is regression: use a "

@@ -6,8 +6,6 @@ by a few pixels depends on it less.
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
 from itertools import product
 from typing import Any
 
@@ -15,11 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic.evaluate.frozen_part import frozen_part, with_encoder
 from metaplastic.inner.learner import OnlineLearner
-from metaplastic.stacked.readouts import UnitLength
-from metaplastic.support.describe import build, describe, own_classes
 from metaplastic.support.renamed import former_names, renamed_arguments
-from metaplastic.support.seeding import global_seed
 
 
 class ShiftAveraged(nn.Module):
@@ -59,36 +55,10 @@ def with_shift_averaging(learner: OnlineLearner, max_shift: int = 1) -> OnlineLe
     Raises:
         ValueError: if nothing is frozen before the first plastic site.
     """
-    stack, first = learner.stack, learner.sites[0]
-    end = stack.sites[first.name].layer
-    if end and isinstance(stack.layers[end - 1], UnitLength):
-        end -= 1
-    before = [] if learner.encoder is None else [("encoder", learner.encoder)]
-    named = [
-        (name.replace(".", "_"), layer)
-        for name, layer in zip(stack.names, stack.layers, strict=True)
-    ]
-    frozen = copy.deepcopy(before + named[:end])
-    if not frozen:
-        raise ValueError(
-            "Every layer of this network is plastic, so there are no features to average; make "
-            "fewer layers plastic, or give the learner an encoder."
-        )
-    with global_seed(torch.device("cpu"), "overwritten"):  # the caller's generator is unaffected
-        rule = build(describe(learner.rule), own_classes(learner))
-        averaged = OnlineLearner(
-            **{
-                **learner.options,
-                "network": nn.Sequential(OrderedDict(copy.deepcopy(named[end:]))),
-                "rule": rule,
-                "encoder": ShiftAveraged(nn.Sequential(OrderedDict(frozen)), max_shift),
-                "plastic": [site.name.replace(".", "_") for site in learner.sites],
-            },
-            unroll=learner.unroll,
-        )
-    rule.load_state_dict(learner.rule.state_dict())
-    rule.rate_scale = learner.rule.rate_scale
-    return averaged.train(learner.training)
+    frozen, rest = frozen_part(learner)
+    averaged = with_encoder(learner, ShiftAveraged(frozen, max_shift), rest)
+    averaged.rule.load_state_dict(learner.rule.state_dict())
+    return averaged
 
 
 __getattr__ = former_names(globals(), Glances="ShiftAveraged", glancing="with_shift_averaging")

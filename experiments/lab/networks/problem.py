@@ -56,6 +56,7 @@ class Problem:
     spec: StreamSpec
     size: Preset
     channels: tuple[int, ...] | None = None  # of the convolutions, in place of the preset's
+    strides: tuple[int, ...] | None = None  # likewise
 
     @property
     def classification(self) -> bool:
@@ -75,14 +76,19 @@ class Problem:
         encoder = (MANY if self.many_classes else ENCODERS)[self.size]
         if self.size == "paper" and self.spec.input_shape[0] == 3:
             # Photographs have twice the channels there.
-            return replace(encoder, channels=tuple(2 * units for units in encoder.channels))
+            encoder = replace(encoder, channels=tuple(2 * units for units in encoder.channels))
+        if self.strides is not None:
+            if any(stride not in (1, 2) for stride in self.strides):
+                raise ConfigError(f"strides={_listed(self.strides)}: a convolution has 1 or 2.")
+            encoder = replace(encoder, strides=self.strides)
         if self.channels is not None:
-            if len(self.channels) != len(encoder.strides) or any(n % 8 for n in self.channels):
-                raise ConfigError(
-                    f"channels={','.join(map(str, self.channels))}: the {self.size} network has "
-                    f"{len(encoder.strides)} convolutions; give each a multiple of 8."
-                )
             encoder = replace(encoder, channels=self.channels)
+        if len(encoder.channels) != len(encoder.strides) or any(n % 8 for n in encoder.channels):
+            raise ConfigError(
+                f"channels={_listed(encoder.channels)}: the {self.size} network has "
+                f"{len(encoder.strides)} convolutions, by its strides={_listed(encoder.strides)}; "
+                "give each a multiple of 8."
+            )
         return encoder
 
     def network(self, head: Head = "linear", hidden: Hidden = "relu") -> nn.Sequential:
@@ -159,3 +165,7 @@ class Problem:
         if hidden == "relu":
             layers.append(nn.ReLU())
         return layers, self.encoder.hidden
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
