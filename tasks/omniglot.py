@@ -8,7 +8,9 @@ antialiased Lanczos filter, ink 255 on 0.
 Evaluation classes are only ever tested on. The 964 background classes are divided by whole
 alphabets, because the test brings new alphabets too: the five whose names come first in the order
 of their sha256 are for validation. The published runs train on the first 963 background classes
-and test on the first 650 of evaluation: splits `paper` and `paper_test`.
+and test on the first 650 of evaluation: splits `paper` and `paper_test`. For tests on a thousand
+characters and more, `wide_test` has whole alphabets of both parts, those whose names come first in
+the same order, until they have that many; `narrow` has all others.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -48,7 +50,11 @@ OFFICIAL_MD5 = {
 CLASSES = {"images_background": 964, "images_evaluation": 659}
 INSTANCES = 20
 VALIDATION_ALPHABETS = 5
-SPLITS = ("train", "validation", "test", "background", "paper", "paper_test")
+Split = Literal[
+    "train", "validation", "test", "background", "paper", "paper_test", "narrow", "wide_test"
+]
+SPLITS = get_args(Split)
+WIDE = 1000  # characters of `wide_test`, at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +62,12 @@ class Omniglot(FewShotImages):
     """Few-shot lifetimes of handwritten characters; other options as for `FewShotOptions`.
 
     `split`: `train`, `validation` and `background` (both together) share no class with `test`;
-    `paper` and `paper_test` are the published ones. `image_size`: 28, or the published 84. `ink`:
+    `paper` and `paper_test` are the published ones, `narrow` and `wide_test` those of a thousand
+    characters. `image_size`: 28, or the published 84. `ink`:
     `"white"` is 1 on 0; `"black"` is the published 0 on 1.
     """
 
-    split: Literal["train", "validation", "test", "background", "paper", "paper_test"] = "train"
+    split: Split = "train"
     image_size: int = 28
     ink: Literal["white", "black"] = "white"
     root: str | None = None
@@ -97,10 +104,7 @@ class Omniglot(FewShotImages):
 
 def _split(split: str, background: list[str], evaluation: list[str]) -> list[int]:
     """Numbers of the classes of a split, background classes before those of evaluation."""
-    alphabets = sorted(
-        {name.split("/")[1] for name in background},
-        key=lambda alphabet: hashlib.sha256(alphabet.encode()).digest(),
-    )
+    alphabets = _by_hash(background)
     held_out = {
         number
         for number, name in enumerate(background)
@@ -108,6 +112,7 @@ def _split(split: str, background: list[str], evaluation: list[str]) -> list[int
     }
     seen = range(len(background))
     unseen = range(len(background), len(background) + len(evaluation))
+    wide = _wide([*background, *evaluation])
     return {
         "train": sorted(set(seen) - held_out),
         "validation": sorted(held_out),
@@ -115,7 +120,27 @@ def _split(split: str, background: list[str], evaluation: list[str]) -> list[int
         "background": list(seen),
         "paper": list(seen[:963]),
         "paper_test": list(unseen[:650]),
+        "narrow": sorted({*seen, *unseen} - wide),
+        "wide_test": sorted(wide),
     }[split]
+
+
+def _by_hash(names: list[str]) -> list[str]:
+    """The alphabets of characters `part/alphabet/character`, in the order of their sha256."""
+    return sorted(
+        {name.split("/")[1] for name in names},
+        key=lambda alphabet: hashlib.sha256(alphabet.encode()).digest(),
+    )
+
+
+def _wide(names: list[str]) -> set[int]:
+    """Numbers of the characters of the first alphabets that have `WIDE` of them together."""
+    chosen: set[int] = set()
+    for alphabet in _by_hash(names):
+        if len(chosen) >= WIDE:
+            break
+        chosen |= {number for number, name in enumerate(names) if name.split("/")[1] == alphabet}
+    return chosen
 
 
 def _archive(part: str, root: str | None) -> Path:

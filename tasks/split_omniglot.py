@@ -11,7 +11,11 @@ What was published differs in little besides the images, and `protocol` names it
 - `anml`: the same at 28x28, tested on up to 600 characters. The released code also repeats the one
   channel three times and rescales it, which a first layer that can learn undoes; here it is as is.
 
-Both present the characters of a lifetime in the order of their numbers; here the order is random.
+`thousand` is ours: meta-training on the alphabets that remain when the test has a thousand
+characters or more (`ways=1000`).
+
+Both published ones present the characters of a lifetime in the order of their numbers; here the
+order is random.
 """
 
 from __future__ import annotations
@@ -25,8 +29,12 @@ from tasks.omniglot import SPLITS, Omniglot
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "oml": {"image_size": 84, "ink": "black"},
     "anml": {"image_size": 28, "ink": "black"},
+    "thousand": {"image_size": 28, "ink": "white"},
 }
-PUBLISHED_SPLITS = {"train": "paper", "test": "paper_test"}
+PUBLISHED = {"train": "paper", "test": "paper_test"}
+PROTOCOL_SPLITS = {
+    "oml": PUBLISHED, "anml": PUBLISHED, "thousand": {"train": "narrow", "test": "wide_test"},
+}  # fmt: skip
 BY_PROTOCOL: Any = None  # a field left at this takes its protocol's value, or else Omniglot's
 
 
@@ -38,9 +46,9 @@ class SplitOmniglot(Omniglot):
     drawings learned from and their last 5 are the queries. Training lifetimes may be shorter, and
     sample from all drawings: `ways=80, shots=5, support_instances=None, query_instances=None`.
 
-    `protocol` sets `image_size` and `ink`, and makes `train` and `test` mean `paper` and
-    `paper_test`; the fields say so once the stream is made. Without one the images are Omniglot's
-    own, 28x28 and ink 1 on 0.
+    `protocol` sets `image_size` and `ink`, and makes `train` and `test` mean its own splits,
+    `paper` and `paper_test` or `narrow` and `wide_test`; the fields say so once the stream is made.
+    Without one the images are Omniglot's own, 28x28 and ink 1 on 0.
     """
 
     ways: int = 600
@@ -48,7 +56,7 @@ class SplitOmniglot(Omniglot):
     order: Literal["iid", "by_class"] = "by_class"
     support_instances: tuple[int, int] | None = (0, 15)
     query_instances: tuple[int, int] | None = (15, 20)
-    protocol: Literal["oml", "anml"] | None = None
+    protocol: Literal["oml", "anml", "thousand"] | None = None
     image_size: int = BY_PROTOCOL
     ink: Literal["white", "black"] = BY_PROTOCOL
 
@@ -59,8 +67,9 @@ class SplitOmniglot(Omniglot):
         if self.protocol is not None:
             one_of("protocol", self.protocol, PROTOCOLS)
             one_of("split", self.split, SPLITS)
-            split = PUBLISHED_SPLITS.get(self.split, self.split)
-            if split not in PUBLISHED_SPLITS.values():
+            splits = PROTOCOL_SPLITS[self.protocol]
+            split = splits.get(self.split, self.split)
+            if split not in splits.values():
                 raise ValueError(
                     f"split is {self.split!r}, which shares classes with what protocol="
                     f"{self.protocol!r} trains on; it must be train or test, or leave protocol out."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,19 @@ def test_no_class_is_both_meta_trained_on_and_tested_on(
         assert not seen & tested
     assert {"test", "paper_test"} <= set(accepted)
     assert ("validation" in accepted) == (trained == "train")
+
+
+def test_a_rule_of_few_alphabets_is_tested_on_all_others() -> None:
+    source = {"split": "narrow", "settings": {"task": "split_omniglot", "preset": "laptop"}}
+    stream = Stream(task="split_omniglot", preset="laptop")
+    assert evaluation_split(stream, source) == "wide_test"
+    narrow, wide = (set(_split(name, ALPHABETS, CHARACTERS)) for name in ("narrow", "wide_test"))
+    assert (len(narrow), len(wide), narrow & wide) == (623, 1000, set())
+    for split in ("validation", "paper_test"):
+        with pytest.raises(ConfigError, match="may overlap with meta-training"):
+            evaluation_split(replace(stream, stream=(f"split={split}",)), source)
+    with pytest.raises(ConfigError, match="protocol=thousand, which brings its own"):
+        omniglot("train", "split=narrow", preset="laptop")
 
 
 def test_options_of_a_test_go_on_top_of_those_of_meta_training(tmp_path: Path) -> None:

@@ -200,6 +200,8 @@ class TestRealOmniglot:
             "background": 964,
             "paper": 963,
             "paper_test": 650,
+            "narrow": 612,
+            "wide_test": 1011,
         }
         assert Omniglot(split="background").images.shape[1:] == (20, 28, 28)
 

@@ -131,7 +131,7 @@ def test_without_a_protocol_images_are_omniglots_own() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"protocol": "gemcl"}, "protocol is 'gemcl'; it must be one of oml, anml"),
+        ({"protocol": "gemcl"}, "protocol is 'gemcl'; it must be one of oml, anml, thousand"),
         ({"protocol": "oml", "image_size": 28}, "image_size is 28, but protocol='oml' has 84; lea"),
         ({"protocol": "anml", "image_size": 84}, "image_size is 84, but protocol='anml' has 28"),
         ({"protocol": "oml", "ink": "white"}, "ink is 'white', but protocol='oml' has 'black'"),

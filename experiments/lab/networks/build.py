@@ -27,9 +27,13 @@ from metaplastic import OnlineLearner, StreamSpec, TaskStream
 from metaplastic.inner.grow import grow
 from tasks import stream_class
 
-HELD_OUT = ("test", "validation", "paper_test")
+HELD_OUT = ("test", "validation", "paper_test", "wide_test")
 """The splits that a rule may be evaluated on."""
-OVERLAPPING_SPLITS = {"background": ("validation",), "paper": ("validation",)}
+OVERLAPPING_SPLITS = {
+    "train": ("wide_test",), "validation": ("wide_test",),
+    "background": ("validation", "wide_test"),
+    "paper": ("validation", "wide_test"), "narrow": ("validation", "test", "paper_test"),
+}  # fmt: skip
 """The splits of `HELD_OUT` that share classes with a split for meta-training."""
 FORMER_OPTIONS = {"glances": "max_shift"}
 """Former names of options of methods, for one release."""
@@ -89,6 +93,11 @@ def build_stream(config: Stream, split: str) -> TaskStream:
         if name == "order":
             raise ConfigError(f"--stream order={text} would contradict --order: use --order.")
         value = typed(name, text, hints[name])
+        if name == "split" and text == "narrow":
+            raise ConfigError(
+                f"--stream {given}=narrow shares characters with the test: give --task "
+                "split_omniglot --stream protocol=thousand, which brings its own."
+            )
         if name == "split" and split == "train" and text in HELD_OUT and text != "validation":
             raise ConfigError(
                 f"--stream split={text} is for evaluation: meta-train on another split."
@@ -111,6 +120,8 @@ def evaluation_split(config: Stream, source: Mapping[str, Any]) -> str:
     options = split_options("--stream", config.stream)
     split = options.pop("test.split", options.pop("split", "test"))
     trained = trained_on(source)
+    if trained == "narrow" and split == "test":
+        split = "wide_test"  # what `test` means in the protocol that the rule was trained by
     if split not in HELD_OUT or split in (trained, *OVERLAPPING_SPLITS.get(trained, ())):
         raise ConfigError(
             f"--stream split={split} may overlap with meta-training: evaluate a rule on held-out "

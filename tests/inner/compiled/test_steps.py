@@ -6,6 +6,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def _a_few_steps_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_program, "STEPS", 0)
 
 
+@pytest.fixture
+def without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced, differentiated and cut in two as ever, and run as it is: C++ takes half a minute."""
+    plain = partial(torch.compile, backend="aot_eager_decomp_partition")
+    monkeypatch.setattr(torch, "compile", plain)
+
+
+@pytest.mark.usefixtures("without_machine_code")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
 def test_a_compiled_lifetime_is_the_eager_one(rule: Rule) -> None:
     made, episode = learner(dense(4, 5, 2), rule()), episodes(shape=(4,), steps=4)
@@ -58,6 +67,15 @@ def test_a_compiled_lifetime_is_the_eager_one(rule: Rule) -> None:
         assert torch.allclose(made(episode).prediction, eager[0].prediction, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
+def test_so_has_its_machine_code() -> None:
+    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
+    eager = meta_gradient(made, episode)
+    made.unroll = Unroll(compile=True)
+    assert apart(meta_gradient(made, episode), eager) < 1e-12
+
+
+@pytest.mark.usefixtures("without_machine_code")
 @pytest.mark.parametrize(
     ("plasticity", "network"),
     [(StableOja, lambda: dense(4, 5, 2)), (NormalizedHebb, convolutional)],
@@ -75,6 +93,7 @@ def test_compiled_error_teaching_is_the_eager_one(
     assert apart(meta_gradient(made, episode), eager) < 1e-12
 
 
+@pytest.mark.usefixtures("without_machine_code")
 def test_compiled_and_checkpointed_lifetimes_agree_too() -> None:
     made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
     eager = meta_gradient(made, episode)
@@ -155,6 +174,7 @@ def test_what_is_compared_is_what_is_compiled(
     assert set(lengths) == {piece}
 
 
+@pytest.mark.usefixtures("without_machine_code")
 def test_a_learner_that_was_compiled_can_be_forgotten() -> None:
     made, episode = learner(dense(4, 5, 2), RULES["Hebb"]()), episodes(shape=(4,), steps=4)
     made.unroll = Unroll(compile=True)
