@@ -21,8 +21,9 @@ COUNTED = (
     "tensor that an operation reads and every one that it writes, as if nothing stayed in a cache. "
     "The start is the making of the learner and what its first step costs beyond a later one; of a "
     "rule that sleeps, that is its mirror phase, whose noise inputs are those of all sites "
-    "together. M is a million, MB a million bytes. The last columns are the rule's work by SGD's "
-    "over {examples} examples, start included."
+    "together; that of Adam writes its traces, and SGD has none. M is a million, MB a million "
+    "bytes. Then, of the rule: its start in steps, by multiply-adds; the bytes of a step by those "
+    "of the others; and its work over {examples} examples, start included, by SGD's."
 )
 
 
@@ -64,15 +65,20 @@ def _cells(found: Mapping[str, Cost], examples: int) -> dict[str, str]:
         cells[f"{short[label]}, multiply-adds"] = f"{one.step.multiply_adds / MILLION:.3f} M"
     for label, one in found.items():
         cells[f"{short[label]}, bytes"] = f"{one.step.bytes / MILLION:.2f} MB"
-    for label in (SGD, ADAM, RULE):
+    for label in (ADAM, RULE):  # SGD keeps nothing from one step to the next
         start = found[label].start
         cells[f"{short[label]}, start"] = (
             f"{start.multiply_adds / MILLION:.0f} M, {start.bytes / MILLION:.1f} MB"
         )
-    own, sgd = found[RULE].of(examples), found[SGD].of(examples)
+    own, sgd, adam = (found[label] for label in (RULE, SGD, ADAM))
+    life, other = own.of(examples), sgd.of(examples)
+    products = life.multiply_adds / other.multiply_adds
     return cells | {
-        "mirror steps": str(found[RULE].mirror_steps),
-        "noise inputs": f"{found[RULE].noise_inputs:,}",
-        "multiply-adds by SGD's": f"{own.multiply_adds / sgd.multiply_adds:.2f}",
-        "bytes by SGD's": f"{own.bytes / sgd.bytes:.1f}",
+        "mirror steps": str(own.mirror_steps),
+        "noise inputs": f"{own.noise_inputs:,}",
+        "start in steps": f"{own.start.multiply_adds / own.step.multiply_adds:.0f}",
+        "bytes by SGD's": f"{own.step.bytes / sgd.step.bytes:.1f}",
+        "bytes by Adam's": f"{own.step.bytes / adam.step.bytes:.1f}",
+        f"over {examples}, multiply-adds by SGD's": f"{products:.2f}",
+        f"over {examples}, bytes by SGD's": f"{life.bytes / other.bytes:.1f}",
     }
