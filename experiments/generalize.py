@@ -3,16 +3,16 @@
     python -m experiments.generalize aligned
 
 The rule is used as saved: nothing of it is tuned. Each cell is written when it is done, and a
-command that is run again goes on with those that are missing. With `--imperfect`, the same rule
-where writes are noisy and weights have eight bits, with and without sleep. With `--long 48000`,
-ResNet-20 on a stream of single images.
+command that is run again goes on with those that are missing. Below the table is what a step and a
+start of each learner cost; with `--costs` that alone. With `--imperfect`, the same rule where
+writes are noisy and weights have eight bits, with and without sleep. With `--long 48000`, ResNet-20
+on a stream of single images; with more `--seeds`, those that are missing are added.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -22,19 +22,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typing_extensions import Doc
 from tyro.conf import Positional
 
-from experiments.lab.runs.run_folder import origin, write_json
+from experiments.lab.runs.run_folder import write_json
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
+from experiments.lab.transfer import streams
+from experiments.lab.transfer.kept import claim, kept, write
 
 if TYPE_CHECKING:
     from metaplastic import LearningRule
-
-STREAMS: dict[str, dict[str, Any]] = {
-    "omniglot": {"shots": 10, "queries_per_class": 10},
-    "fashion_mnist": {"shots": 10, "queries_per_class": 40},
-    "cifar10": {"shots": 40, "queries_per_class": 40, "image_size": 16},
-    "caltech101": {"shots": 20, "queries_per_class": 10, "image_size": 28},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +42,9 @@ class Generalize:
     networks: Annotated[tuple[str, ...], Doc("as in experiments.plug")] = (
         "wide", "deep", "conv", "residual", "transformer", "depthwise",
     )  # fmt: skip
-    images: Annotated[tuple[str, ...], Doc(f"of {', '.join(STREAMS)}")] = tuple(STREAMS)
+    images: Annotated[tuple[str, ...], Doc(f"of {', '.join(streams.STREAMS)}")] = tuple(
+        streams.STREAMS
+    )
     orders: Annotated[tuple[str, ...], Doc("iid, by_class")] = ("iid", "by_class")
     ways: Annotated[int, Doc("classes of a lifetime")] = 5
     marks: Annotated[tuple[int, ...], Doc("examples after which accuracy is measured")] = (
@@ -61,6 +58,12 @@ class Generalize:
         0.003, 0.01, 0.03, 0.1,
     )  # fmt: skip
     adam: Annotated[tuple[float, ...], Doc("rates of Adam, likewise")] = (0.0003, 0.001, 0.003)
+    once: Annotated[
+        bool, Doc("every image of a lifetime once; images too few for that are left out by name")
+    ] = False
+    costs: Annotated[
+        bool, Doc("in place of the table: what a step and a start of each learner cost, counted")
+    ] = False
     imperfect: Annotated[
         bool, Doc("in place of the table: noisy writes and 8-bit weights, in the first order")
     ] = False
@@ -80,68 +83,73 @@ def main(argv: Sequence[str]) -> None:
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    from experiments.lab.transfer.cells import ADAM, RULE, SGD, Amount, Cell, baselines, tested
-    from experiments.lab.transfer.cells_report import report
     from metaplastic import from_pretrained
-    from tasks import build
 
     rule = None if config.rule == "none" else from_pretrained(config.rule).rule
     if config.imperfect and rule is not None:
         imperfect(config, rule)
-        return
-    if config.long and rule is not None:
+    elif config.long and rule is not None:
         long_life(config, rule)
+    else:
+        table_of_cells(config, rule)
+
+
+def table_of_cells(config: Generalize, rule: LearningRule | None) -> None:
+    """Every cell that is missing, then the table of all, and what the learners cost."""
+    from experiments.lab.transfer.cells import ADAM, RULE, SGD, Amount, Cell, baselines, tested
+    from experiments.lab.transfer.cells_report import report
+    from experiments.lab.transfer.costs_report import costs
+
+    pairs, notes = streams.offered(
+        config.images, config.orders, config.ways, config.marks[-1], config.once
+    )
+    print("\n".join(notes), flush=True)
+    if not pairs:
+        raise ConfigError("No images are enough for --once; leave it out, or lower --marks.")
+    costing, numbers = "", list[dict[str, Any]]()
+    if rule is not None:
+        specs = {task: test.spec for (task, _), (_, test) in pairs.items()}
+        costing, numbers = costs(rule, config.networks, specs, config.marks[-1])
+    if config.costs:
+        write(config.out, "costs", [costing], {"costs": numbers})
         return
+    settings = ("ways", "marks", "once", "seed", "seeds", "tests", "tuning", "sgd", "adam")
+    own = {name: getattr(config, name) for name in settings}
+    claim(config.out / "settings.json", own, "* *, *.json")
     amount = Amount(config.tuning, config.tests, config.seeds, config.marks)
+    sweeps = {SGD: config.sgd, ADAM: config.adam}
     cells: dict[str, Any] = {}
-    for task, order, name in product(config.images, config.orders, config.networks):
-        options = options_of(config, task, order)
-        validation, test = (build(task, **options, split=s) for s in ("validation", "test"))
+    for ((task, order), (validation, test)), name in product(pairs.items(), config.networks):
         cell = Cell(name, validation, test, config.marks[-1], config.seed)
         label = f"{task} {order} {name}"
-        sweeps = {SGD: config.sgd, ADAM: config.adam}
         backprop = config.out / f"{label}, backprop.json"
         found = kept(backprop, partial(baselines, cell, amount, sweeps))
         if rule is not None:
             path = config.out / f"{label}, {Path(config.rule).name}.json"
-            own = kept(path, partial(tested, cell, rule, amount))
-            cells[label] = {**found, RULE: own}
+            cells[label] = {**found, RULE: kept(path, partial(tested, cell, rule, amount))}
         print(f"{label}: done", flush=True)
-    if rule is None:
-        return
-    text = f"{origin('cpu')}\n\n{report(cells, config.marks)}"
-    (config.out / "generalize.md").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}\n\nTable and numbers are in {config.out}.")
-
-
-def kept(path: Path, make: Callable[[], Any]) -> dict[str, Any]:
-    """What a file holds; made and written first where it is missing."""
-    if not path.exists():
-        write_json(path, make())
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    if rule is not None:
+        lines = "\n".join(f"* {note}" for note in notes)
+        text = [f"{amount.words}\n\n{lines}", report(cells, config.marks), costing]
+        write(config.out, "generalize", text, {"costs": numbers})
 
 
 def imperfect(config: Generalize, rule: LearningRule) -> None:
     """The table of imperfect synapses: each network on each set of images, in the first order."""
     from experiments.lab.transfer.cells import Cell
     from experiments.lab.transfer.imperfect import table
-    from tasks import build
 
-    parts, numbers = [origin("cpu")], {}
-    for task in config.images:
-        for name in config.networks:
-            stream = build(task, **options_of(config, task, config.orders[0]), split="test")
-            cell = Cell(name, stream, stream, config.marks[-1], config.seed)
-            text, numbers[f"{task} {name}"] = table(
-                cell, rule, tests=config.tests, seeds=config.seeds, every=config.sleep_every,
-                noises=(0.0, 0.01, 0.03, 0.1), bits=(None, 8),
-            )  # fmt: skip
-            parts.append(f"{task}, {config.orders[0]}, {name}:\n\n{text}")
-            write_json(config.out / "imperfect.json", numbers)
-    whole = "\n\n".join(parts)
-    (config.out / "imperfect.md").write_text(whole + "\n", encoding="utf-8")
-    print(f"{whole}\n\nTable and numbers are in {config.out}.")
+    order, parts, numbers = config.orders[0], [], {}
+    pairs, _ = streams.offered(config.images, [order], config.ways, config.marks[-1], config.once)
+    for ((task, _), (_, test)), name in product(pairs.items(), config.networks):
+        cell = Cell(name, test, test, config.marks[-1], config.seed)
+        text, numbers[f"{task} {name}"] = table(
+            cell, rule, tests=config.tests, seeds=config.seeds, every=config.sleep_every,
+            noises=(0.0, 0.01, 0.03, 0.1), bits=(None, 8),
+        )  # fmt: skip
+        parts.append(f"{task}, {order}, {name}:\n\n{text}")
+        write_json(config.out / "imperfect.json", numbers)
+    write(config.out, "imperfect", parts)
 
 
 def long_life(config: Generalize, rule: LearningRule) -> None:
@@ -150,21 +158,13 @@ def long_life(config: Generalize, rule: LearningRule) -> None:
 
     every = max(config.long // 10, 1)
     life = Life(every * 10 if config.long >= 10 else config.long, every, every, 10_000)
+    own = {"examples": life.examples, "every": every, "sgd": config.sgd}
+    claim(config.out / "long settings.json", own, "long, seed *.json")
     runs = [
         kept(config.out / f"long, seed {seed}.json", partial(both, rule, life, config.sgd, seed))
         for seed in range(config.seed, config.seed + config.seeds)
     ]
-    whole = f"{origin('cpu')}\n\n{table(runs)}"
-    (config.out / "long.md").write_text(whole + "\n", encoding="utf-8")
-    print(f"{whole}\n\nTable and numbers are in {config.out}.")
-
-
-def options_of(config: Generalize, task: str, order: str) -> dict[str, Any]:
-    """The options of a stream: as many repeats of its images as the lifetime needs."""
-    own = STREAMS[task]
-    steps = config.ways * own["shots"]
-    repeats = -(-config.marks[-1] // steps)
-    return {**own, "ways": config.ways, "slots": config.ways, "order": order, "repeats": repeats}
+    write(config.out, "long", [table(runs)])
 
 
 def require_valid(config: Generalize) -> None:
@@ -174,9 +174,12 @@ def require_valid(config: Generalize) -> None:
     for name in config.networks:
         require(name, NETWORKS, "a network")
     for name in config.images:
-        require(name, STREAMS, "a set of images of this table")
+        require(name, streams.STREAMS, "a set of images of this table")
     for name in config.orders:
         require(name, {"iid": "", "by_class": ""}, "an order")
+    for name in ("costs", "imperfect", "long"):
+        if config.rule == "none" and getattr(config, name):
+            raise ConfigError(f"--{name} is about a rule; name one in the place of 'none'.")
     if list(config.marks) != sorted(set(config.marks)) or not config.marks or config.marks[0] < 1:
         raise ConfigError("--marks are numbers of examples from 1 on, each above the one before.")
     for name in ("networks", "images", "orders", "sgd", "adam"):

@@ -14,6 +14,7 @@ from experiments.lab.evolution.shipping import saved
 from experiments.lab.evolution.space import first_point, options_at, plain
 from experiments.lab.networks.transfer_networks import NETWORKS, network
 from experiments.lab.settings.registry import ConfigError
+from experiments.lab.transfer import streams
 from experiments.lab.transfer.batched import accuracies
 from experiments.lab.transfer.cells import Cell, backprop_adam, backprop_sgd, measure, sampled
 from experiments.lab.transfer.imperfect import Faults, slept, table
@@ -56,21 +57,24 @@ def test_the_weights_of_a_network_are_its_seeds(name: str) -> None:
 
 @pytest.fixture
 def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(generalize, "STREAMS", {"glyphs": {"shots": 3, "queries_per_class": 2}})
+    monkeypatch.setattr(streams, "STREAMS", {"glyphs": {"shots": 3, "queries_per_class": 2}})
     saved(tmp_path / "rule", plain(options_at(first_point())), 16, {}, 1)
     return tmp_path / "rule"
+
+
+def words(rule: Path, out: Path, *more: str) -> list[str]:
+    return [
+        str(rule), "--networks", "conv", "--images", "glyphs", "--orders", "iid", "--ways", "3",
+        "--marks", "3", "6", "--seeds", "2", "--tests", "2", "--tuning", "1", "--sgd", "0.01",
+        "--adam", "0.001", "--out", str(out), *more,
+    ]  # fmt: skip
 
 
 def test_the_command_writes_a_table_and_goes_on_with_missing_cells(
     rule: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    arguments = [
-        str(rule), "--networks", "conv", "--images", "glyphs", "--orders", "iid", "--ways", "3",
-        "--marks", "3", "6", "--seeds", "2", "--tests", "2", "--tuning", "1", "--sgd", "0.01",
-        "--adam", "0.001", "--out", str(out),
-    ]  # fmt: skip
-    generalize.main(arguments)
+    generalize.main(words(rule, out))
     cell = out / "glyphs iid conv, rule.json"
     found = json.loads((out / "glyphs iid conv, backprop.json").read_text())
     assert set(found) == {"backprop, SGD", "backprop, Adam"}
@@ -79,10 +83,44 @@ def test_the_command_writes_a_table_and_goes_on_with_missing_cells(
     table = (out / "generalize.md").read_text()
     assert "| glyphs" in table
     assert "on average over 1 cells" in table
+    assert "2 seeds of 2 test lifetimes of 6 examples" in table
+    own = 100 * torch.tensor(json.loads(cell.read_text())["accuracy"]).mean((0, 1))
+    (line,) = (each for each in table.splitlines() if each.startswith("| the rule"))
+    said = [float(text.split("±")[0]) for text in line.split("|")[2:-1]]
+    assert said == pytest.approx(own.tolist(), abs=0.051)
     before = cell.stat().st_mtime_ns
-    generalize.main(arguments)
+    generalize.main(words(rule, out))
     assert cell.stat().st_mtime_ns == before
     assert "Table and numbers are in" in capsys.readouterr().out
+
+
+def test_cells_of_other_settings_are_not_mixed(rule: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    generalize.main(words(rule, out))
+    with pytest.raises(ConfigError, match="has results with seeds 2"):
+        generalize.main(words(rule, out, "--seeds", "1"))
+    (out / "settings.json").unlink()
+    with pytest.raises(ConfigError, match="settings that are not known"):
+        generalize.main(words(rule, out))
+
+
+def test_images_that_are_too_few_for_once_are_left_out_by_name(
+    rule: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits, too_few = {"shots": 3, "queries_per_class": 2}, {"shots": 3, "queries_per_class": 10_000}
+    monkeypatch.setattr(streams, "STREAMS", {"glyphs": fits, "clusters": too_few})
+    monkeypatch.setattr("tasks.build", lambda name, **given: build("glyphs", **given))
+    out = tmp_path / "out"
+    more = ("--images", "glyphs", "clusters", "--once", "--costs")
+    generalize.main(words(rule, out, *more))
+    pairs, notes = streams.offered(["glyphs", "clusters"], ["iid"], 3, 6, once=True)
+    assert list(pairs) == [("glyphs", "iid")]
+    episode = pairs["glyphs", "iid"][1].sample(1, torch.Generator().manual_seed(0))
+    assert len(episode.support_x[0].flatten(1).unique(dim=0)) == 6
+    assert notes[0] == "glyphs: a lifetime of 6 examples has 6 different images, each once."
+    assert notes[1].startswith("clusters is left out")
+    with pytest.raises(ConfigError, match="enough for --once"):
+        generalize.main(words(rule, out, "--images", "clusters", "--once"))
 
 
 def test_imperfect_synapses_lose_their_alignment_and_sleep_repairs_it(
@@ -114,9 +152,9 @@ def test_without_faults_what_is_written_is_what_was_learned(rule: Path) -> None:
     [
         (["--networks", "wyde"], "wyde"), (["--marks", "5", "3"], "--marks"),
         (["--seeds", "0"], "--seeds is 0"), (["--adam", "nan"], "--adam"),
-        (["--orders", "sorted"], "sorted"),
+        (["--orders", "sorted"], "sorted"), (["none", "--costs"], "--costs is about a rule"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_before_any_work(rule: Path, words: list[str], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        generalize.main([str(rule), "--images", "glyphs", *words])
+        generalize.main([*([] if "none" in words else [str(rule)]), *words, "--images", "glyphs"])

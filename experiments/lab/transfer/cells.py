@@ -101,6 +101,14 @@ class Amount:
     seeds: int
     marks: Sequence[int]
 
+    @property
+    def words(self) -> str:
+        """As a sentence above a table."""
+        return (
+            f"{self.seeds} seeds of {self.tests} test lifetimes of {self.marks[-1]} examples; "
+            f"rates by {self.tuning} validation lifetimes of as many."
+        )
+
 
 def baselines(cell: Cell, amount: Amount, sweeps: dict[str, tuple[float, ...]]) -> dict[str, Any]:
     """SGD and Adam: accuracies, `seeds lifetimes marks`, and the rates, chosen and tried."""
