@@ -98,8 +98,6 @@ def measure(repeat: int, seed: int) -> list[Finding]:
 def with_gradient(case: str, repeat: int) -> Finding:
     """9,000 steps of a readout and their meta-gradient."""
     learner, data = made(case, False)
-    jax = {name: data[name] for name in ("query_x", "query_y")}
-    jax |= {name: data[name][:, :, 0] for name in ("x", "y")}
     ways = {way: work(*made(case, False, compile)) for way, compile in COMPILE.items()}
     # Ours in blocks is faster than copying the weights in every step: its own products limit it.
     given = 4e-6 * data["x"].numel()
@@ -109,9 +107,16 @@ def with_gradient(case: str, repeat: int) -> Finding:
         peer.require_same(dict(zip(own, ways["eager"](), strict=True)))
 
     own = named(learner)
-    start = partial(JaxPeer, "readout", jax, own, segment=SEGMENT)
+    start = readout_in_jax(data, own)
     what = f"9,000 steps and their meta-gradient, a readout of 600 classes {case}"
     return beside(what, case, ways, start, same, least, min(repeat, 3), calls=1)
+
+
+def readout_in_jax(data: dict[str, Tensor], own: dict[str, Tensor]) -> Callable[..., JaxPeer]:
+    """What starts JAX on these lifetimes `by` one of its ways."""
+    given = {name: data[name] for name in ("query_x", "query_y")}
+    given |= {name: data[name][:, :, 0] for name in ("x", "y")}
+    return partial(JaxPeer, "readout", given, own, segment=SEGMENT)
 
 
 def without(case: str, repeat: int) -> Finding:
