@@ -28,11 +28,12 @@ class Speed:
     """Measure speed and memory, each row in a process of its own, and print them with their goals.
 
     Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_lifetime, sampling, many_classes,
-    matrix, credit, one_online_example, executors.
+    matrix, credit, one_online_example, residual, encoder_beside_jax, long_beside_jax,
+    online_beside_jax, executors.
     Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range. JAX, where it is installed, runs the same lifetimes in a process of its own, after its
-    meta-gradient was compared with ours.
+    meta-gradient (of an online step: its change of the weights) was compared with ours.
     """
 
     only: Annotated[tuple[str, ...], Doc("rows to measure; none: all")] = ()

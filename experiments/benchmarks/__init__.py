@@ -20,6 +20,10 @@ ROWS = {
     "matrix": 1,
     "credit": 1,
     "one_online_example": 1,
+    "residual": 1,
+    "encoder_beside_jax": 1,
+    "long_beside_jax": 1,
+    "online_beside_jax": 1,
     "executors": 1,
 }
 

@@ -31,13 +31,14 @@ from metaplastic import CrossEntropy, Direct, Episode, LearningRule, Oja, Online
 
 WAYS, STEPS, QUERIES, SIZE, OUTPUTS = 5, 25, 25, 84, 1000
 RATE, HIDDEN_MULTIPLIER = 1e-3, 100.0
+STRIDES = (2, 1, 2, 1, 2, 2)
 TIME, MEMORY = 10, 5
 PASSES = (STEPS * (1 + QUERIES) + 2 * (STEPS + QUERIES)) / (3 * (STEPS + QUERIES))
 
 
 def learner() -> OnlineLearner:
     layers: list[nn.Module] = []
-    for channels, stride in zip((1, *[128] * 5), (2, 1, 2, 1, 2, 2), strict=True):
+    for channels, stride in zip((1, *[128] * 5), STRIDES, strict=True):
         layers += [nn.Conv2d(channels, 128, 3, stride), nn.ReLU()]
     network = nn.Sequential(
         *layers, nn.Flatten(), nn.Linear(1152, 128), nn.ReLU(), nn.Linear(128, OUTPUTS)

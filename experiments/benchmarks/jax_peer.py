@@ -1,4 +1,4 @@
-"""JAX as a peer: a process that holds one compiled meta-gradient and runs it on request."""
+"""JAX as a peer: a process that holds one compiled function and runs it on request."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ from torch import Tensor
 
 from experiments.lab.reference_libraries import PeerMissingError
 
-START = "from experiments.benchmarks.jax_child import main; main()"
+START = "from experiments.benchmarks.in_jax.child import main; main()"
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 TOLERANCE = 1e-5
 
 
 class JaxPeer:
-    """A meta-gradient of `jax_child` on these arrays, compiled; a context, whose end stops it.
+    """A function of `in_jax.child` on these arrays, compiled; a context, whose end stops it.
+
+    `found` is its result: the meta-gradient, or the parameters after so many steps, a call each.
 
     Args:
         work: its function's name there.
-        data: `x`, `y`, `query_x` and `query_y`, with an axis of tasks.
-        learned: what it differentiates in, by the names that it gives them.
+        data: `x`, `y`, `query_x` and `query_y`, with an axis of tasks; of one lifetime, `x` and
+            `y` without it.
+        learned: what it differentiates in or changes, by the names that it gives them.
         device: `cpu` or `cuda`.
         threads: 1, or as many as JAX takes.
         double: in float64, of which the arrays are then.
+        calls: after which its result is kept, at least 2.
 
     Raises:
         PeerMissingError: JAX is not installed, or has no such device.
@@ -48,12 +52,16 @@ class JaxPeer:
         device: str = "cpu",
         threads: int = 1,
         double: bool = False,
+        calls: int = 2,
         **options: Any,
     ) -> None:
         if importlib.util.find_spec("jax") is None:
             raise PeerMissingError("jax is not installed: pip install jax")
         kind = torch.device(device).type
         environment = {**os.environ, "JAX_PLATFORMS": kind}
+        environment["JAX_TRACEBACK_FILTERING"] = "off"  # its note would be an error's last line
+        if double:
+            environment["JAX_ENABLE_X64"] = "1"
         if threads == 1:
             environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}"
         self._folder = tempfile.TemporaryDirectory()
@@ -67,19 +75,19 @@ class JaxPeer:
             text=True,
             env=environment,
         )
-        arrays, gradient = folder / "given.npz", folder / "gradient.npz"
+        arrays, result = folder / "given.npz", folder / "result.npz"
         save: Any = np.savez
         save(arrays, **{k: v.detach().cpu().numpy() for k, v in {**data, **learned}.items()})
         request = {
-            "work": work, "arrays": str(arrays), "gradient": str(gradient),
-            "learned": list(learned), "options": options, "double": double,
+            "work": work, "arrays": str(arrays), "result": str(result),
+            "learned": list(learned), "options": options, "calls": calls,
         }  # fmt: skip
         self.compile_s: float = self._ask(request)["compile_s"]
-        with np.load(gradient) as found:
-            self.gradient = {name: torch.from_numpy(found[name]) for name in learned}
+        with np.load(result) as found:
+            self.found = {name: torch.from_numpy(found[name]) for name in found.files}
 
     def __call__(self) -> None:
-        """One meta-gradient."""
+        """One call."""
         self.fastest(1)
 
     def fastest(self, calls: int) -> float:
@@ -93,13 +101,13 @@ class JaxPeer:
         return peak
 
     def require_same(self, ours: Mapping[str, Tensor]) -> None:
-        """Raise RuntimeError unless our meta-gradient is JAX's, to 1e-5 of its largest entry."""
-        for name, theirs in self.gradient.items():
+        """Raise RuntimeError unless ours is JAX's, to 1e-5 of the largest entry of each tensor."""
+        for name, theirs in self.found.items():
             scale = float(theirs.abs().max())
             apart = float((ours[name].detach().cpu() - theirs).abs().max()) / (scale or 1.0)
             if not apart <= TOLERANCE:
                 raise RuntimeError(
-                    f"The meta-gradient in {name} differs from JAX's by {apart:.1e} of its largest "
+                    f"Our result in {name} differs from JAX's by {apart:.1e} of its largest "
                     f"entry, which is more than {TOLERANCE:g}, so the two cannot be compared."
                 )
 

@@ -12,6 +12,7 @@ rule, taught its squared error. The loop is ours as well, by a rule that promise
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -46,16 +47,20 @@ READINGS: dict[str, tuple[int, Callable[[], Direct]]] = {
 
 def measure(repeat: int, seed: int) -> list[Finding]:
     findings = []
-    for what, (outputs, feedback) in READINGS.items():
-        network = nn.Sequential(nn.Linear(FEATURES, outputs, bias=False))
-        rule = LearningRule(feedback(), Oja(rate=1e-3))
-        learner = OnlineLearner(
-            network, rule, CrossEntropy(outputs), unroll=Unroll(compile=True)
-        ).eval()
+    for what, (outputs, _) in READINGS.items():
+        learner = streaming(what, Unroll(compile=True))
         labels = torch.arange(STEPS).view(1, STEPS, 1) % outputs
         with torch.no_grad():
             findings.append(measure_lifetime(learner, labels, what))
     return [*findings, *(in_blocks(case, repeat) for case in BLOCKS)]
+
+
+def streaming(what: str, how: Unroll) -> OnlineLearner:
+    """The learner of one of `READINGS`, in eval mode."""
+    outputs, feedback = READINGS[what]
+    network = nn.Sequential(nn.Linear(FEATURES, outputs, bias=False))
+    rule = LearningRule(feedback(), Oja(rate=1e-3))
+    return OnlineLearner(network, rule, CrossEntropy(outputs), unroll=how).eval()
 
 
 class OjaByStep(Oja):
@@ -90,27 +95,34 @@ def readout(rule: LearningRule, objective: Objective, loop: bool) -> OnlineLearn
     return OnlineLearner(network, rule, objective, unroll=how)
 
 
-def in_blocks(case: str, repeat: int) -> Finding:
-    """9,000 steps and their meta-gradient, in blocks of steps and one by one."""
+def made(case: str, loop: bool, compile: bool = False) -> tuple[OnlineLearner, dict[str, Tensor]]:
+    """The learner of one of `BLOCKS`, and its data."""
     torch.manual_seed(0)
     x, query = torch.rand(1, STEPS, 1, FEATURES) / FEATURES**0.5, torch.rand(1, 600, FEATURES)
     y, target = torch.arange(STEPS).view(1, STEPS, 1) % 600, torch.arange(600)[None]
+    learner = BLOCKS[case](loop)
+    learner.unroll = replace(learner.unroll, compile=compile)
+    return learner, {"x": x, "y": y, "query_x": query, "query_y": target}
 
-    def meta_gradient(loop: bool) -> Callable[[], list[Tensor]]:
-        learner = BLOCKS[case](loop)
-        support_y, query_y = y, target
-        if isinstance(learner.objective, MeanSquaredError):
-            support_y, query_y = (F.one_hot(labels, 600).float() for labels in (y, target))
-        parameters = [p for p in learner.parameters() if p.requires_grad]
 
-        def once() -> list[Tensor]:
-            fast = learner.adapt(x, support_y, learner.initialize(support_y, torch.zeros(1).long()))
-            loss = learner.objective.loss(learner.predict(fast, query), query_y).mean()
-            return list(torch.autograd.grad(loss, parameters))
+def work(learner: OnlineLearner, data: dict[str, Tensor]) -> Callable[[], list[Tensor]]:
+    """9,000 steps and their meta-gradient."""
+    x, y, query, target = data.values()
+    if isinstance(learner.objective, MeanSquaredError):
+        y, target = (F.one_hot(labels, 600).to(x.dtype) for labels in (y, target))
+    parameters = [p for p in learner.parameters() if p.requires_grad]
 
-        return once
+    def meta_gradient() -> list[Tensor]:
+        fast = learner.adapt(x, y, learner.initialize(y, torch.zeros(1).long()))
+        loss = learner.objective.loss(learner.predict(fast, query), target).mean()
+        return list(torch.autograd.grad(loss, parameters))
 
-    ours, loop = meta_gradient(False), meta_gradient(True)
+    return meta_gradient
+
+
+def in_blocks(case: str, repeat: int) -> Finding:
+    """9,000 steps and their meta-gradient, in blocks of steps and one by one."""
+    ours, loop = work(*made(case, False)), work(*made(case, True))
     looped: list[Tensor] = []
     spent_looping = seconds(lambda: looped.extend(loop()))
     for one, other in zip(ours(), looped, strict=True):

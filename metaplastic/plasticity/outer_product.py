@@ -12,8 +12,12 @@ __getattr__ = former_names(globals(), coincidence="outer_product", grown="add_ou
 
 def outer_product(signal: Tensor, pre: Tensor) -> Tensor:
     """Sum over rows of `p x^T`: `tasks rows post`, `tasks rows pre` -> `tasks post pre`."""
-    if pre.shape[1] == 1 and torch.compiler.is_compiling():
-        return signal.mT * pre  # a compiler fuses this with the update of the weights
+    if pre.shape[1] == 1 and (
+        torch.compiler.is_compiling()  # which fuses this with the update of the weights
+        or not torch.is_grad_enabled()  # backwards, two products of matrices are the quicker way
+        or signal.shape[2] == 1  # but not for one unit, where they have a single row
+    ):
+        return signal.mT * pre
     return torch.bmm(signal.mT, pre)
 
 

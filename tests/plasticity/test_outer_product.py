@@ -96,3 +96,18 @@ def test_autocast_does_not_round_the_weights() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         after = add_outer_product(weight, pre, signal, torch.ones(1, 5))
     assert torch.equal(after, weight)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("posts", [1, 3])
+def test_an_outer_product_is_that_of_einsum_with_and_without_a_graph(rows: int, posts: int) -> None:
+    signal = torch.randn(4, rows, posts, dtype=torch.float64, requires_grad=True)
+    pre = torch.randn(4, rows, 5, dtype=torch.float64, requires_grad=True)
+    expected = torch.einsum("trp,trq->tpq", signal, pre)
+    with torch.no_grad():
+        torch.testing.assert_close(outer_product(signal, pre), expected, rtol=0, atol=1e-15)
+    found = outer_product(signal, pre)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    slope = torch.randn_like(expected)
+    ours, theirs = (torch.autograd.grad(y, [signal, pre], slope) for y in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)

@@ -1,0 +1,1 @@
+"""What `experiments.speed` runs in JAX: the same work, as a JAX user would write it."""
