@@ -15,6 +15,7 @@ from experiments.lab.runs.sweep import (
 )
 from experiments.lab.settings.config import Stream
 from metaplastic import OnlineLearner, StreamSpec, TaskStream
+from metaplastic.evaluate.code_cache import codes_kept
 from metaplastic.evaluate.evaluation import over_lifetime
 from metaplastic.evaluate.report import ContinualReport, Measure
 
@@ -59,7 +60,8 @@ def evaluate(
         finally:
             learner.rule.rate_scale = 1.0
 
-    report, curves = swept(evaluate_at, scales)
+    with codes_kept(learner):
+        report, curves = swept(evaluate_at, scales)
     if report.diverged:
         print(
             f"{report.diverged} of {config.episodes} lifetimes diverged: errors there count as "
