@@ -159,14 +159,13 @@ def over_recorded(
 
 def record(config: Stream) -> dict[str, Any]:
     """A config as JSON-able values."""
-    return {
-        name: list(value)
-        if isinstance(value, tuple)
-        else str(value)
-        if isinstance(value, Path)
-        else value
-        for name, value in asdict(config).items()
-    }
+    return {name: _plain(value) for name, value in asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def restore(config: type[Config], values: Mapping[str, Any], source: Path) -> Config:
