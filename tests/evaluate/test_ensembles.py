@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner
+from experiments import meta_test, meta_train
+from experiments.lab.networks.build import build_stream
+from experiments.lab.settings.config import Stream
+from experiments.lab.settings.registry import ConfigError
+from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
 from metaplastic.evaluate.ensembles import ensemble
 from metaplastic.evaluate.shift_averaging import with_shift_averaging
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
@@ -80,3 +85,24 @@ def test_what_cannot_be_joined_is_refused_in_a_sentence() -> None:
     one = OnlineLearner(mean, LearningRule(Direct(), Oja(rate=1.0)), CrossEntropy(3), plastic=1)
     with pytest.raises(ValueError, match="joins learners that compare by products or cosines"):
         ensemble([one, one])
+
+
+def test_the_command_joins_rules_of_one_split(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--task", "glyphs", "--runs", str(tmp_path), "--method"]
+    rules = []
+    for name, *more in (
+        ("one",),
+        ("two", "--seed", "1"),
+        ("other", "--stream", "split=validation"),
+    ):
+        meta_train.main([*words, "flp_readout", "--name", name, *more])
+        rules.append(str(tmp_path / name / "rule"))
+    meta_test.main([rules[0], "--ensemble", rules[1], "--episodes", "3"])
+    found = json.loads((tmp_path / "one" / "test" / "result.json").read_text())
+    assert found["settings"]["ensemble"] == [rules[1]]
+    both = ensemble([from_pretrained(rule) for rule in rules[:2]]).eval()
+    stream = build_stream(Stream(task="glyphs", preset="tiny"), "test")
+    report = over_lifetime(both, stream, lifetimes=3, seed=0)
+    assert found["score"] == pytest.approx(float(report.on_all("accuracy").mean[-1]))
+    with pytest.raises(ConfigError, match="name rules of one split"):
+        meta_test.main([rules[0], "--ensemble", rules[2], "--episodes", "3"])
