@@ -6,6 +6,10 @@ Every generation has an architecture and a kind of data drawn anew. What was fou
 equation; then each of its terms is left out on lifetimes that are new, and terms whose loss cannot
 be distinguished from zero are pruned. Writes the rule file, its numbers and the table of ablations.
 A search that was stopped goes on where it was with the same command.
+
+    python -m experiments.discover --by evolution --estimators
+
+compares estimators of the meta-gradient in the place of a search (see `--estimators --help`).
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ from typing import Annotated, Any, Literal
 
 from typing_extensions import Doc
 
+from experiments.lab.evolution import compare_command
 from experiments.lab.runs.run_folder import origin, write_json
 from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError
+
+NOT_SETTINGS = ("by", "estimators", "name", "out", "threads")  # no result depends on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,9 @@ class Evolve:
     """Search a whole rule by evolution on a distribution of networks and data."""
 
     by: Annotated[Literal["evolution"], Doc("how rules are searched")] = "evolution"
+    estimators: Annotated[
+        bool, Doc("compare estimators of the meta-gradient instead; see --estimators --help")
+    ] = False
     minutes: Annotated[float, Doc("of searching, in addition to what was searched before")] = 30.0
     pairs: Annotated[int, Doc("of mutants in a generation")] = 6
     lifetimes: Annotated[int, Doc("of each mutant")] = 6
@@ -40,6 +50,9 @@ class Evolve:
 
 
 def main(argv: Sequence[str]) -> None:
+    if cli.is_given(argv, "estimators"):
+        compare_command.main(argv)
+        return
     config = cli.parse(Evolve, argv, Evolve())
     for name in ("pairs", "lifetimes", "rows", "ablations"):
         if getattr(config, name) < 1:
@@ -101,7 +114,5 @@ def finish(config: Evolve, search: Any) -> None:
 
 def settings_of(config: Evolve) -> dict[str, Any]:
     """The settings that a result depends on."""
-    names = [
-        field.name for field in fields(config) if field.name not in ("by", "name", "out", "threads")
-    ]
+    names = [field.name for field in fields(config) if field.name not in NOT_SETTINGS]
     return {name: getattr(config, name) for name in names}

@@ -23,6 +23,7 @@ from experiments.lab.evolution.networks import random_network
 from experiments.lab.evolution.population import accuracies
 from experiments.lab.evolution.space import SPACE, first_point, options_at, spreads
 from experiments.lab.runs.run_folder import write_json
+from experiments.lab.settings.registry import ConfigError
 
 VECTORS = ("point", "mean", "square", "average")
 MARKS = (0.25, 0.5, 1.0)  # parts of a lifetime at which accuracy counts
@@ -99,8 +100,17 @@ class Search:
         write_json(path, {"generation": self.generation, "numbers": self.found(), **vectors})
 
     def load(self, path: Path) -> None:
-        """Go on from there."""
+        """Go on from there.
+
+        Raises:
+            ConfigError: if that search was over other numbers.
+        """
         state = json.loads(path.read_text(encoding="utf-8"))
+        if list(state["numbers"]) != list(SPACE):
+            raise ConfigError(
+                f"{path} is of a search over {', '.join(state['numbers'])}; this one is over "
+                f"{', '.join(SPACE)}: choose another --out."
+            )
         self.generation = state["generation"]
         for name in VECTORS:
             setattr(self, name, torch.tensor(state[name], dtype=torch.float64))
