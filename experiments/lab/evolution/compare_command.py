@@ -9,6 +9,7 @@ reference of many lifetimes, and the meta-loss that a rule is trained to on as m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -56,6 +57,8 @@ class CompareEstimators:
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(CompareEstimators, argv, CompareEstimators())
     check(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("--estimators runs in one process; start it without torchrun.")
     import torch  # only loads once there is work to do
 
     if config.threads is not None:
