@@ -1,9 +1,9 @@
 """Evolution strategies: antithetic mutations of one point, each pair on the same lifetimes.
 
-Salimans et al. (2017, arXiv:1703.03864). A lifetime is hundreds of steps long, where meta-gradients
-are noisy, and accuracy has none; a mutated rule needs a forward life alone. Every generation has
-one architecture and one kind of data, drawn anew, on which all its mutants live; several processes
-may share them.
+Salimans et al. (2017, arXiv:1703.03864). Accuracy, and how often a rule sleeps, have no derivative;
+a mutated rule needs a forward life alone. Where there is a derivative it is far less noisy
+(`--estimators`). Every generation has one architecture and one kind of data, drawn anew, on which
+all its mutants live; several processes may share them.
 """
 
 from __future__ import annotations
