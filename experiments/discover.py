@@ -9,7 +9,8 @@ these lifetimes.
 
     python -m experiments.discover --by evolution --minutes 30
 
-searches a whole rule, alignment and time constants too, on a distribution of networks and data.
+searches a whole rule, alignment and time constants too, on a distribution of networks and data;
+with `--estimators` it compares estimators of the meta-gradient in the place of that.
 """
 
 from __future__ import annotations

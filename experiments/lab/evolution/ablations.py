@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from experiments.lab.evolution.data import random_lifetimes
 from experiments.lab.evolution.networks import random_network
 from experiments.lab.evolution.population import accuracies
 from experiments.lab.evolution.space import neutralized, terms
 from experiments.lab.figures.tables import as_markdown
+from metaplastic.outer.distributed import in_order
 
 if TYPE_CHECKING:
     from experiments.lab.evolution.search import Search
@@ -31,15 +33,16 @@ def ablate(
 ) -> Losses:
     """The accuracy above that without each term, or above that of `others`, pair by pair.
 
-    With `others`, every second draw is a wide network.
+    With `others`, every second draw is a wide network. Processes share the draws.
     """
     from experiments.lab.evolution.search import MARKS
 
     widens = others is not None
     if others is None:
         others = {t: neutralized(options, t) for t in terms() if options[t] != _neutral(t)}
-    rules, differences = [dict(options), *map(dict, others.values())], []
-    for number in range(draws):
+    rules = [dict(options), *map(dict, others.values())]
+
+    def differences(number: int) -> Tensor:
         draw = random.Random(f"{search.seed} ablation {len(others)} {number}")
         wide = widens and number % 2 == 1
         count = min(WIDE, search.lifetimes) if wide else search.lifetimes
@@ -47,8 +50,12 @@ def ablate(
         make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw, wide=wide)
         marks = [round(part * lifetimes.x.shape[1]) for part in MARKS]
         found = accuracies(rules, make, lifetimes, marks, rows_of_noise=search.rows).mean((1, 2))
-        differences.append(100 * (found[0] - found[1:]))
-    each = torch.stack(differences)
+        return 100 * (found[0] - found[1:])
+
+    # The last round of several processes may have more of them than draws are left.
+    rounds = -(-draws // search.group.size) * search.group.size
+    shared = in_order(search.group, rounds, lambda k: differences(min(k, draws - 1)))
+    each = torch.stack([row for _, row in shared][:draws])
     error = each.std(0) / draws**0.5 if draws > 1 else torch.full_like(each[0], float("nan"))
     return {name: (float(each[:, i].mean()), float(error[i])) for i, name in enumerate(others)}
 

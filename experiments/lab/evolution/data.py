@@ -40,13 +40,47 @@ def sources() -> list[Source]:
     return [Source(Omniglot(split="train").images, 5), Source(digits, digits.shape[1] // 5)]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What lifetimes have in common.
+
+    Attributes:
+        source: the number of the images' source.
+        ways: classes.
+        steps: examples.
+        iid: shuffled, or one class after another.
+        pool: at half the resolution.
+    """
+
+    source: int
+    ways: int
+    steps: int
+    iid: bool = True
+    pool: bool = True
+    scale: float = 1.0
+    inverted: bool = False
+    centered: bool = False
+
+
+def random_kind(given: list[Source], draw: random.Random) -> Kind:
+    """A random kind of data."""
+    source = draw.choice(range(len(given)))
+    ways = min(round(2 ** draw.uniform(1, 4.4)), len(given[source].images))  # 2 to 21
+    return Kind(
+        source, ways, steps=draw.choice(LENGTHS), iid=draw.random() < 0.75,
+        pool=draw.random() < 0.8, scale=10 ** draw.uniform(-0.5, 0.5),
+        inverted=draw.random() < 0.3, centered=draw.random() < 0.5,
+    )  # fmt: skip
+
+
 def random_lifetimes(given: list[Source], count: int, draw: random.Random) -> Lifetimes:
-    """`count` lifetimes that share length, number of classes and preprocessing."""
-    source = draw.choice(given)
-    ways = min(round(2 ** draw.uniform(1, 4.4)), len(source.images))  # 2 to 21
-    steps, iid = draw.choice(LENGTHS), draw.random() < 0.75
-    pool, scale = draw.random() < 0.8, 10 ** draw.uniform(-0.5, 0.5)
-    inverted, centered = draw.random() < 0.3, draw.random() < 0.5
+    """`count` lifetimes of a random kind."""
+    return lifetimes_of(given, random_kind(given, draw), count, draw)
+
+
+def lifetimes_of(given: list[Source], kind: Kind, count: int, draw: random.Random) -> Lifetimes:
+    """`count` lifetimes of a kind."""
+    source, ways, steps = given[kind.source], kind.ways, kind.steps
     g = torch.Generator().manual_seed(draw.getrandbits(60))
     classes, instances = source.images.shape[:2]
     support = instances - source.held_out
@@ -54,7 +88,7 @@ def random_lifetimes(given: list[Source], count: int, draw: random.Random) -> Li
     for _ in range(count):
         chosen = torch.randperm(classes, generator=g)[:ways]
         y = torch.arange(steps) % ways
-        y = y[torch.randperm(steps, generator=g)] if iid else y.sort().values
+        y = y[torch.randperm(steps, generator=g)] if kind.iid else y.sort().values
         x = source.images[chosen[y], torch.randint(support, (steps,), generator=g)]
         query_y = torch.arange(QUERIES) % ways
         which = support + torch.randint(source.held_out, (QUERIES,), generator=g)
@@ -64,12 +98,12 @@ def random_lifetimes(given: list[Source], count: int, draw: random.Random) -> Li
 
     def prepared(images: list[Tensor]) -> Tensor:
         x = torch.stack(images).unsqueeze(2).float() / 255
-        if pool:
+        if kind.pool:
             halved = F.avg_pool2d(x.flatten(0, 1), 2)
             x = halved.reshape(*x.shape[:3], *halved.shape[2:])
-        x = 1 - x if inverted else x
-        x = (x - x.mean()) / x.std() if centered else x
-        return x * scale
+        x = 1 - x if kind.inverted else x
+        x = (x - x.mean()) / x.std() if kind.centered else x
+        return x * kind.scale
 
     seeds = [draw.getrandbits(60) for _ in range(count)]
     return Lifetimes(

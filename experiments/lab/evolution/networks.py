@@ -1,8 +1,9 @@
-"""The distribution of networks that a rule is found on: dense, residual dense, convolutional.
+"""The distribution of networks that a rule is found on: dense, residual, convolutional, attention.
 
 Widths, depths, nonlinearities, norms, biases and initializations vary. None of the networks that
 transfer is tested on (`experiments/lab/networks/transfer_networks.py`) is among them: those are
-wider, deeper, or of another kind (convolutions beside their input, attention, depthwise).
+wider, deeper, or of another kind (convolutions beside their input, depthwise, a transformer of two
+blocks with convolutional patches, a packed projection and four heads of 12 units).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from experiments.lab.evolution.attention import Attention, MeanOfTokens, Tokens
 from metaplastic.support.seeding import global_seed, seeded
 
 Shape = tuple[int, ...]
@@ -21,7 +23,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "leaky": lambda: nn.LeakyReLU(0.1),
     "softplus": lambda: nn.Softplus(10),
 }  # fmt: skip
+KINDS = ("dense", "dense", "residual dense", "conv", "conv", "attention")
 INITIALIZATIONS = ("kaiming", "default", "xavier")
+WIDEST_TOKENS = 32  # units; a step has as many rows as there are tokens
 
 
 class Beside(nn.Module):
@@ -36,15 +40,26 @@ class Beside(nn.Module):
         return out
 
 
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that is not above `limit`."""
+    return next(size for size in range(min(number, limit), 0, -1) if number % size == 0)
+
+
 def random_network(
-    shape: Shape, outputs: int, draw: random.Random, *, wide: bool = False
+    shape: Shape,
+    outputs: int,
+    draw: random.Random,
+    *,
+    wide: bool = False,
+    kind: str | None = None,
 ) -> Callable[[int], nn.Module]:
     """A random architecture; what is returned makes it with the weights of a seed.
 
     Args:
+        kind: one of `KINDS`, in the place of a random one.
         wide: dense, of 128 to 256 units, which cost too much for a whole search.
     """
-    kind = draw.choice(("dense", "dense", "residual dense", "conv", "conv"))
+    kind = draw.choice(KINDS) if kind is None else kind
     kind = "dense" if wide else kind
     activation, bias = ACTIVATIONS[draw.choice(list(ACTIVATIONS))], draw.random() < 0.7
     how, normed = draw.choice(INITIALIZATIONS), draw.random() < 0.3
@@ -53,6 +68,9 @@ def random_network(
     depth = draw.randint(1, 5)
     channels = [draw.choice((6, 8, 12, 16)) for _ in range(draw.randint(1, 3))]
     kernel = draw.choice((3, 5)) if shape[-1] < 20 else 3
+    # Rows of the image, or patches of about a quarter of its side.
+    heads, before, fed_forward = draw.choice((1, 2, 3)), draw.random() < 0.7, draw.random() < 0.5
+    side = draw.choice((None, largest_divisor(shape[-1], max(2, shape[-1] // 3))))
 
     def dense() -> list[nn.Module]:
         layers: list[nn.Module] = [nn.Flatten()]
@@ -89,7 +107,21 @@ def random_network(
             features = nn.Sequential(*layers)(torch.zeros(1, *shape)).shape[1]
         return [*layers, nn.Linear(features, outputs, bias=bias)]
 
-    layers = {"dense": dense, "residual dense": residual, "conv": conv}[kind]
+    def attention() -> list[nn.Module]:
+        units = heads * max(1, min(width, WIDEST_TOKENS) // heads)
+        tokens = Tokens(shape, side, units, bias=bias)
+        block: list[nn.Module] = [nn.LayerNorm(units)] if before else []
+        layers: list[nn.Module] = [tokens, Beside(nn.Sequential(*block, Attention(units, heads)))]
+        if fed_forward:
+            block = [nn.LayerNorm(units)] if before else []
+            block += [nn.Linear(units, units, bias=bias), activation(),
+                      nn.Linear(units, units, bias=bias)]  # fmt: skip
+            layers += [Beside(nn.Sequential(*block))]
+        return [*layers, nn.LayerNorm(units), MeanOfTokens(), nn.Linear(units, outputs, bias=bias)]
+
+    layers = {
+        "dense": dense, "residual dense": residual, "conv": conv, "attention": attention,
+    }[kind]  # fmt: skip
 
     def make(seed: int) -> nn.Module:
         with global_seed(torch.device("cpu"), seed):

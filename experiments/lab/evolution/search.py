@@ -1,8 +1,9 @@
 """Evolution strategies: antithetic mutations of one point, each pair on the same lifetimes.
 
-Salimans et al. (2017, arXiv:1703.03864). A lifetime is hundreds of steps long, where meta-gradients
-are noisy, and accuracy has none; a mutated rule needs a forward life alone. Every generation has
-one architecture and one kind of data, drawn anew, on which all its mutants live.
+Salimans et al. (2017, arXiv:1703.03864). Accuracy, and how often a rule sleeps, have no derivative;
+a mutated rule needs a forward life alone. Where there is a derivative it is far less noisy
+(`--estimators`). Every generation has one architecture and one kind of data, drawn anew, on which
+all its mutants live; several processes may share them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from experiments.lab.evolution.networks import random_network
 from experiments.lab.evolution.population import accuracies
 from experiments.lab.evolution.space import SPACE, first_point, options_at, spreads
 from experiments.lab.runs.run_folder import write_json
+from experiments.lab.settings.registry import ConfigError
+from metaplastic.outer.distributed import ProcessGroup, in_order
 
 VECTORS = ("point", "mean", "square", "average")
 MARKS = (0.25, 0.5, 1.0)  # parts of a lifetime at which accuracy counts
@@ -35,6 +38,9 @@ class Search:
     Attributes:
         pairs: of mutants in a generation.
         rate: of Adam, in units of a mutation's standard deviation.
+        shares: equal parts of a generation's mutants, each of which lives in one loop: the result
+            is the same, to the bit, by any number of processes that divides it.
+        group: the processes.
     """
 
     given: list[Source]
@@ -43,6 +49,8 @@ class Search:
     lifetimes: int = 6
     rate: float = 0.1
     rows: int = 2048
+    shares: int = 2
+    group: ProcessGroup = field(default_factory=ProcessGroup)
 
     def __post_init__(self) -> None:
         size = len(SPACE)
@@ -64,11 +72,15 @@ class Search:
         mutations = torch.randn(self.pairs, len(SPACE), generator=g, dtype=torch.float64)
         mutants = [self.point + sign * m for sign in (1, -1) for m in mutations]
         steps = lifetimes.x.shape[1]
-        found = accuracies(
-            [self.at(mutant) for mutant in mutants], make, lifetimes,
-            [round(part * steps) for part in MARKS], rows_of_noise=self.rows,
-        )  # fmt: skip
-        scores = found.mean((1, 2)).view(2, self.pairs)
+        rules, marks = [self.at(m) for m in mutants], [round(part * steps) for part in MARKS]
+        size = len(rules) // self.shares
+
+        def scores_of(share: int) -> Tensor:
+            own = rules[share * size : (share + 1) * size]
+            return accuracies(own, make, lifetimes, marks, rows_of_noise=self.rows).mean((1, 2))
+
+        found = [part for _, part in in_order(self.group, self.shares, scores_of)]
+        scores = torch.cat(found).view(2, self.pairs)
         difference = scores[0] - scores[1]
         # A generation counts by the order of its mutants, whatever its lifetimes can tell apart.
         gradient = ((difference / (difference.abs().mean() + 1e-3))[:, None] * mutations).mean(0)
@@ -99,19 +111,43 @@ class Search:
         write_json(path, {"generation": self.generation, "numbers": self.found(), **vectors})
 
     def load(self, path: Path) -> None:
-        """Go on from there."""
+        """Go on from there.
+
+        Raises:
+            ConfigError: if that search was over other numbers.
+        """
         state = json.loads(path.read_text(encoding="utf-8"))
+        if list(state["numbers"]) != list(SPACE):
+            raise ConfigError(
+                f"{path} is of a search over {', '.join(state['numbers'])}; this one is over "
+                f"{', '.join(SPACE)}: choose another --out."
+            )
         self.generation = state["generation"]
         for name in VECTORS:
             setattr(self, name, torch.tensor(state[name], dtype=torch.float64))
 
 
-def evolve(search: Search, minutes: float, folder: Path, show: Callable[[str], None]) -> None:
-    """Generations until the time is over; the state is saved after each."""
-    end = time.monotonic() + 60 * minutes
-    folder.mkdir(parents=True, exist_ok=True)
-    while time.monotonic() < end:
+def evolve(
+    search: Search,
+    minutes: float,
+    folder: Path,
+    show: Callable[[str], None],
+    generations: int | None = None,
+) -> None:
+    """Generations until the time, or their number, is over; the state is saved after each.
+
+    Of several processes the main one decides and writes.
+    """
+    end, group = time.monotonic() + 60 * minutes, search.group
+    if group.main:
+        folder.mkdir(parents=True, exist_ok=True)
+    while generations is None or search.generation < generations:
+        in_time = torch.tensor(time.monotonic() < end, dtype=torch.uint8)
+        if not bool(group.gather(in_time)[0]):
+            return
         entry = search.generate()
+        if not group.main:
+            continue
         with (folder / "generations.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
         search.save(folder / "search.json")

@@ -1,8 +1,9 @@
-"""The space that is searched: a whole rule as a vector of a dozen numbers, shared by all sites.
+"""The space that is searched: a whole rule as a vector of a few numbers, shared by all sites.
 
 The pathway carries errors back through feedback weights; these are mirrored by noise before the
-first example (alignment, asleep) and get a share of every change of their weight (awake); the
-plasticity rule is `Adaptive`, whose time constants, rates and bounds are searched.
+first example and every so many examples (alignment, asleep), get a share of every change of their
+weight and may decay towards it (awake); the plasticity rule is `Adaptive`, whose time constants,
+rates and bounds are searched.
 """
 
 from __future__ import annotations
@@ -26,25 +27,34 @@ ROWS = 2048  # of noise before the first example, at every site
 class Dimension:
     """One number of the rule: where the search starts, and how far it looks at once.
 
-    Both are in the coordinate that `value` maps to the option.
+    Both are in the coordinate that `value`, which is differentiable where it can be, maps to the
+    option.
     """
 
     start: float
     spread: float
-    value: Callable[[float], float]
+    value: Callable[[Tensor], Tensor]
     neutral: float | None = None  # without the term; None where it cannot be left out
 
 
-def _power_of_ten(x: float) -> float:
-    return float(10.0**x)
+def _power_of_ten(x: Tensor) -> Tensor:
+    return 10.0**x
 
 
-def _share(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+def _whole_power_of_ten(x: Tensor) -> Tensor:
+    return (10.0**x).round().clamp(min=1)
 
 
-def _above_zero(x: float) -> float:
-    return max(x, 0.0)
+def _share(x: Tensor) -> Tensor:
+    return x.sigmoid()
+
+
+def _above_zero(x: Tensor) -> Tensor:
+    return x.clamp(min=0)
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
 
 
 SPACE: dict[str, Dimension] = {
@@ -56,10 +66,12 @@ SPACE: dict[str, Dimension] = {
     "power": Dimension(0.5, 0.15, _above_zero),
     "nesterov": Dimension(-2.2, 0.5, _share, 0.0),
     "clip": Dimension(0.5, 0.2, _power_of_ten, math.inf),
-    "fan_in": Dimension(0.5, 0.15, float, 0.0),
+    "fan_in": Dimension(0.5, 0.15, _itself, 0.0),
     "weight_decay": Dimension(0.0, 0.4, _power_of_ten, 0.0),
     "hidden": Dimension(0.0, 0.15, _power_of_ten, 1.0),
-    "gain": Dimension(1.0, 0.1, float, 1.0),
+    "gain": Dimension(1.0, 0.1, _itself, 1.0),
+    "feedback_decay": Dimension(-4.0, 0.5, _power_of_ten, 0.0),
+    "sleep": Dimension(2.3, 0.25, _whole_power_of_ten, math.inf),
 }
 
 
@@ -75,8 +87,12 @@ def spreads() -> Tensor:
 
 def options_at(point: Tensor) -> dict[str, float]:
     """The numbers of the rule at a point."""
-    pairs = zip(SPACE.items(), point.tolist(), strict=True)
-    return {name: dimension.value(x) for (name, dimension), x in pairs}
+    return {name: float(value) for name, value in numbers_at(point).items()}
+
+
+def numbers_at(point: Tensor) -> dict[str, Tensor]:
+    """The numbers at points, `... numbers` -> each `...`, differentiable."""
+    return {name: d.value(x) for (name, d), x in zip(SPACE.items(), point.unbind(-1), strict=True)}
 
 
 def neutralized(options: Mapping[str, float], term: str) -> dict[str, float]:
@@ -103,12 +119,15 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def rule_of(options: Mapping[str, Any], *, pathway: Any = None, rows: int = ROWS) -> LearningRule:
     """The rule of these numbers, fresh; by another pathway, such as `Backprop()`, without sleep."""
-    given = {n: value for n, value in plain(options).items() if n not in ("hidden", "gain")}
+    aligned = ("hidden", "gain", "feedback_decay", "sleep")
+    given = {n: value for n, value in plain(options).items() if n not in aligned}
     plasticity = Adaptive(per="shared", learn=False, **given)
     hidden = options["hidden"]
     if pathway is not None:
         return LearningRule(pathway, plasticity, hidden_multiplier=hidden)
     asleep = MirrorAlignment(rate=1.0, decay=1.0, rows=rows)
-    awake = KolenPollackAlignment(decay=0.0, gain=options["gain"])
-    alignment = Sleep(awake=awake, asleep=asleep, at_start=1)
+    awake = KolenPollackAlignment(decay=min(options["feedback_decay"], 1.0), gain=options["gain"])
+    every = plain(options)["sleep"]
+    every = None if every is None else int(every)
+    alignment = Sleep(awake=awake, asleep=asleep, at_start=1, every=every)
     return LearningRule(RandomFeedback(), plasticity, alignment, hidden_multiplier=hidden)

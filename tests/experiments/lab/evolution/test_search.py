@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from experiments.discover import main
 from experiments.lab.evolution import data, population
@@ -23,8 +22,10 @@ from experiments.lab.evolution.space import (
     rule_of,
     terms,
 )
+from experiments.lab.settings.registry import ConfigError
 from experiments.lab.transfer import batched
 from metaplastic import Backprop, PlasticModule, from_pretrained
+from metaplastic.alignment import Sleep
 from metaplastic.plasticity import Adaptive
 
 
@@ -84,21 +85,6 @@ def test_batched_lifetimes_are_those_of_a_module_in_place(
         assert found[life, 0] == right.double().mean()
 
 
-def test_mirrored_feedback_nears_the_weights_with_more_noise(given: list[data.Source]) -> None:
-    lifetimes, make = lives(given, 0)
-    network = make(0)
-    rows = population.rows_of(network)
-    first = nn.utils.parameters_to_vector(network.parameters()).detach()[None]
-    mirrored = [float(i > 0 and inputs > 0) for i, inputs in enumerate(rows.inputs)]
-    some = torch.tensor(mirrored).repeat_interleave(torch.tensor(rows.sizes)).bool()
-
-    def off(count: int) -> Tensor:
-        return (population._mirrored(first, rows, count, lifetimes) - first)[0, some].norm()
-
-    assert off(4000) < 0.5 * off(400)
-    assert off(400) < first[0, some].norm()
-
-
 def test_a_search_goes_on_where_it_was(given: list[data.Source], tmp_path: Path) -> None:
     straight = Search(given, 0, pairs=2, lifetimes=2, rows=16)
     for _ in range(3):
@@ -114,6 +100,17 @@ def test_a_search_goes_on_where_it_was(given: list[data.Source], tmp_path: Path)
     assert straight.found() == resumed.found()
 
 
+def test_a_search_over_other_numbers_is_refused(given: list[data.Source], tmp_path: Path) -> None:
+    path = tmp_path / "search.json"
+    search = Search(given, 0)
+    search.save(path)
+    state = json.loads(path.read_text())
+    del state["numbers"]["sleep"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(ConfigError, match="choose another --out"):
+        search.load(path)
+
+
 def test_every_term_can_be_left_out_of_the_rule() -> None:
     numbers = options_at(first_point())
     assert set(numbers) == set(SPACE)
@@ -125,6 +122,13 @@ def test_every_term_can_be_left_out_of_the_rule() -> None:
     plain = numbers
     for term in terms():
         plain = neutralized(plain, term)
+    alignment = rule_of(plain).alignment
+    assert isinstance(alignment, Sleep)
+    assert alignment.every is None
+    assert alignment.awake.options["decay"] == 0
+    asleep = rule_of(plain | {"sleep": 20.0, "feedback_decay": 0.01}).alignment
+    assert isinstance(asleep, Sleep)
+    assert (asleep.due(20), asleep.due(21), asleep.awake.options["decay"]) == (1, 0, 0.01)
     found = rule_of(plain).plasticity.equation()
     assert found.startswith("dW = 0.001 m") or found.startswith("dW = 0.001 (m) /")
 
