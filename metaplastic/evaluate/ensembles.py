@@ -9,7 +9,7 @@ learned by one rule, one pass, one example at a time, with a rate for each synap
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from metaplastic.evaluate.frozen_part import frozen_part, with_encoder
 from metaplastic.inner.learner import OnlineLearner
 from metaplastic.stacked.readouts import CosineReadout, Readout, UnitLength
+from metaplastic.support.describe import describe
 
 
 class Concatenated(nn.Module):
@@ -53,22 +54,38 @@ def ensemble(learners: Sequence[OnlineLearner]) -> OnlineLearner:
                 f"The plastic sites of a member are {[site.name for site in learner.sites]}; an "
                 "ensemble joins learners whose readout alone is plastic (plastic=1)."
             )
+        if (other := _kind(learner)) != (kind := _kind(first)):
+            raise ValueError(
+                "The members of an ensemble learn by one rule, from one initialization, in the "
+                f"same layers from the readout on; these differ:\n{kind}\n{other}"
+            )
     features = [learner.sites[0].shape[1] for learner in learners]
     unit = isinstance(rest[0][1], UnitLength)
     encoders = [nn.Sequential(frozen, UnitLength()) if unit else frozen for frozen, _ in parts]
     layers = [(name, _wider(layer, features)) for name, layer in rest]
     joined = with_encoder(first, Concatenated(encoders), layers)
+    members = [_own(learner) for learner in learners]
     for name, value in _own(joined).items():
-        members = [_own(learner).get(name) for learner in learners]
-        values = [member for member in members if member is not None]
-        if len(values) < len(learners):
-            raise ValueError(
-                f"A member has no parameter {name!r}; the members of an ensemble have the same "
-                "rule and the same layers from the readout on."
-            )
         with torch.no_grad():
-            value.copy_(_together(name, values, value.shape))
+            value.copy_(_together(name, [member[name] for member in members], value.shape))
     return joined
+
+
+def _kind(learner: OnlineLearner) -> list[Any]:
+    """What members have in common: all that is not a number, which may have been meta-learned."""
+    settings = ("initialization", "initialization_at_test", "passes", "batch_learning")
+    _, rest = frozen_part(learner)
+    layers = [type(layer).__name__ for _, layer in rest]
+    rule = _without_numbers(describe(learner.rule))
+    return [rule, *(learner.options[name] for name in settings), layers]
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_numbers(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_numbers(one) for one in value]
+    return None if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _own(learner: OnlineLearner) -> dict[str, Tensor]:

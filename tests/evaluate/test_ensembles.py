@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from experiments import meta_test, meta_train
 from experiments.lab.networks.build import build_stream
 from experiments.lab.settings.config import Stream
 from experiments.lab.settings.registry import ConfigError
-from metaplastic import CrossEntropy, Direct, LearningRule, Oja, OnlineLearner, over_lifetime
+from metaplastic import CrossEntropy, Direct, Hebb, LearningRule, Oja, OnlineLearner, over_lifetime
 from metaplastic.evaluate.ensembles import ensemble
 from metaplastic.evaluate.shift_averaging import with_shift_averaging
 from metaplastic.files.rule_file import from_pretrained, save_pretrained
@@ -22,11 +23,13 @@ from metaplastic.stacked.readouts import CosineReadout, Counted, Gain, NearestMe
 from tests.helpers.lifetimes import episodes
 
 
-def member(seed: int, features: int = 6, outputs: int = 3, plastic: int = 1) -> OnlineLearner:
+def member(
+    seed: int, features: int = 6, outputs: int = 3, plastic: int = 1, rule: Any = Oja
+) -> OnlineLearner:
     torch.manual_seed(seed)
     body = [nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten()]
     head = [nn.Linear(72, features), UnitLength(), CosineReadout(features, outputs), Gain(4.0)]
-    rule = LearningRule(Direct(), Oja(rate=0.1 * (seed + 1), per="feature"))
+    rule = LearningRule(Direct(), rule(rate=0.1 * (seed + 1), per="feature"))
     return OnlineLearner(nn.Sequential(*body, *head), rule, CrossEntropy(outputs), plastic=plastic)
 
 
@@ -79,6 +82,8 @@ def test_what_cannot_be_joined_is_refused_in_a_sentence() -> None:
         ensemble([member(0)])
     with pytest.raises(ValueError, match="whose readout alone is plastic"):
         ensemble([member(0, plastic=2), member(1, plastic=2)])
+    with pytest.raises(ValueError, match="learn by one rule, from one initialization"):
+        ensemble([member(0), member(1, rule=Hebb)])
     with pytest.raises(ValueError, match="have as many classes as each other"):
         ensemble([member(0), member(1, outputs=4)])
     mean = nn.Sequential(nn.Flatten(), nn.Linear(25, 4), Counted(), NearestMean(5, 3))
