@@ -208,9 +208,9 @@ def through(
         if received is not None:
             outputs += after.tensors()
             weights += received
-        asked = [here, *start.tensors()]
+        inputs = [here, *start.tensors()]
         gradient, *received = torch.autograd.grad(
-            outputs, asked, weights, allow_unused=True, materialize_grads=True
+            outputs, inputs, weights, allow_unused=True, materialize_grads=True
         )
         total += gradient
     return total

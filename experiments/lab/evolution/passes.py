@@ -57,8 +57,8 @@ def pushes(loss: Callable[[list[Tensor], Tape], Tensor], parts: list[Tensor]) ->
     tape.probes = {n: torch.zeros_like(z).requires_grad_() for n, z in tape.outputs.items()}
     others = {n: part * 1 for n, part in enumerate(parts) if n not in tape.outputs}
     second = loss([others.get(n, part) for n, part in enumerate(parts)], tape)
-    asked = [*tape.probes.values(), *others.values()]
-    found = torch.autograd.grad(second, asked, create_graph=True)
+    sources = [*tape.probes.values(), *others.values()]
+    found = torch.autograd.grad(second, sources, create_graph=True)
     # A number that no rule changes would need no graph, but every parameter of a row changes.
     received = dict(zip((*tape.probes, *others), found, strict=True))
     return [

@@ -23,11 +23,11 @@ from metaplastic.support.describe import build, describe, own_classes
 from metaplastic.support.noise import normal
 
 Step = Callable[[Tensor, Tensor], Any]
-Start = Callable[[nn.Module, Tensor], tuple[Step, "Noise | None"]]
+Start = Callable[[nn.Module, Tensor], tuple[Step, "CountedMirror | None"]]
 """A function of a model and an example: what takes a step on an input and a label, and noise."""
 
 
-class Noise(Alignment):
+class CountedMirror(Alignment):
     """A mirror phase that counts: its steps, and the noise inputs at all sites together."""
 
     def __init__(self, asleep: Alignment) -> None:
@@ -36,7 +36,7 @@ class Noise(Alignment):
 
     def follow(self, feedback: Tensor, site: AtSite) -> Tensor | None:
         self.sites.append(site.name)
-        return self.asleep.follow(feedback, Heard(**vars(site), count=self._count))
+        return self.asleep.follow(feedback, CountedSite(**vars(site), count=self._count))
 
     def _count(self, shape: Sequence[int]) -> None:
         self.inputs += shape[0]
@@ -48,7 +48,7 @@ class Noise(Alignment):
 
 
 @dataclass(frozen=True)
-class Heard(AtSite):
+class CountedSite(AtSite):
     """A site whose noise is counted."""
 
     count: Callable[[Sequence[int]], None] = lambda shape: None
@@ -96,12 +96,12 @@ def cost(start: Start, model: nn.Module, shape: Sequence[int]) -> Cost:
 def by_rule(rule: LearningRule) -> Start:
     """A fresh copy of a rule."""
 
-    def start(model: nn.Module, example: Tensor) -> tuple[Step, Noise | None]:
+    def start(model: nn.Module, example: Tensor) -> tuple[Step, CountedMirror | None]:
         fresh: LearningRule = build(describe(rule), own_classes(rule))
         net = PlasticModule(model, fresh, example=example)
         noise, alignment = None, net.credit.rule.alignment  # of the rule that the module made
         if isinstance(alignment, Sleep):
-            noise = alignment.asleep = Noise(alignment.asleep)
+            noise = alignment.asleep = CountedMirror(alignment.asleep)
 
         def step(x: Tensor, y: Tensor) -> None:
             net(x)

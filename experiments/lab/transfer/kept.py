@@ -29,10 +29,10 @@ def claim(path: Path, settings: Mapping[str, Any], holds: str) -> None:
     Raises:
         ConfigError: if there are results that were made with others, or it is not known.
     """
-    asked = json.loads(json.dumps(settings))
+    wanted = json.loads(json.dumps(settings))
     if path.exists():
         had = json.loads(path.read_text(encoding="utf-8"))
-        other = [name for name in {**had, **asked} if had.get(name) != asked.get(name)]
+        other = [name for name in {**had, **wanted} if had.get(name) != wanted.get(name)]
         if other:
             said = ", ".join(f"{name} {had.get(name)!r}" for name in other)
             raise ConfigError(
@@ -44,7 +44,7 @@ def claim(path: Path, settings: Mapping[str, Any], holds: str) -> None:
             f"{path.name}; choose another --out."
         )
     else:
-        write_json(path, asked)
+        write_json(path, wanted)
 
 
 def write(
