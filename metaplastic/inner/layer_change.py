@@ -7,14 +7,14 @@ computes them as it computes its gradient, and its patches are never made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from metaplastic.plasticity.base import PlasticityRule
-from metaplastic.plasticity.polynomial import TERMS, LocalQuantities, Polynomial
+from metaplastic.plasticity.polynomial import POST, TERMS, LocalQuantities, Polynomial
 from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
@@ -77,28 +77,58 @@ def layer_change(
         size = _inverse_length(product, x, part)
         back_size = None if back is None else _inverse_length(product, back, part)
         y = y * size
-    seen, behind = LocalQuantities(y, y, y, s, y), dict[str, Tensor]()
+    seen, found = LocalQuantities(y, y, y, s, y), LayerChange()
+    sums: dict[tuple[str, str], Tensor] = {}  # coefficients of products
     for name, coefficient in zip(plasticity.terms, rate.unbind(-3), strict=True):
-        for what, factor in TERMS[name].factors(seen).items():
-            term = coefficient * factor
-            behind[what] = behind[what] + term if what in behind else term
-    found = LayerChange()
-    blocks: list[tuple[Tensor, Tensor]] = []  # units last
-    if "pre" in behind:
-        blocks.append((_scaled(behind["pre"], size), x))
-    if "back" in behind and back is not None:
-        blocks.append((_scaled(behind["back"], back_size), back))
-    if "reading" in behind:
-        _read(product, behind["reading"], y, part, blocks, found.added)
-    if "weight" in behind:
-        per_unit = behind["weight"].reshape(-1, behind["weight"].shape[-1]).sum(0)
-        found.added.append(_by_unit(product, per_unit, part) * part)
-    found.blocks = _joined(product, blocks)
+        for sign, after, before in TERMS[name].products:
+            term, key = coefficient if sign > 0 else -coefficient, (after, before)
+            sums[key] = sums[key] + term if key in sums else term
+    by_rows = isinstance(operation, Linear) and y[..., 0].numel() < y.shape[-1]
+    behind = {"pre": x} if back is None else {"pre": x, "back": back}
+    if by_rows and any(before == "reading" for _, before in sums):
+        matrix = part.mT if isinstance(operation, Right) else part
+        behind["reading"] = (y @ matrix).reshape(x.shape)
+    for key in list(sums):
+        after, before = key
+        if before == "pre" and size is not None:
+            sums[key] = sums[key] * size
+        elif before == "back" and back_size is not None:
+            sums[key] = sums[key] * back_size
+        elif before not in behind:
+            factor = sums.pop(key) * POST[after](seen)
+            if before == "weight":
+                per_unit = factor.reshape(-1, factor.shape[-1]).sum(0)
+                found.added.append(_by_unit(product, per_unit, part) * part)
+            elif before == "reading":
+                found.added.append(_read(product, factor, y, part))
+    ahead = {after: POST[after](seen) for after, _ in sums}
+    found.blocks = _joined(product, _blocks(sums, ahead, behind))
     return found
 
 
-def _scaled(factor: Tensor, size: Tensor | None) -> Tensor:
-    return factor if size is None else factor * size
+def _blocks(
+    sums: Mapping[tuple[str, str], Tensor],
+    ahead: Mapping[str, Tensor],
+    behind: Mapping[str, Tensor],
+) -> list[tuple[Tensor, Tensor]]:
+    """The sum of `number left' right` in as few products as its factors allow, units last."""
+    lefts, rights = (list(dict.fromkeys(key[side] for key in sums)) for side in (0, 1))
+    if len(lefts) < len(rights):
+        return [
+            (ahead[left], _sum([n * behind[of] for (own, of), n in sums.items() if own == left]))
+            for left in lefts
+        ]
+    return [
+        (_sum([n * ahead[left] for (left, of), n in sums.items() if of == right]), behind[right])
+        for right in rights
+    ]
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def _joined(product: Product, blocks: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
@@ -112,29 +142,18 @@ def _joined(product: Product, blocks: list[tuple[Tensor, Tensor]]) -> list[tuple
     return [(operation.units_back(left), right) for left, right in blocks]
 
 
-def _read(
-    product: Product,
-    factor: Tensor,
-    y: Tensor,
-    part: Tensor,
-    blocks: list[tuple[Tensor, Tensor]],
-    added: list[Tensor],
-) -> None:
-    """`factor^T (y W)`: by rows where they are few, else as `(factor^T y) W`."""
+def _read(product: Product, factor: Tensor, y: Tensor, part: Tensor) -> Tensor:
+    """`factor^T (y W)` as `(factor^T y) W`, which is less work where rows are many."""
     operation = product.operation
-    left, flat = factor.reshape(-1, factor.shape[-1]), y.reshape(-1, y.shape[-1])
-    if isinstance(operation, Linear) and len(flat) < flat.shape[1]:
-        matrix = part.mT if isinstance(operation, Right) else part
-        read = (flat @ matrix).reshape(product.x.shape)
-        blocks.append((factor, read))
-        return
-    whole = operation.matrix(part)
-    if len(whole) > 1:  # groups: units of a group read their own
-        by_group = [t.reshape(len(t), len(whole), -1).transpose(0, 1) for t in (left, flat)]
-        mixed = torch.bmm(by_group[0].mT, by_group[1]) @ whole
+    whole = operation.matrix(part)  # groups post pre: units of a group read their own
+    left, flat = operation.units_back(factor), operation.units_back(y)
+    if isinstance(operation, Convolution):  # example by example, which needs no copies
+        by_group = [t.reshape(len(t), *whole.shape[:2], -1) for t in (left, flat)]
+        mixed = (by_group[0] @ by_group[1].mT).sum(0) @ whole
     else:
-        mixed = ((left.mT @ flat) @ whole[0])[None]
-    added.append(operation.unmatrix(mixed, part))
+        rows = [t.reshape(-1, t.shape[-1]) for t in (left, flat)]
+        mixed = ((rows[0].mT @ rows[1]) @ whole[0])[None]
+    return operation.unmatrix(mixed, part)
 
 
 def _by_unit(product: Product, per_unit: Tensor, part: Tensor) -> Tensor:
@@ -156,6 +175,7 @@ def _inverse_length(product: Product, x: Tensor, part: Tensor) -> Tensor:
         mean = total if rows == 1 else total / rows
     elif len(operation.matrix(part)) > 1:
         mean = operation.pre_rows(x, part).square().sum(-1).mean()
-    else:
-        mean = operation.run(x.square(), torch.ones_like(part[:1])).mean()
+    else:  # of every position the sum over its patch, whatever example and channel it is from
+        total = x.square().sum((0, 1), keepdim=True)
+        mean = operation.run(total, torch.ones_like(part[:1, :1])).mean() / len(x)
     return (mean + SMALLEST).rsqrt()

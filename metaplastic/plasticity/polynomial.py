@@ -54,33 +54,47 @@ class LocalQuantities(NamedTuple):
         return (self.pre * torch.bmm(self.signal, self.weight)).sum(-1, keepdim=True)
 
 
-class Term(NamedTuple):
-    """A term as products of a postsynaptic and a presynaptic factor.
+POST: dict[str, Callable[[LocalQuantities], Tensor]] = {
+    "one": lambda z: torch.ones_like(z.post),
+    "signal": lambda z: z.signal,
+    "post": lambda z: z.post,
+    "signal^2": lambda z: z.signal.square(),
+    "post^2": lambda z: z.post.square(),
+    "signal post": lambda z: z.signal * z.post,
+    "signal total": lambda z: z.signal * z.post.sum(-1, True),
+    "signal agreement": lambda z: z.signal * z.agreement,
+    "post agreement": lambda z: z.post * z.agreement,
+    "post guess": lambda z: z.post * z.guess,
+}
+"""Postsynaptic factors, `tasks rows post`."""
 
-    `factors` gives the former, `tasks rows post`, by the name of the latter: `pre`, `back`,
-    `reading` (W'y), or `weight` (the synapse itself). So a sum of terms costs one product for each
-    name, whatever the number of terms.
+
+class Term(NamedTuple):
+    """A term as a sum of products `(sign, postsynaptic factor, presynaptic factor)`.
+
+    The former are named in `POST`; the latter are `pre`, `back`, `reading` (W'y), and `weight` (the
+    synapse itself). Products that share a factor are one product, whatever their number.
     """
 
     text: str
-    factors: Callable[[LocalQuantities], Mapping[str, Tensor]]
+    products: tuple[tuple[int, str, str], ...]
 
 
 TERMS: dict[str, Term] = {
-    "signal_pre": Term("s x'", lambda z: {"pre": z.signal}),
-    "post_back": Term("y b'", lambda z: {"back": z.post}),
-    "signal_back": Term("-s b'", lambda z: {"back": -z.signal}),
-    "decay": Term("-W", lambda z: {"weight": -torch.ones_like(z.post)}),
-    "back": Term("1 b'", lambda z: {"back": torch.ones_like(z.post)}),
-    "signal_total_pre": Term("s (1'y) x'", lambda z: {"pre": z.signal * z.post.sum(-1, True)}),
-    "post_agreement_back": Term("-y (y'W b) b'", lambda z: {"back": -z.post * z.agreement}),
-    "signal_agreement_pre": Term("-s (y'W b) x'", lambda z: {"pre": -z.signal * z.agreement}),
-    "post_guess_back": Term("-y (x'W's) b'", lambda z: {"back": -z.post * z.guess}),
-    "oja": Term("(y x' - y y'W)", lambda z: {"pre": z.post, "reading": -z.post}),
-    "hebb": Term("y x'", lambda z: {"pre": z.post}),
-    "unit_oja": Term("(y x' - y^2 W)", lambda z: {"pre": z.post, "weight": -z.post.square()}),
-    "signal_oja": Term("(s x' - s^2 W)", lambda z: {"pre": z.signal, "weight": -z.signal.square()}),
-    "three_factor": Term("(s y) x'", lambda z: {"pre": z.signal * z.post}),
+    "signal_pre": Term("s x'", ((1, "signal", "pre"),)),
+    "post_back": Term("y b'", ((1, "post", "back"),)),
+    "signal_back": Term("-s b'", ((-1, "signal", "back"),)),
+    "decay": Term("-W", ((-1, "one", "weight"),)),
+    "back": Term("1 b'", ((1, "one", "back"),)),
+    "signal_total_pre": Term("s (1'y) x'", ((1, "signal total", "pre"),)),
+    "post_agreement_back": Term("-y (y'W b) b'", ((-1, "post agreement", "back"),)),
+    "signal_agreement_pre": Term("-s (y'W b) x'", ((-1, "signal agreement", "pre"),)),
+    "post_guess_back": Term("-y (x'W's) b'", ((-1, "post guess", "back"),)),
+    "oja": Term("(y x' - y y'W)", ((1, "post", "pre"), (-1, "post", "reading"))),
+    "hebb": Term("y x'", ((1, "post", "pre"),)),
+    "unit_oja": Term("(y x' - y^2 W)", ((1, "post", "pre"), (-1, "post^2", "weight"))),
+    "signal_oja": Term("(s x' - s^2 W)", ((1, "signal", "pre"), (-1, "signal^2", "weight"))),
+    "three_factor": Term("(s y) x'", ((1, "signal post", "pre"),)),
 }
 POOL = tuple(TERMS)[:10]
 """F0 to F9, in their order."""
@@ -173,8 +187,8 @@ class Polynomial(PlasticityRule):
             pre, post, back = pre * size, post * size, back * inverse_length(back)
         seen, behind = LocalQuantities(weight, pre, post, signal, back), dict[str, Tensor]()
         for name, coefficient in zip(self.terms, rate.unbind(-3), strict=True):
-            for before, factor in TERMS[name].factors(seen).items():
-                part = coefficient * factor
+            for sign, after, before in TERMS[name].products:
+                part = sign * coefficient * POST[after](seen)
                 behind[before] = behind[before] + part if before in behind else part
         change = torch.zeros_like(weight)
         for before, factor in behind.items():

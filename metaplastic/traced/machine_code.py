@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -46,7 +47,10 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
 
 def length(run: Run) -> int:
     """How many operations a program has, each as long as it takes to compile."""
-    called = [node for node in _program(run).graph.nodes if node.op == "call_function"]
+    called = [
+        node for node in _program(run).graph.nodes
+        if node.op == "call_function" and node.target is not operator.getitem
+    ]  # fmt: skip
     return sum(WHOLE if "bitwise" in str(node.target) else 1 for node in called)
 
 
