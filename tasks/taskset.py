@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class FromTaskset:
     shots: int = 1
     order: Literal["iid", "by_class"] = "iid"
     name: str = "taskset"
+    seeds_everything: ClassVar[bool] = True  # so it is not sampled in a thread
 
     def __post_init__(self) -> None:
         one_of("order", self.order, ("iid", "by_class"))

@@ -26,6 +26,7 @@ from metaplastic.outer.identity import identity
 from metaplastic.outer.loggers import Logger, log_to, rewind, sync
 from metaplastic.outer.meta_gradient import MetaGradient, meta_gradient, meta_loss
 from metaplastic.outer.run_state import RunState
+from metaplastic.outer.sampling_ahead import SamplingAhead, sampler
 from metaplastic.support.renamed import renamed_arguments
 from metaplastic.support.seeding import derive, global_seed, seeded
 
@@ -45,6 +46,11 @@ class MetaTrainer:
         validation: a stream of held-out lifetimes; the same lifetimes at every validation.
         device: device to compute on; by default that of the learner.
         extra_metrics: further metrics of the learner, computed whenever metrics are logged.
+        sample_ahead: sample the next meta-batch in a thread while a meta-step is taken; the run is
+            the same. None: on an accelerator, if the stream draws from its generator alone.
+
+    Raises:
+        ValueError: for `sample_ahead` on a stream that seeds the generators of the whole program.
     """
 
     @renamed_arguments(sinks="loggers", observe="extra_metrics")
@@ -60,6 +66,7 @@ class MetaTrainer:
         validation: TaskStream | None = None,
         device: torch.device | str | None = None,
         extra_metrics: Callable[[OnlineLearner], Mapping[str, float]] | None = None,
+        sample_ahead: bool | None = None,
     ) -> None:
         self.learner, self.stream, self.optimizer = learner, stream, optimizer
         self.config, self.validation = config, validation
@@ -80,6 +87,7 @@ class MetaTrainer:
         self.device = torch.device(device) if device is not None else self.parameters[0].device
         learner.to(self.device)
         self.state, self.checked = RunState(learner, optimizer, schedule), False
+        self.sample = sampler(stream, config, self.device, sample_ahead)
 
     @property
     def step(self) -> int:
@@ -132,7 +140,7 @@ class MetaTrainer:
     def advance(self) -> Record:
         """Take one meta-step, log it if it is due, and return its metrics."""
         config, began = self.config, time.perf_counter()
-        episodes = self.stream.sample(config.tasks, seeded(config.seed, self.step))
+        episodes = self.sample(self.step)
         sampling = time.perf_counter() - began
         if not self.checked:  # once: reading the spec may be slow
             self.stream.spec.check(episodes)
@@ -193,6 +201,9 @@ class MetaTrainer:
         except DivergenceError:
             self._save()
             raise
+        finally:
+            if isinstance(self.sample, SamplingAhead):
+                self.sample.close()
 
     def _update(self, result: MetaGradient) -> None:
         for parameter, gradient in zip(self.parameters, result.gradients, strict=True):
