@@ -26,7 +26,8 @@ from metaplastic import (
     objective_for,
 )
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.polynomial import POOL, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import POOL
 
 WIDTHS = {"laptop": (100, 80, 60, 40), "paper": (170, 130, 100, 70), "tiny": (12, 8)}
 SHARPNESS = 10.0  # of softplus

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from metaplastic.command.errors import CommandError
 from metaplastic.command.listing import Found
 from metaplastic.online.plastic_module import PlasticModule
-from metaplastic.plasticity.polynomial import TERMS, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import TERMS
 from metaplastic.support.optional import need
 from metaplastic.support.seeding import global_seed, seeded
 

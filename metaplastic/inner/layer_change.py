@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from metaplastic.plasticity.base import PlasticityRule
-from metaplastic.plasticity.polynomial import POST, TERMS, LocalQuantities, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import POST, TERMS, LocalQuantities
 from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product

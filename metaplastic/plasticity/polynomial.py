@@ -20,84 +20,19 @@ broadcast one; Oja's subspace form (F9) needs W'y at the inputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from metaplastic.plasticity.base import AnySite, PlasticityRule
 from metaplastic.plasticity.outer_product import outer_product
+from metaplastic.plasticity.terms import POOL, POST, TERMS, LocalQuantities
 from metaplastic.support.choices import check_choice, did_you_mean
 from metaplastic.support.level import inverse_length
 
 Positions = Literal["mean", "sum"]
-
-
-class LocalQuantities(NamedTuple):
-    """The local quantities of one step: `tasks post pre`, then `tasks rows pre` or `... post`."""
-
-    weight: Tensor
-    pre: Tensor
-    post: Tensor
-    signal: Tensor
-    back: Tensor
-
-    @property
-    def agreement(self) -> Tensor:
-        """`y' W b` of each row: `tasks rows 1`."""
-        return (self.post * torch.bmm(self.back, self.weight.mT)).sum(-1, keepdim=True)
-
-    @property
-    def guess(self) -> Tensor:
-        """`x' W' s` of each row: `tasks rows 1`."""
-        return (self.pre * torch.bmm(self.signal, self.weight)).sum(-1, keepdim=True)
-
-
-POST: dict[str, Callable[[LocalQuantities], Tensor]] = {
-    "one": lambda z: torch.ones_like(z.post),
-    "signal": lambda z: z.signal,
-    "post": lambda z: z.post,
-    "signal^2": lambda z: z.signal.square(),
-    "post^2": lambda z: z.post.square(),
-    "signal post": lambda z: z.signal * z.post,
-    "signal total": lambda z: z.signal * z.post.sum(-1, True),
-    "signal agreement": lambda z: z.signal * z.agreement,
-    "post agreement": lambda z: z.post * z.agreement,
-    "post guess": lambda z: z.post * z.guess,
-}
-"""Postsynaptic factors, `tasks rows post`."""
-
-
-class Term(NamedTuple):
-    """A term as a sum of products `(sign, postsynaptic factor, presynaptic factor)`.
-
-    The former are named in `POST`; the latter are `pre`, `back`, `reading` (W'y), and `weight` (the
-    synapse itself). Products that share a factor are one product, whatever their number.
-    """
-
-    text: str
-    products: tuple[tuple[int, str, str], ...]
-
-
-TERMS: dict[str, Term] = {
-    "signal_pre": Term("s x'", ((1, "signal", "pre"),)),
-    "post_back": Term("y b'", ((1, "post", "back"),)),
-    "signal_back": Term("-s b'", ((-1, "signal", "back"),)),
-    "decay": Term("-W", ((-1, "one", "weight"),)),
-    "back": Term("1 b'", ((1, "one", "back"),)),
-    "signal_total_pre": Term("s (1'y) x'", ((1, "signal total", "pre"),)),
-    "post_agreement_back": Term("-y (y'W b) b'", ((-1, "post agreement", "back"),)),
-    "signal_agreement_pre": Term("-s (y'W b) x'", ((-1, "signal agreement", "pre"),)),
-    "post_guess_back": Term("-y (x'W's) b'", ((-1, "post guess", "back"),)),
-    "oja": Term("(y x' - y y'W)", ((1, "post", "pre"), (-1, "post", "reading"))),
-    "hebb": Term("y x'", ((1, "post", "pre"),)),
-    "unit_oja": Term("(y x' - y^2 W)", ((1, "post", "pre"), (-1, "post^2", "weight"))),
-    "signal_oja": Term("(s x' - s^2 W)", ((1, "signal", "pre"), (-1, "signal^2", "weight"))),
-    "three_factor": Term("(s y) x'", ((1, "signal post", "pre"),)),
-}
-POOL = tuple(TERMS)[:10]
-"""F0 to F9, in their order."""
 
 
 class Polynomial(PlasticityRule):
@@ -107,7 +42,7 @@ class Polynomial(PlasticityRule):
     its coefficient, the others do not.
 
     Args:
-        terms: names in `TERMS`, each at most once.
+        terms: names in `terms.TERMS`, each at most once.
         first: first values of coefficients, by name; those not named start at 0. By default 1e-3
             for `signal_pre`.
         l1: weight of the penalty, the sum of |coefficient|, that meta-training adds to the loss:

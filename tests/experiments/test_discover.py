@@ -16,7 +16,8 @@ from experiments.lab.settings.registry import ConfigError
 from metaplastic import Initialization, RandomDirect, from_pretrained
 from metaplastic.episode import StreamSpec
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.polynomial import POOL, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import POOL
 
 TINY = (
     "--preset", "tiny", "--task", "glyphs", "--stream", "shots=4", "repeats=2", "--steps", "2",

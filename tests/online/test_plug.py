@@ -22,7 +22,8 @@ from metaplastic import (
 )
 from metaplastic.pathways.carried_back import Backprop
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.polynomial import POOL, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import POOL
 
 
 def network(inplace: bool = False) -> nn.Sequential:

@@ -11,7 +11,8 @@ from torch import nn
 
 from metaplastic import Backprop, Delta, Direct, Initialization, LearningRule
 from metaplastic.pathways.sequential import RandomFeedback
-from metaplastic.plasticity.polynomial import POOL, Polynomial
+from metaplastic.plasticity.polynomial import Polynomial
+from metaplastic.plasticity.terms import POOL
 from tests.helpers.lifetimes import convolutional, dense, episodes, learner
 from tests.plasticity.test_polynomial import one_step
 

@@ -29,7 +29,7 @@ from metaplastic.alignment.mirror import MirrorAlignment
 from metaplastic.alignment.primitives import RegularizedAlignment
 from metaplastic.alignment.sleep import Sleep
 from metaplastic.plasticity.adaptive import Adaptive
-from metaplastic.plasticity.polynomial import POOL, TERMS
+from metaplastic.plasticity.terms import POOL, TERMS
 
 LIGHT = ("signal_pre", "oja", "signal_back", "unit_oja", "three_factor", "decay")
 Make = Callable[[], LearningRule]
