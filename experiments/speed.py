@@ -18,7 +18,7 @@ from typing_extensions import Doc
 from experiments.benchmarks import ON_DEVICE, ROWS, Finding, of_threads
 from experiments.benchmarks.child import start
 from experiments.lab.settings import cli
-from experiments.lab.settings.registry import require
+from experiments.lab.settings.registry import ConfigError, require
 
 FORMER = {"long_life": "long_lifetime"}
 
@@ -37,6 +37,7 @@ class Speed:
     """
 
     only: Annotated[tuple[str, ...], Doc("rows to measure; none: all")] = ()
+    rules: Annotated[tuple[str, ...], Doc("rules of one_online_example; none: all")] = ()
     repeat: Annotated[int, Doc("rounds")] = 5
     threads: Annotated[int | None, Doc("threads; None: as the row says")] = None
     device: Annotated[str, Doc("cpu, or an accelerator such as cuda")] = "cpu"
@@ -50,6 +51,8 @@ def main(argv: Sequence[str]) -> None:
     rows = [renamed(name) for name in config.only]
     for name in rows:
         require(name, ROWS, "a row")
+    if config.rules and rows != ["one_online_example"]:
+        raise ConfigError("--rules is of one row: give --only one_online_example with it.")
     from experiments.lab.networks.build import require_device  # names torch
 
     require_device(config.device)
@@ -85,6 +88,8 @@ def run(name: str, threads: int, config: Speed) -> list[Finding]:
     """Measure one row in a fresh process with that many threads."""
     words = ["--repeat", str(config.repeat), "--threads", str(threads), "--seed", str(config.seed)]
     words += ["--device", config.device]
+    if config.rules:
+        words += ["--rules", *config.rules]
     environment = {"OMP_NUM_THREADS": str(threads)}
     return [Finding(**found) for found in start(name, *words, environment=environment)]
 

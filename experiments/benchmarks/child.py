@@ -47,12 +47,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", help="of a row whose rivals need a process each")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rules", nargs="*", help="of the row that has some")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
     row = import_module(f"experiments.benchmarks.{given.row}")
     where = (given.device,) if given.row in ON_DEVICE else ()
+    where += (given.rules,) if given.rules else ()
     if given.part is not None:
         print(json.dumps(row.part(given.part, *where)))
     else:

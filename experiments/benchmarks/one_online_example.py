@@ -7,7 +7,7 @@ import gc
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -19,6 +19,7 @@ from experiments.benchmarks import Finding
 from experiments.benchmarks.measure import interleaved
 from experiments.benchmarks.memory import peak_mb
 from experiments.lab.networks.residual import residual
+from experiments.lab.settings.registry import require
 from metaplastic import LearningRule, PlasticModule, from_pretrained
 
 NAMED, LEARNED = 1.3, 1.6  # goals: at most so many times a plain step
@@ -78,14 +79,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def measure(repeat: int, seed: int) -> list[Finding]:
+def measure(repeat: int, seed: int, rules: Sequence[str] = ()) -> list[Finding]:
+    """All of `RULES` and the memory, or `rules` alone."""
+    for name in rules:
+        require(name, RULES, "a rule of this row")
     found = []
     for network, (make, shape) in NETWORKS.items():
         for batch in (1, 64):
             torch.manual_seed(seed)
             x, y = torch.randn(batch, *shape), torch.randint(10, (batch,))
             model = make()
-            for name, (rule, _) in RULES.items():
+            for name in rules or RULES:
+                rule = RULES[name][0]
                 candidates: dict[str, Callable[[], Any]] = {
                     "SGD": plain(copy.deepcopy(model), x, y)
                 }
@@ -101,7 +106,7 @@ def measure(repeat: int, seed: int) -> list[Finding]:
                 times = interleaved(candidates, max(repeat, 9) if batch == 1 else repeat, calls=9)
                 found.append(_finding(network, batch, name, times, first))
             print(f"one online example, {network}, batch {batch}: done", file=sys.stderr)
-    return [*found, memory(seed)]
+    return found if rules else [*found, memory(seed)]
 
 
 def plain(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Any]:
