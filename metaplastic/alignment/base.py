@@ -137,6 +137,11 @@ class Alignment(Recorded, nn.Module):
         return not callable(given) and given == 0 and not self.learn
 
     @property
+    def reads_before(self) -> bool:
+        """Whether `follow` may read `site.before`, so that weights are copied first."""
+        return self.sees_change
+
+    @property
     def follows(self) -> bool:
         """Whether the feedback changes at all, but for noise."""
         return type(self).follow is not Alignment.follow

@@ -44,6 +44,11 @@ class KolenPollackAlignment(Alignment):
             return change
         return change + self.value("decay", site) * (site.before - feedback)  # type: ignore[no-any-return]
 
+    @property
+    def reads_before(self) -> bool:
+        """Without a decay the change is all there is."""
+        return not self.zero("decay")
+
     def is_exact(self, name: str) -> bool:
         """Whether a coefficient is 1 at all steps."""
         return self.options[name] == 1 and not self.learn

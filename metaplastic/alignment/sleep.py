@@ -58,6 +58,11 @@ class Sleep(Alignment):
         return self.awake.sees_change
 
     @property
+    def reads_before(self) -> bool:
+        """As the rule that is awake."""
+        return self.awake.reads_before
+
+    @property
     def scheduled(self) -> bool:
         """Whether either rule has a coefficient that is a function of the step's number."""
         return self.awake.scheduled or self.asleep.scheduled

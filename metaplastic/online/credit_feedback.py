@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -87,11 +88,14 @@ class Feedback(nn.Module):
         seen: Mapping[str, Sequence[Product]],
         *,
         everywhere: bool,
+        changes: Mapping[str, Tensor] | None = None,
     ) -> None:
         """One step of the alignment rule.
 
         Args:
             weights: by site, as they are now; `before`, as they were, or None for no change.
+            changes: in the place of `before`, for a rule that does not read it; of sites that
+                changed.
             seen: the products of the step, by site.
             everywhere: also at sites that the step did not meet, or whose feedback carries nothing.
         """
@@ -101,11 +105,12 @@ class Feedback(nn.Module):
                 continue
             weight, feedback = weights[name], self.of(name)
             was = weight if before is None else before[name]
-            change = weight - was if before is not None else torch.zeros_like(weight)
-            at = AtSite(
-                name, weight, change, was, tuple(seen.get(name, ())), self.step,
-                fold(self.seed, "alignment", name, self.step),
-            )  # fmt: skip
+            if changes is not None and name in changes:
+                change = changes[name]
+            else:
+                change = torch.zeros_like(weight) if before is None else weight - was
+            key = partial(fold, self.seed, "alignment", name, self.step)
+            at = AtSite(name, weight, change, was, tuple(seen.get(name, ())), self.step, key)
             moved = None
             if alignment.follows and not (alignment.sees_inputs and name not in seen):
                 with torch.autocast(feedback.device.type, enabled=False):
@@ -135,7 +140,7 @@ class Feedback(nn.Module):
         for asleep in range(alignment.due(int(self.step))):
             for name in self.names:
                 weight, feedback = weights[name], self.of(name)
-                key = fold(self.seed, "sleep", name, self.step, asleep)
+                key = partial(fold, self.seed, "sleep", name, self.step, asleep)
                 at = AtSite(
                     name, weight, torch.zeros_like(weight), weight, tuple(silent[name]), self.step,
                     key,

@@ -43,13 +43,13 @@ def learn(
     numbers = plan.numbers()
     one_number = len(numbers) == len(rates) or not credit.rule.plasticity.promises("outer")
     if used and one_number and fast.serves(credit.rule, used, bool(memory.network.computed)):
-        before = None
+        before = changes = None
         _fast(credit, memory, plan, recorded, used, pushes, teaching, answer, loss, rates, numbers)
     else:
-        before = _general(
+        before, changes = _general(
             credit, memory, plan, model, recorded, used, pushes, teaching, answer, loss, rates
         )
-    _follow(credit, model, plan, before, recorded.products)
+    _follow(credit, model, plan, before, changes, recorded.products)
     if credit.held is not None:
         credit.held.step += 1
     memory.step += 1
@@ -154,8 +154,11 @@ def _general(
     answer: Callable[[], Tensor],
     loss: Tensor,
     rates: Mapping[str, Tensor],
-) -> dict[str, Tensor] | None:
-    """The changes as the pure step has them, then written; the weights before, if needed."""
+) -> tuple[dict[str, Tensor] | None, dict[str, Tensor] | None]:
+    """The changes as the pure step has them, then written.
+
+    For the alignment, if it needs one: all weights as they were, or the changes by site.
+    """
     rule, network = credit.rule, memory.network
     signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
     if rule.pathway.level:
@@ -180,13 +183,17 @@ def _general(
     done = changes_of(rule, network, values, traces, memory.step + 1, rates, seen)
     _into_parameters(credit, network.computed, plan, done, values)
     check_finite(loss, done.weights.items(), network.site_of)
-    before = None
-    if credit.rule.alignment.sees_change:
-        before = {site: credit.weight(site, model).detach().clone() for site in credit.shapes}
+    before = changes = None
+    if rule.alignment.sees_change:
+        if network.computed or rule.alignment.reads_before:
+            before = {site: credit.weight(site, model).detach().clone() for site in credit.shapes}
+        else:
+            names = {site: network.parameter(site) for site in credit.shapes}
+            changes = {site: done.weights[n] for site, n in names.items() if n in done.weights}
     for name, change in done.weights.items():
         plan.named[name].add_(change)
     memory.keep(done.traces)
-    return before
+    return before, changes
 
 
 def _into_parameters(
@@ -217,16 +224,17 @@ def _follow(
     model: nn.Module,
     plan: Plan,
     before: dict[str, Tensor] | None,
+    changes: dict[str, Tensor] | None,
     products: Sequence[Product],
 ) -> None:
     """The alignment rule, after the weights have changed."""
     held, alignment = credit.held, credit.rule.alignment
     if held is None or not (alignment.follows or alignment.noise):
         return
-    if alignment.sees_change and before is None:
+    if alignment.sees_change and before is None and changes is None:
         return  # it got every change already
     after = plan.weights or {site: credit.weight(site, model).detach() for site in credit.shapes}
     seen: dict[str, list[Product]] = {}
     for product in products if alignment.sees_inputs else ():
         seen.setdefault(product.site, []).append(product)
-    held.follow(credit.rule, after, before, seen, everywhere=True)
+    held.follow(credit.rule, after, before, seen, everywhere=True, changes=changes)
