@@ -1,4 +1,4 @@
-"""A page in the browser: draw characters of your own, and four rules learn them, one by one.
+"""A page in the browser: draw characters of your own, and five rules learn them, one by one.
 
     python -m experiments.play
 
@@ -27,7 +27,7 @@ PICTURE = "play.png"
 
 @dataclass(frozen=True)
 class Play:
-    """Serve a page on which characters are drawn, learned online by four rules, and named."""
+    """Serve a page on which characters are drawn, learned online by five rules, and named."""
 
     port: Annotated[int, Doc("of the page; 0 for any free one")] = 7860
     browser: Annotated[bool, Doc("open the page in a browser")] = True
@@ -94,7 +94,7 @@ def record(config: Play, folder: Path) -> Path:
         page.mouse.move(0, 0)
         page.wait_for_timeout(300)
         image = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    image.convert("RGB").quantize(128).save(folder / PICTURE, optimize=True)
+    image.convert("RGB").quantize(256).save(folder / PICTURE, optimize=True)
     return folder / PICTURE
 
 

@@ -1,10 +1,10 @@
 """The learners of the page, side by side on one frozen encoder.
 
 The encoder is that of the shipped `omniglot_readout`. Its own learner changes a readout alone, the
-others two layers on top of the same features, each by its rule: the discovered rule that ships as
-`omniglot_relative`, feedback alignment, and backpropagation, which with the delta rule is SGD. No
-learner of FLP with hidden plasticity ships; the discovered rule, which changes the hidden layer
-too, is what there is of a shipped rule with hidden plasticity.
+others two layers on top of the same features, each by its rule: FLP, whose hidden layer is taught
+by feedback that was meta-learned with it (the shipped `omniglot_flp`); the discovered rule that
+ships as `omniglot_relative`; feedback alignment; and backpropagation, which with the delta rule is
+SGD.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from metaplastic.support.seeding import global_seed, seeded
 
 OUTPUTS = 20  # characters that one page learns
 HIDDEN, WIDTH = 128, 256  # units; features of the shipped encoder
-SHIPPED, DISCOVERED = "omniglot_readout", "omniglot_relative"
+READOUT, FLP, DISCOVERED = "omniglot_readout", "omniglot_flp", "omniglot_relative"
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,28 @@ CHOICES = {
         "Readout only",
         "the shipped omniglot_readout: Oja's rule, a learned rate for each feature",
     ),
+    "flp": Choice(
+        "FLP",
+        "the shipped omniglot_flp: a hidden layer is plastic, too, taught by learned feedback",
+    ),
     "discovered": Choice(
-        "Discovered rule", "the shipped omniglot_relative: a hidden layer is plastic, too", 0.3
+        "Discovered rule",
+        "the shipped omniglot_relative: both layers are plastic, from random weights",
+        0.3,
     ),
     "random": Choice(
         "Random feedback", "feedback alignment: errors go back through fixed random weights", 0.01
     ),
     "sgd": Choice("SGD", "backpropagation: one step of gradient descent for each drawing", 0.003),
 }
+SHIPPED = {"readout": READOUT, "flp": FLP}
 NAMED = {"random": "feedback_alignment", "sgd": "bp"}
 
 
 @cache
-def shipped() -> OnlineLearner:
-    """The shipped learner; only its encoder and its rule are used, and neither changes."""
-    return from_pretrained(SHIPPED).requires_grad_(False)
+def shipped(name: str = READOUT) -> OnlineLearner:
+    """A shipped learner, which does not change; both have the same encoder."""
+    return from_pretrained(name).requires_grad_(False)
 
 
 @torch.no_grad()
@@ -105,25 +112,25 @@ class Learner(ABC):
         """Put back what `tensors` gave, of the same names, shapes and types."""
 
 
-class ReadoutOnly(Learner):
-    """The shipped learner: fast weights of its readout, from rows of zeros."""
+class AsShipped(Learner):
+    """A shipped learner: the fast weights of its plastic layers, from their initial values."""
 
-    def __init__(self, seed: int = 0) -> None:
-        labels = torch.zeros(1, 1, 1, dtype=torch.long)
+    def __init__(self, name: str, seed: int = 0) -> None:
+        self.shipped, labels = shipped(name), torch.zeros(1, 1, 1, dtype=torch.long)
         with torch.no_grad():
-            self.fast = dict(shipped().initialize(labels, torch.tensor([seed])))
+            self.fast = dict(self.shipped.initialize(labels, torch.tensor([seed])))
 
     @torch.no_grad()
     def learn(self, features: Tensor, label: int) -> None:
         target = torch.tensor([[[label]]])
-        fast = dict(shipped().adapt(features[None, None], target, self.fast))
+        fast = dict(self.shipped.adapt(features[None, None], target, self.fast))
         if not all(weight.isfinite().all() for weight in fast.values()):
-            raise FloatingPointError("The change of the readout is not finite.")
+            raise FloatingPointError("The change of a weight is not finite.")
         self.fast = fast
 
     @torch.no_grad()
     def logits(self, features: Tensor) -> Tensor:
-        return shipped().predict(self.fast, features[None])[0, :, :OUTPUTS]
+        return self.shipped.predict(self.fast, features[None])[0, :, :OUTPUTS]
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: weight.clone() for name, weight in self.fast.items()}
@@ -179,6 +186,6 @@ def head(seed: int) -> nn.Sequential:
 
 def make_learner(name: str, seed: int = 0, rate: float | None = None) -> Learner:
     """A new learner by its name in `CHOICES`, at another rate where one is given."""
-    if name == "readout":
-        return ReadoutOnly(seed)
+    if name in SHIPPED:
+        return AsShipped(SHIPPED[name], seed)
     return TwoLayers(name, CHOICES[name].rate if rate is None else rate, seed)

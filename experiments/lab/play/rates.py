@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.lab.play.learners import CHOICES, features_of, make_learner
+from experiments.lab.play.learners import CHOICES, SHIPPED, features_of, make_learner
 from experiments.lab.transfer.lifetimes import choose
 from metaplastic.support.seeding import seeded
 from tasks.split_omniglot import SplitOmniglot
@@ -76,7 +76,7 @@ def tune(data: Path | None, seed: int, count: int) -> list[dict[str, Any]]:
     rows = []
     for name, choice in CHOICES.items():
         rate, tried = 1.0, dict[float, float]()
-        if name != "readout":
+        if name not in SHIPPED:
             grid = SCALES if name == "discovered" else RATES
             rate, tried = choose(
                 lambda rate, name=name: fmean(accuracy(name, rate, choosing)),  # type: ignore[misc]

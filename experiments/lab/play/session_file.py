@@ -25,7 +25,7 @@ from experiments.lab.play.learners import CHOICES, OUTPUTS, WIDTH
 from experiments.lab.play.session import MOST_DRAWINGS, Session, Step, clean
 
 FORMAT = "metaplastic play"
-VERSION = 1
+VERSION = 2  # 1 had no FLP
 LARGEST = 8_000_000  # bytes
 IMAGES, FEATURES = "images", "features"
 

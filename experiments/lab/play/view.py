@@ -21,7 +21,7 @@ from experiments.lab.play.tabs import Tabs
 HERE = Path(__file__).parent
 TITLE = "metaplastic: teach it your own characters"
 HEADER = f"""<div id="title"><h1>Teach it your own characters</h1>
-<p>Draw a character, name it, and four rules learn it from that one drawing, online. Draw another,
+<p>Draw a character, name it, and five rules learn it from that one drawing, online. Draw another,
 and see what each of them says. Up to {OUTPUTS} characters; all stays here.</p></div>"""
 PAD = """<div class="pad"><canvas></canvas><div class="pad-hint">draw here</div></div>"""
 ANSWERS = """<h2>What they say of the drawing</h2><p>Probabilities over the characters learned so

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from experiments.lab.play.learners import CHOICES
 from experiments.lab.play.scene import CHARACTERS, ask, draw, find_browser, opened, teach
 from experiments.lab.play.tabs import Tabs
 from tests.experiments.play.drawings import TENT
@@ -84,14 +85,14 @@ def test_three_characters_are_drawn_with_the_mouse_taught_and_named(
             assert ask(page, name, seed=5)["readout"] == name
             page.click("#clear")
             page.wait_for_function("document.querySelector('.pad-hint').style.opacity == 1")
-        assert page.locator("#matrix table").count() == 4
+        assert page.locator("#matrix table").count() == len(CHOICES)
         assert page.locator("#matrix table").first.locator("tbody tr").count() == 3
         assert "Learned in" in page.locator("#times").inner_text()
         assert [u for u in requested if not u.startswith((address, "data:", "blob:"))] == []
         # Of two rules alone.
         page.get_by_label("Discovered rule").uncheck()
         page.get_by_label("Random feedback").uncheck()
-        page.wait_for_function("document.querySelectorAll('#matrix table').length == 2")
+        page.wait_for_function("document.querySelectorAll('#matrix table').length == 3")
         # Saved, forgotten, loaded.
         with page.expect_download() as waiting:
             page.click("#save")

@@ -9,6 +9,7 @@ from experiments.lab.play.learners import (
     CHOICES,
     HIDDEN,
     OUTPUTS,
+    SHIPPED,
     TwoLayers,
     features_of,
     make_learner,
@@ -32,15 +33,29 @@ def test_features_are_those_of_the_shipped_learner(generator: torch.Generator) -
     torch.testing.assert_close(features_of(images), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_the_readout_is_the_shipped_learner_in_one_pass(taught: Session) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_learner_is_itself_in_one_pass(taught: Session, name: str) -> None:
     """Step by step on the page as in one call of the learner, which never forgets a label."""
-    learner: OnlineLearner = shipped()
+    learner: OnlineLearner = shipped(SHIPPED[name])
     labels = torch.tensor(taught.labels)[None, :, None]
     with torch.no_grad():
         fast = learner.initialize(labels, torch.tensor([0]))
         fast = learner.adapt(taught.features[None, :, None], labels, fast)
         expected = learner.predict(fast, taught.features[None])[0, :, :OUTPUTS]
-    torch.testing.assert_close(taught.learners["readout"].logits(taught.features), expected)
+    torch.testing.assert_close(taught.learners[name].logits(taught.features), expected)
+
+
+def test_flp_has_the_encoder_of_the_readout_and_a_plastic_hidden_layer(taught: Session) -> None:
+    ours, other = (shipped(name).encoder for name in SHIPPED.values())
+    assert ours is not None
+    assert other is not None
+    for a, b in zip(ours.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    flp = taught.learners["flp"].tensors()
+    start = make_learner("flp").tensors()
+    hidden = next(iter(start))
+    assert start[hidden].shape == (1, HIDDEN, 256)
+    assert not torch.equal(flp[hidden], start[hidden])
 
 
 def test_sgd_is_a_step_down_the_gradient_of_autograd() -> None:
@@ -60,7 +75,7 @@ def test_sgd_is_a_step_down_the_gradient_of_autograd() -> None:
 
 def test_each_rule_is_one_of_its_own() -> None:
     features = features_of(torch.randint(0, 256, (1, 28, 28), dtype=torch.uint8))
-    made = {name: make_learner(name) for name in CHOICES if name != "readout"}
+    made = {name: make_learner(name) for name in CHOICES if name not in SHIPPED}
     changes = []
     for learner in made.values():
         before = learner.tensors()["model.0.weight"]
