@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,8 +13,15 @@ from experiments.lab.credit_checks.claim import Claim, at
 from experiments.lab.credit_checks.work import Found
 from experiments.lab.figures.plots import COLORS, MARKERS, finish, save
 
+LETTERS = 60  # of a title over a panel
+
 
 def draw(path: Path, claim: Claim, found: Found) -> None:
+    """Save `figure_of` the claim as PNG and PDF."""
+    save(figure_of(claim, found), path)
+
+
+def figure_of(claim: Claim, found: Found) -> Figure:
     """Means over seeds; the band is their range."""
     figure = Figure(figsize=(4.4 * len(claim.panels), 3.9), layout="constrained", dpi=150)
     panels = figure.subplots(1, len(claim.panels), squeeze=False)[0]
@@ -40,7 +48,10 @@ def draw(path: Path, claim: Claim, found: Found) -> None:
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    figure.suptitle(claim.sentence, fontsize=9)
+    figure.suptitle(fill(claim.sentence, LETTERS * len(panels)), fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    save(figure, path)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2 * len(panels), frameon=False,
+        fontsize=8,
+    )  # fmt: skip
+    return figure

@@ -7,6 +7,7 @@ METHODS = {
     "flp": "FLP, published form",
     "flp_frozen": "FLP, nothing plastic",
     "flp_no_feedback": "FLP, no feedback to hidden layers",
+    "flp_on_frozen": "FLP on a frozen encoder",
     "flp_random_feedback": "FLP, random feedback",
     "flp_readout": "readout-only plasticity",
     "flp_stable": "FLP",
@@ -21,6 +22,7 @@ METHODS = {
     "pretrained_readout": "pretrained encoder, plastic readout",
     "prototypes": "prototypes, distance",
     "prototypes_cosine": "prototypes, cosine",
+    "sbmcl": "sequential Bayes (SB-MCL)",
     "scratch": "SGD from random weights",
 }
 OPTIONS = {
