@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from metaplastic.inner.kept_as_products import kept_as_products
 from metaplastic.objective import CrossEntropy, Objective
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def loss_of_lifetimes(
         x, y: `tasks steps batch *features` and `tasks steps batch ...`.
         query_x, query_y: `tasks queries *features` and `tasks queries ...`.
     """
-    fast = learner.adapt_checked(x, y, learner.initialize(y, seed))
+    # Only here, where nobody is handed the weights between a lifetime and its queries.
+    start = {**learner.initialize(y, seed), **kept_as_products(learner, x.shape[1:3].numel())}
+    fast = learner.adapt_checked(x, y, start)
     return query_loss(learner.objective, learner.predict(fast, query_x), query_y)
 
 

@@ -82,7 +82,9 @@ def unroll(
         leaves: all tensors beside the arguments of `run` that may have a gradient; given where it
             calls `torch.func.grad`, within which autograd's own checkpoints are not possible.
     """
-    given = {name: torch.cat([tensor.movedim(1, 0)] * passes) for name, tensor in lifetimes.items()}
+    given = {name: tensor.movedim(1, 0) for name, tensor in lifetimes.items()}
+    if passes > 1:
+        given = {name: torch.cat([tensor] * passes) for name, tensor in given.items()}
     first, steps = 0, _length(given)
     if not torch.is_grad_enabled():
         return _run(run, weights, given, at_once)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from metaplastic.inner.unroll import Given, Unroll, unroll
 from metaplastic.objective import Objective
 from metaplastic.plasticity.outer_product import add_outer_product
 from metaplastic.rules.learning_rule import LearningRule
+from metaplastic.stacked.low_rank import LowRank
 from metaplastic.stacked.site import Site
 from metaplastic.stacked.stack import FastWeights, Stack
 
@@ -169,13 +171,13 @@ def step(
     Pure: nothing is modified, and everything is differentiable unless the pathway is first order.
     `slow` are the weights that do not change, without a tasks axis.
     """
-    weights = {**slow, **fast}
+    weights: dict[str, Any] = {**slow, **fast}
     tape = stack.run(given["x"], weights, start)
     signals = rule.pathway.signals(stack, tape, weights, sites, objective, given)
     received: Mapping[str, Tensor] = {}
     if rule.plasticity.two_sided:
         received = rule.pathway.presynaptic(stack, tape, weights, sites, signals)
-    changed = dict(fast)
+    changed: dict[str, Any] = dict(fast)
     for site in sites:
         name, signal, pre = site.name + ".weight", signals[site.name], tape.pre[site.name]
         if not rule.pathway.second_order:
@@ -188,16 +190,21 @@ def step(
         if rule.plasticity.reads_answer and site.activity == len(stack.layers):
             target = given["target"]
             post = objective.label(post, target) - objective.error(post, target)
-        matrix, rate = site.matrix(weight), rates[name]
-        if rule.plasticity.two_sided:
-            back = received[site.name]
-            back = back if rule.pathway.second_order else back.detach()
-            after = matrix + rule.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
-        elif rule.plasticity.promises("outer"):
-            after = add_outer_product(matrix, pre, signal, rate)
+        rate = rates[name]
+        if isinstance(weight, LowRank):
+            changed[name] = weight.plus(signal, pre, rate)
         else:
-            after = matrix + rule.plasticity.delta(matrix, pre, post, signal, rate)
-        changed[name] = after.view_as(weight)
+            matrix = site.matrix(weight)
+            if rule.plasticity.two_sided:
+                back = received[site.name]
+                back = back if rule.pathway.second_order else back.detach()
+                change = rule.plasticity.two_sided_delta(matrix, pre, post, signal, back, rate)
+                after = matrix + change
+            elif rule.plasticity.promises("outer"):
+                after = add_outer_product(matrix, pre, signal, rate)
+            else:
+                after = matrix + rule.plasticity.delta(matrix, pre, post, signal, rate)
+            changed[name] = after.view_as(weight)
         if bias in rates:
             changed[bias] = weights[bias] + rates[bias] * signal.sum(1)
     return changed

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metaplastic.stacked.low_rank import LowRank
 from metaplastic.stacked.patches import fold, output_size, padding, unfold
 from metaplastic.stacked.readouts import Readout
 
@@ -80,7 +82,11 @@ class Site:
     def run(self, x: Tensor, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The output on x and, if each task has its own weights, the input rows."""
         self._check_fit(x)
-        weight, bias = weights[self.name + ".weight"], weights.get(self.name + ".bias")
+        weight: Any = weights[self.name + ".weight"]
+        bias = weights.get(self.name + ".bias")
+        if isinstance(weight, LowRank):
+            out = weight.run(x)
+            return (out if bias is None else out + _of_tasks(bias)), x
         if weight.dim() == self.module.weight.dim():
             return self._shared(x, weight, bias), None
         return self._per_task(x, weight, bias)
@@ -93,7 +99,10 @@ class Site:
                 "product, so no signal is carried back through it; use a Linear, or another "
                 "pathway."
             )
-        rows = self.rows_of_units(signal) @ self.matrix(weights[self.name + ".weight"])
+        weight: Any = weights[self.name + ".weight"]
+        if isinstance(weight, LowRank):
+            return weight.pull(signal)
+        rows = self.rows_of_units(signal) @ self.matrix(weight)
         return rows if isinstance(self.module, nn.Linear) else fold(self.module, rows, x)
 
     def _per_task(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -103,7 +112,7 @@ class Site:
         elif bias is None:
             out = torch.bmm(rows, matrix.mT)
         else:
-            out = torch.baddbmm(bias[:, None] if bias.dim() == 2 else bias, rows, matrix.mT)
+            out = torch.baddbmm(_of_tasks(bias), rows, matrix.mT)
         if isinstance(self.module, nn.Conv2d):
             height, width = output_size(self.module, x)
             out = out.reshape(*x.shape[:2], height, width, -1).movedim(-1, 2)
@@ -130,3 +139,8 @@ class Site:
                 f"Site {self.name!r} was given inputs of shape {given} per example; it needs "
                 f"{needed}. Change its size or the encoder's, or put a Flatten before it."
             )
+
+
+def _of_tasks(bias: Tensor) -> Tensor:
+    """A bias, of each task or of all, broadcastable to `tasks rows post`."""
+    return bias[:, None] if bias.dim() == 2 else bias
