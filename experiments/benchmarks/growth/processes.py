@@ -1,6 +1,6 @@
 """One meta-batch shared by the processes that torchrun starts.
 
-The row starts torchrun, and torchrun this folder's `__main__`. The meta-batch is four micro-batches
+The row starts torchrun, and torchrun `main` in every process. The meta-batch is four micro-batches
 for any number of processes, so that the meta-gradient is the same bits.
 """
 
@@ -40,18 +40,19 @@ START = (
     "from experiments.lab.runs.parent import end_with_starter as bound; bound();"
     "from torch.distributed.run import main; main()"
 )
+EACH = "from experiments.benchmarks.growth.processes import main; main()"
 
 
 def by_torchrun(count: int, rounds: int, calls: int, seed: int) -> dict[str, Any]:
     """What `shared` finds with so many processes, of one thread each."""
     words = ["--rounds", str(rounds), "--calls", str(calls), "--seed", str(seed)]
+    shared_by = ["--standalone", "--nproc-per-node", str(count), "--no-python"]
     done = subprocess.run(
-        [sys.executable, "-c", START, "--standalone", "--nproc-per-node", str(count), "-m",
-         "experiments.benchmarks.growth", *words],
+        [sys.executable, "-c", START, *shared_by, sys.executable, "-c", EACH, *words],
         capture_output=True,
         text=True,
         env=bound_to_this({**os.environ, "OMP_NUM_THREADS": "1"}),
-    )  # fmt: skip
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(f"Measuring {count} processes failed: {last}")
