@@ -13,7 +13,7 @@ import pytest
 
 from experiments import speed
 from experiments.benchmarks import growth
-from experiments.benchmarks.growth import axes, fit, processes
+from experiments.benchmarks.growth import alone, axes, fit, processes
 from experiments.lab.figures.growth_plots import draw_growth
 from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.distributed import ProcessGroup
@@ -71,10 +71,11 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     assert set(TINY) == set(axes.AXES)
     small = {name: replace(axes.AXES[name], sizes=SIZES, make=make) for name, make in TINY.items()}
-    monkeypatch.setattr(growth, "AXES", small)
+    for module in (growth, alone):
+        monkeypatch.setattr(module, "AXES", small)
     monkeypatch.setattr(growth, "by_torchrun", in_this_process)
     monkeypatch.setattr(
-        growth, "alone", lambda name, size, seed: growth.part(f"{name}:{size}")["megabytes"]
+        growth, "each_alone", lambda name, sizes: [alone.megabytes(name, size) for size in sizes]
     )
     made = json.loads(json.dumps([asdict(found) for found in growth.measure(2, 0)]))
     assert isinstance(made, list)

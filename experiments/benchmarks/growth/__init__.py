@@ -10,33 +10,30 @@ from __future__ import annotations
 import os
 
 from experiments.benchmarks import Finding
-from experiments.benchmarks.child import start
+from experiments.benchmarks.growth.alone import each_alone
 from experiments.benchmarks.growth.axes import AXES, Axis
 from experiments.benchmarks.growth.fit import NONE, finding
 from experiments.benchmarks.growth.processes import RANKS, by_torchrun
 from experiments.benchmarks.measure import interleaved
-from experiments.benchmarks.memory import peak_mb
 
-CALLS = 2
+CALLS = 3
 PER_SECOND = {"ms": 1e3, "us": 1e6}
-# Freed memory is given back (glibc), so that the peak does not depend on the holes imports left.
-GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def measure(repeat: int, seed: int) -> list[Finding]:
     found = []
     for name, axis in AXES.items():
-        found += of_axis(name, axis, repeat, seed)
+        found += of_axis(name, axis, repeat)
     return [*found, *of_processes(repeat, seed)]
 
 
-def of_axis(name: str, axis: Axis, repeat: int, seed: int) -> list[Finding]:
+def of_axis(name: str, axis: Axis, repeat: int) -> list[Finding]:
     """Time and memory at every size."""
     work = {str(size): axis.make(size) for size in axis.sizes}
     times = interleaved(work, repeat, CALLS)
     scale = PER_SECOND[axis.unit] / axis.divided_by
     rounds = [[scale * spent for spent in times[str(size)]] for size in axis.sizes]
-    memory = [[alone(name, size, seed)] for size in axis.sizes]
+    memory = [[held] for held in each_alone(name, axis.sizes)]
     return [
         finding(axis.what, axis.label, axis.unit, axis.sizes, rounds, axis.time),
         finding(axis.what, axis.label, "MB", axis.sizes, memory, axis.memory),
@@ -55,25 +52,3 @@ def of_processes(repeat: int, seed: int) -> list[Finding]:
         finding(what, label, "ms", RANKS, rounds, NONE),
         finding(f"{what}, the largest process", label, "MB", RANKS, memory, NONE),
     ]
-
-
-def alone(name: str, size: int, seed: int) -> float:
-    """`megabytes` of one size in a process of its own."""
-    words = ["--part", f"{name}:{size}", "--threads", "1", "--seed", str(seed)]
-    return float(start("growth", *words, environment=GIVEN_BACK)["megabytes"])
-
-
-def part(of: str) -> dict[str, float]:
-    """The memory of one size, `axis:size`, in this process."""
-    name, _, size = of.partition(":")
-    return {"megabytes": megabytes(AXES[name], int(size))}
-
-
-def megabytes(axis: Axis, size: int) -> float:
-    """Peak memory of two calls, beyond imports and what a tiny call has loaded."""
-    axis.tiny()()
-    before = peak_mb()
-    work = axis.make(size)
-    for _ in range(2):
-        work()
-    return peak_mb() - before
