@@ -58,7 +58,7 @@ def draw_panel(axes: Axes, found: Found, kind: int) -> None:
         law = fit["factor"] * sizes ** fit["exponent"]
         said = f"exponent {fit['exponent']:.2f}, s.e. {fit['standard_error']:.2f}"
         axes.plot(sizes, law, color=color, linewidth=1.2, label=said)
-    what = fill(found["what"].rpartition(":")[0], WIDEST)
+    what = fill(found["what"].rpartition(":")[0], WIDEST, break_on_hyphens=False)
     finish(axes, series["axis"], f"{name}, {series['unit']}", what if kind == 0 else "")
     log_scales(axes, sizes, [*series["lowest"], *series["highest"]])
     axes.legend(frameon=False, fontsize=7, loc="upper left")
