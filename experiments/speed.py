@@ -1,12 +1,15 @@
 """Time and memory compared with other libraries and with hardware bounds.
 
     python -m experiments.speed --only plastic_head --repeat 9
+    python -m experiments.speed --draw runs/speed.json
 
-Prints every row with its goal and its range over rounds, and keeps the same as JSON.
+Prints every row with its goal and its range over rounds, and keeps the same as JSON. The row growth
+has a figure beside it, `growth.png`, which the second command draws again from the JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +24,7 @@ from experiments.lab.settings import cli
 from experiments.lab.settings.registry import ConfigError, require
 
 FORMER = {"long_life": "long_lifetime"}
+GROWTH = "growth"  # the row with a figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Speed:
 
     Rows: plastic_head, inner_sgd, encoder_once, deep_sines, long_lifetime, sampling, many_classes,
     matrix, credit, one_online_example, residual, encoder_beside_jax, long_beside_jax,
-    online_beside_jax, executors.
+    online_beside_jax, executors, growth.
     Candidates alternate within a row, so that a ratio comes from one run; it is the median over
     rounds, with the lowest and the highest. Close what else is running: a busy machine widens the
     range. JAX, where it is installed, runs the same lifetimes in a process of its own, after its
@@ -41,13 +45,16 @@ class Speed:
     repeat: Annotated[int, Doc("rounds")] = 5
     threads: Annotated[int | None, Doc("threads; None: as the row says")] = None
     device: Annotated[str, Doc("cpu, or an accelerator such as cuda")] = "cpu"
-    out: Annotated[Path, Doc("the same as JSON")] = Path("runs/speed.json")
+    out: Annotated[Path, Doc("the same as JSON, with figures beside it")] = Path("runs/speed.json")
+    draw: Annotated[Path | None, Doc("draw the figures of this JSON; measure nothing")] = None
     seed: Annotated[int, Doc("of parameters and made data")] = 0
     debug: Annotated[bool, Doc("show where an error came from")] = False
 
 
 def main(argv: Sequence[str]) -> None:
     config = cli.parse(Speed, argv, Speed())
+    if config.draw is not None:
+        return draw(config.draw)
     rows = [renamed(name) for name in config.only]
     for name in rows:
         require(name, ROWS, "a row")
@@ -75,6 +82,21 @@ def main(argv: Sequence[str]) -> None:
             print(line(finding))
         record["rows"][name] = {"threads": threads, "findings": [asdict(f) for f in findings]}
         write_json(config.out, record)
+        if name == GROWTH:
+            draw(config.out)
+
+
+def draw(path: Path) -> None:
+    """Draw the figure of growth from a record that has the row, beside it."""
+    from experiments.lab.figures.growth_plots import plot_growth  # names matplotlib
+
+    try:
+        findings = json.loads(path.read_text("utf-8"))["rows"][GROWTH]["findings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a record with the row {GROWTH}.") from error
+    figure = path.with_name("growth.png")
+    plot_growth(figure, findings)
+    print(f"\nDrawn: {figure}")
 
 
 def renamed(row: str) -> str:

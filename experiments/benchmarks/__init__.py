@@ -7,6 +7,7 @@ A row is a function `measure(repeat, seed)` that returns findings; those of `ON_
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 # The number of threads of each row.
 ROWS = {
@@ -25,6 +26,7 @@ ROWS = {
     "long_beside_jax": 1,
     "online_beside_jax": 1,
     "executors": 1,
+    "growth": 1,
 }
 
 ON_DEVICE = ("plastic_head", "inner_sgd", "deep_sines")
@@ -37,7 +39,10 @@ def of_threads(number: int) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: the measurement, its result and its goal."""
+    """One line of the table: the measurement, its result and its goal.
+
+    `series` is what a figure is drawn from.
+    """
 
     what: str
     result: str
@@ -45,3 +50,4 @@ class Finding:
     met: bool | None = None
     peak_mb: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
