@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,14 @@ from experiments.lab.figures.plots import COLORS, finish, save
 Found = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
+LETTERS = 24  # of a line beside a matrix
+
+
 def plot_matrices(path: Path, found: Found) -> None:
-    """A row per rule, a column per fraction and kind of update, with a common color scale."""
+    """A row per rule, a column per part of the lifetime that is over and kind of update.
+
+    The color scale is common to all.
+    """
     matrices = [[np.array(row["matrix"]) for row in rows] for rows in found.values()]
     sizes = np.abs(np.concatenate([matrix.ravel() for row in matrices for matrix in row]))
     largest = float(sizes[np.isfinite(sizes)].max(initial=0.0)) or 1.0
@@ -29,15 +37,22 @@ def plot_matrices(path: Path, found: Found) -> None:
     for (label, rows), axes_row, row in zip(found.items(), panels, matrices, strict=True):
         for of, axes, matrix in zip(rows, axes_row, row, strict=True):
             image = axes.imshow(matrix, cmap="RdBu_r", norm=scale, interpolation="nearest")
-            axes.set_title(f"{of['update']}, after {of['fraction']:g}", fontsize=8)
+            axes.set_title(f"{of['update']}, after {of['fraction']:.0%}", fontsize=8)
             axes.tick_params(labelsize=6)
-        axes_row[0].set_ylabel(f"{readable(label)}\nlearned example", fontsize=8)
+        axes_row[0].set_ylabel(f"{fill(readable(label), LETTERS)}\nlearned example", fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel("evaluated example", fontsize=8)
     bar = figure.colorbar(image, ax=panels, shrink=0.8)
     bar.set_label("change of loss (increase is red)", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    decades = [10.0**k for k in range(floor(log10(largest)) - 2, floor(log10(largest)) + 1)]
+    bar.set_ticks([*(-one for one in decades), 0, *decades], labels=_signed(decades), fontsize=7)
+    bar.ax.minorticks_off()
     save(figure, path)
+
+
+def _signed(decades: Sequence[float]) -> list[str]:
+    """Labels of their negatives, 0, and themselves."""
+    return [*(f"-{one:g}" for one in decades), "0", *(f"{one:g}" for one in decades)]
 
 
 def plot_distances(path: Path, found: Found) -> None:

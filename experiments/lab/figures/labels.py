@@ -28,7 +28,8 @@ METHODS = {
 OPTIONS = {
     "hidden": "hidden rate {}", "feedback": "{} feedback", "plastic": "plastic layers: {}",
     "plasticity": "{}", "nonlinearity": "{} feedback units", "gate": "gate {}",
-    "teaching": "teaching signal {}", "per": "a rate per {}", "rate": "rate {}",
+    "channels": "channels {}", "strides": "strides {}", "teaching": "teaching signal {}",
+    "per": "a rate per {}", "rate": "rate {}",
 }  # fmt: skip
 
 
@@ -37,7 +38,13 @@ def readable(label: str) -> str:
 
     A label that names no method is returned with spaces in the place of underscores.
     """
-    name, *options = label.replace(" ", ",").split(",")
+    name, *words = label.replace(" ", ",").split(",")
+    options: list[str] = []
+    for word in words:  # of a value that is a list every item but the first stands alone
+        if "=" in word or not options:
+            options.append(word)
+        else:
+            options[-1] += f", {word}"
     if name not in METHODS or any("=" not in option for option in options if option):
         return label.replace("_", " ")
     texts = []

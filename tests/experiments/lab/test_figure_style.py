@@ -59,6 +59,9 @@ def test_labels_are_for_people() -> None:
     assert readable("flp_stable,hidden=1e-5,feedback=random") == (
         "FLP (hidden rate 1e-5, random feedback)"
     )
+    assert readable("flp_readout channels=48,96 plastic=1") == (
+        "readout-only plasticity (channels 48, 96, plastic layers: 1)"
+    )
     assert readable("oml plastic=1") == "OML (plastic layers: 1)"
     assert readable("feedback alignment, rate 0.03") == "feedback alignment, rate 0.03"
     assert readable("my_method,depth=2") == "my method,depth=2"
