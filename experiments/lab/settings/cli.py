@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import io
+import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -191,9 +193,21 @@ def run(
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            sys.exit(0)  # whoever reads has enough, as in `... --help | head`
         if "--debug" in arguments:
             raise
         sys.exit(_say(sentence(error), 2 if isinstance(error, ConfigError) else 1))
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads the output any more; then it is not flushed again at the end."""
+    ends = select.poll()
+    ends.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in ends.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def sentence(error: Exception) -> str:
