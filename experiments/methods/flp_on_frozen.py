@@ -8,6 +8,7 @@ encoder as it was shipped.
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from experiments.lab.networks.problem import GAIN, Problem
@@ -35,7 +36,7 @@ def build(
     hidden: float = 1e-2,
 ) -> OnlineLearner:
     """`units` of the hidden layer; `rate` at the first meta-step, times `hidden` in that layer."""
-    layers, features = _frozen(encoder)
+    layers, features = _frozen(encoder, problem)
     first = nn.Linear(features, units, bias=False)
     readout = CosineReadout(units, problem.spec.outputs)
     nn.init.kaiming_normal_(first.weight)
@@ -60,8 +61,14 @@ def rates(problem: Problem) -> dict[str, float]:
     return {"weights": 2e-3, "feedback": 2e-3, "plasticity": 3e-2, "strength": 1e-3}
 
 
-def _frozen(name: str) -> tuple[list[nn.Module], int]:
+def _frozen(name: str, problem: Problem) -> tuple[list[nn.Module], int]:
     """The layers of a shipped encoder, which do not change, and how many features they give."""
+    task, shape = problem.spec.name, problem.spec.input_shape
+    if not problem.classification:
+        raise ConfigError(
+            f"an encoder of images is for classification, and task {task!r} is regression: use "
+            "flp_stable."
+        )
     learner = from_pretrained(name)
     frozen = learner.encoder if learner.encoder is not None else frozen_part(learner)[0]
     frozen = frozen.encoder if isinstance(frozen, ShiftAveraged) else frozen
@@ -70,4 +77,11 @@ def _frozen(name: str) -> tuple[list[nn.Module], int]:
             f"encoder={name}: its frozen part does not end in a Linear; name a learner whose does, "
             "such as omniglot_readout."
         )
+    try:
+        frozen(torch.zeros(1, *shape))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"encoder={name}: it does not take the inputs of task {task!r}, of shape {shape}; "
+            "choose a task of images as it was meta-trained on, or flp_stable."
+        ) from error
     return list(frozen.requires_grad_(False)), frozen[-1].out_features

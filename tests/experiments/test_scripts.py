@@ -72,7 +72,7 @@ def test_a_rule_is_not_tried_on_a_stream_it_does_not_fit(run: Path) -> None:
         meta_test.main([str(run / "rule"), "--task", "sines"])
 
 
-OF_CLASSES = ("prototypes", "prototypes_cosine", "pretrained_readout", "sbmcl")
+OF_CLASSES = ("flp_on_frozen", "prototypes", "prototypes_cosine", "pretrained_readout", "sbmcl")
 
 
 @pytest.mark.parametrize("task", ["sines", "glyphs"])
