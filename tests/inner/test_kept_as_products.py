@@ -61,8 +61,8 @@ def meta_gradient(made: OnlineLearner, given: tuple[Tensor, ...]) -> list[Tensor
         made.encode(t.flatten(0, -2)).unflatten(0, t.shape[:-1]) for t in (x, query_x)
     )
     result = meta_loss.loss_of_lifetimes(made, x, y, query_x, query_y, seed)
-    asked = [p for p in made.parameters() if p.requires_grad]
-    found = torch.autograd.grad(result.loss, asked, allow_unused=True)
+    parameters = [p for p in made.parameters() if p.requires_grad]
+    found = torch.autograd.grad(result.loss, parameters, allow_unused=True)
     return [result.loss, result.prediction, *(slope for slope in found if slope is not None)]
 
 

@@ -32,7 +32,7 @@ def fit(sizes: Sequence[float], costs: Sequence[float]) -> Fit | None:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked of a cost: a sentence, and whether a fit and the costs satisfy it."""
+    """What a cost should be: a sentence, and whether a fit and the costs satisfy it."""
 
     said: str = ""
     holds: Callable[[Fit | None, Sequence[float]], bool] | None = None

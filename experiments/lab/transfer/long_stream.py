@@ -63,8 +63,8 @@ def both(rule: LearningRule, life: Life, rates: Sequence[float], seed: int) -> d
     print(f"seed {seed}: SGD's rate is {best:g} of {tuned}", flush=True)
     return {
         "rate": best,
-        "sgd": _lived(_net("backprop", best, seed, life), train, order, tests, life, seed),
-        "rule": _lived(_net(rule, None, seed, life), train, order, tests, life, seed),
+        "sgd": _lifetime(_net("backprop", best, seed, life), train, order, tests, life, seed),
+        "rule": _lifetime(_net(rule, None, seed, life), train, order, tests, life, seed),
     }
 
 
@@ -108,7 +108,7 @@ def _tuned(rate: float, train: Images, order: Tensor, held: Images, life: Life, 
     return accuracy(net, held)
 
 
-def _lived(
+def _lifetime(
     net: PlasticModule, train: Images, order: Tensor, tests: Images, life: Life, seed: int
 ) -> list[dict[str, float]]:
     """What is measured at the start and after every so many examples."""
