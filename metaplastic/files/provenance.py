@@ -20,7 +20,7 @@ def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[
     """The provenance of this process, for a rule file. Unknown facts are omitted."""
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]),
+        "command": shlex.join([Path(sys.orig_argv[0]).name, *map(portable, sys.orig_argv[1:])]),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": version("numpy"),
@@ -32,6 +32,20 @@ def provenance(seed: int | None = None, data: StreamSpec | None = None) -> dict[
     if data is not None:
         facts |= {"data": data.name, "data_fingerprint": data.fingerprint}
     return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def portable(word: str) -> str:
+    """A word of a command line without the folders of this machine.
+
+    An absolute path, alone or behind an equals sign, is given from the working directory where it
+    is below that, and by its last part elsewhere.
+    """
+    name, equals, value = word.rpartition("=")
+    path, here = Path(value), Path.cwd()
+    if not path.is_absolute():
+        return word
+    short = path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
+    return f"{name}{equals}{short}"
 
 
 def _version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from metaplastic import RuleFileError, from_pretrained, save_pretrained, shipped
+from metaplastic.files.provenance import portable
 from metaplastic.files.rule_file import read_config
 from metaplastic.support.catalog import HOME
 from metaplastic.support.describe import describe
@@ -71,3 +73,14 @@ def test_every_learner_that_is_shipped_loads_is_small_and_has_a_card() -> None:
         assert sum(path.stat().st_size for path in (HOME / name).iterdir()) < 2_000_000
         assert "**Not for**" in card
         assert f'from_pretrained("{name}")' in card
+
+
+def test_what_ships_names_no_folder_of_the_machine_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in shipped():
+        command = read_config(HOME / name)["provenance"]["command"]
+        assert [word for word in shlex.split(command) if word != portable(word)] == []
+    monkeypatch.chdir(tmp_path)
+    words = [f"{tmp_path}/runs/a", "/else/where/b", f"--runs={tmp_path}/runs", "--rate=0.1", "c/d"]
+    assert [portable(w) for w in words] == ["runs/a", "b", "--runs=runs", "--rate=0.1", "c/d"]

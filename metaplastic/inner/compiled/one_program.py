@@ -74,9 +74,9 @@ class OneProgram:
             with torch.enable_grad():
                 result = loss_of_lifetimes(learner, *leaves)
             every = [*leaves, *learned]
-            asked = [i for i, tensor in enumerate(every) if tensor.requires_grad]
-            slopes = torch.autograd.grad(result.loss, [every[i] for i in asked], allow_unused=True)
-            pairs = [(i, s) for i, s in zip(asked, slopes, strict=True) if s is not None]
+            wanted = [i for i, tensor in enumerate(every) if tensor.requires_grad]
+            slopes = torch.autograd.grad(result.loss, [every[i] for i in wanted], allow_unused=True)
+            pairs = [(i, s) for i, s in zip(wanted, slopes, strict=True) if s is not None]
             self.wanted = [i for i, _ in pairs]
             known = [] if result.accuracy is None else [result.accuracy]
             outputs = [result.loss.detach(), result.per_task, result.prediction, *known]
