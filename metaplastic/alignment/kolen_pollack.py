@@ -46,8 +46,8 @@ class KolenPollackAlignment(Alignment):
 
     @property
     def reads_before(self) -> bool:
-        """Without a decay the change is all there is."""
-        return not self.zero("decay")
+        """Without a decay the change is all there is, unless a subclass follows otherwise."""
+        return type(self).follow is not KolenPollackAlignment.follow or not self.zero("decay")
 
     def is_exact(self, name: str) -> bool:
         """Whether a coefficient is 1 at all steps."""

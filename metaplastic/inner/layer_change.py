@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -37,10 +38,7 @@ class LayerChange:
     def whole(self, product: Product, part: Tensor) -> Tensor:
         """As one tensor of the shape of `part`."""
         terms = [product.operation.outer(left, right, part) for left, right in self.blocks]
-        total: Tensor | None = None
-        for term in (*terms, *self.added):
-            total = term if total is None else total + term
-        return torch.zeros_like(part) if total is None else total
+        return _sum([*terms, *self.added]) if terms or self.added else torch.zeros_like(part)
 
 
 def in_whole_layers(plasticity: PlasticityRule, products: Sequence[Product]) -> bool:
@@ -125,11 +123,8 @@ def _blocks(
     ]
 
 
-def _sum(terms: list[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _joined(product: Product, blocks: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
