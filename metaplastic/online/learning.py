@@ -190,9 +190,10 @@ def _general(
         else:
             names = {site: network.parameter(site) for site in credit.shapes}
             changes = {site: done.weights[n] for site, n in names.items() if n in done.weights}
+    kept = memory.apart(done.traces, plan.named.values())
     for name, change in done.weights.items():
         plan.named[name].add_(change)
-    memory.keep(done.traces)
+    memory.keep(kept)
     return before, changes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -45,8 +45,19 @@ class Memory(nn.Module):
             for name in (*self.network.learned, *self.network.others)
         }
 
-    def keep(self, traces: dict[str, Tensor]) -> None:
-        """Write the traces after a step."""
+    def apart(self, traces: Mapping[str, Tensor], weights: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The traces after a step, copied where they show a weight or another trace.
+
+        Those are written over one by one, and a rule's trace may be the weight as it was.
+        """
+        shown = {tensor.untyped_storage().data_ptr() for tensor in (*weights, *self.buffers())}
+        return {
+            name: value.clone() if value.untyped_storage().data_ptr() in shown else value
+            for name, value in traces.items()
+        }
+
+    def keep(self, traces: Mapping[str, Tensor]) -> None:
+        """Write the traces after a step, each of which is `apart`."""
         for name, value in traces.items():
             trace, _, parameter = name.partition(" of ")
             getattr(self, _key(trace, parameter)).copy_(value)
