@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metaplastic.plasticity.base import PlasticityRule
 from metaplastic.plasticity.polynomial import Polynomial
-from metaplastic.plasticity.terms import POST, TERMS, LocalQuantities
+from metaplastic.plasticity.terms import DEGREE, POST, TERMS, LocalQuantities
 from metaplastic.sites.convolution import Convolution
 from metaplastic.sites.operations import Linear, Right
 from metaplastic.sites.products import Product
@@ -71,85 +71,109 @@ def layer_change(
     assert isinstance(plasticity, Polynomial)
     operation, x = product.operation, product.x
     y, s = operation.units_last(activity), operation.units_last(signal)
-    size = back_size = None
-    if plasticity.normalized:
-        size = _inverse_length(product, x, part)
-        back_size = None if back is None else _inverse_length(product, back, part)
-        y = y * size
     seen, found = LocalQuantities(y, y, y, s, y), LayerChange()
     sums: dict[tuple[str, str], Tensor] = {}  # coefficients of products
     for name, coefficient in zip(plasticity.terms, rate.unbind(-3), strict=True):
         for sign, after, before in TERMS[name].products:
             term, key = coefficient if sign > 0 else -coefficient, (after, before)
             sums[key] = sums[key] + term if key in sums else term
-    by_rows = isinstance(operation, Linear) and y[..., 0].numel() < y.shape[-1]
+    dense = isinstance(operation, Linear)
+    if plasticity.normalized:
+        # In a dense layer lengths multiply numbers, which are few, and not whole activities; a
+        # convolution, whose activities are multiplied in passing, has fewer operations as it is.
+        size = _inverse_length(product, x, part)
+        back_size = None if back is None else _inverse_length(product, back, part)
+        if not dense:
+            seen = seen._replace(post=y * size)
+        for after, before in sums:
+            power = (DEGREE[after] + (before == "reading") if dense else 0) + (before == "pre")
+            sizes = [size] * power
+            sizes += [back_size] if before == "back" and back_size is not None else []
+            sums[after, before] = reduce(torch.mul, sizes, sums[after, before])
+    by_rows = dense and y[..., 0].numel() < y.shape[-1]
     behind = {"pre": x} if back is None else {"pre": x, "back": back}
     if by_rows and any(before == "reading" for _, before in sums):
         matrix = part.mT if isinstance(operation, Right) else part
         behind["reading"] = (y @ matrix).reshape(x.shape)
-    for key in list(sums):
-        after, before = key
-        if before == "pre" and size is not None:
-            sums[key] = sums[key] * size
-        elif before == "back" and back_size is not None:
-            sums[key] = sums[key] * back_size
-        elif before not in behind:
-            factor = sums.pop(key) * POST[after](seen)
-            if before == "weight":
-                per_unit = factor.reshape(-1, factor.shape[-1]).sum(0)
-                found.added.append(_by_unit(product, per_unit, part) * part)
-            elif before == "reading":
-                found.added.append(_read(product, factor, y, part))
+    for key in [key for key in sums if key[1] not in behind]:
+        number, (after, before) = sums.pop(key), key
+        factor = POST[after](seen)
+        if before == "weight":
+            per_unit = number.reshape(()) * factor.reshape(-1, factor.shape[-1]).sum(0)
+            found.added.append(_by_unit(product, per_unit, part) * part)
+        elif before == "reading":
+            found.added.append(_read(product, factor, seen.post, number, part))
     ahead = {after: POST[after](seen) for after, _ in sums}
-    found.blocks = _joined(product, _blocks(sums, ahead, behind))
+    _add_products(found, product, _products(sums, ahead, behind), part)
     return found
 
 
-def _blocks(
+Numbered = tuple[Tensor | None, Tensor, Tensor]  # a number, left and right, left's units last
+
+
+def _products(
     sums: Mapping[tuple[str, str], Tensor],
     ahead: Mapping[str, Tensor],
     behind: Mapping[str, Tensor],
-) -> list[tuple[Tensor, Tensor]]:
-    """The sum of `number left' right` in as few products as its factors allow, units last."""
+) -> list[Numbered]:
+    """The sum of `number left' right` in as few products as its factors allow."""
     lefts, rights = (list(dict.fromkeys(key[side] for key in sums)) for side in (0, 1))
-    if len(lefts) < len(rights):
-        return [
-            (ahead[left], _sum([n * behind[of] for (own, of), n in sums.items() if own == left]))
-            for left in lefts
-        ]
-    return [
-        (_sum([n * ahead[left] for (left, of), n in sums.items() if of == right]), behind[right])
-        for right in rights
-    ]
+    found: list[Numbered] = []
+    side, factors = (0, behind) if len(lefts) < len(rights) else (1, ahead)
+    for shared in (lefts, rights)[side]:
+        parts = [(n, factors[key[1 - side]]) for key, n in sums.items() if key[side] == shared]
+        alone = len(parts) == 1
+        number = parts[0][0] if alone else None
+        other = parts[0][1] if alone else _sum([n * factor for n, factor in parts])
+        found.append((number, *((ahead[shared], other) if side == 0 else (other, behind[shared]))))
+    return found
+
+
+def _add_products(
+    found: LayerChange, product: Product, products: Sequence[Numbered], part: Tensor
+) -> None:
+    """Each number multiplies what is smallest; a few rows of all products are one of more rows."""
+    if not products:
+        return
+    operation = product.operation
+    rows = products[0][1][..., 0].numel()
+    smaller = all(part.numel() < min(left.numel(), right.numel()) for _, left, right in products)
+    if smaller and isinstance(operation, Linear):
+        for number, left, right in products:
+            whole = operation.outer(operation.units_back(left), right, part)
+            found.added.append(whole if number is None else number.reshape(()) * whole)
+        return
+    scaled = [_scaled(*numbered) for numbered in products]
+    if isinstance(operation, Linear) and len(scaled) > 1 and rows <= FEW:
+        left = torch.cat([a.reshape(-1, a.shape[-1]) for a, _ in scaled])
+        right = torch.cat([b.reshape(-1, b.shape[-1]) for _, b in scaled])
+        found.blocks = [(left, right)]
+    else:
+        found.blocks = [(operation.units_back(left), right) for left, right in scaled]
+
+
+def _scaled(number: Tensor | None, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    if number is None:
+        return left, right
+    return (number * left, right) if left.numel() <= right.numel() else (left, number * right)
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:
     return reduce(torch.add, terms)
 
 
-def _joined(product: Product, blocks: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """All blocks of a product; as one where it is rather weights than rows that cost."""
-    operation = product.operation
-    few = blocks and blocks[0][0][..., 0].numel() <= FEW
-    if isinstance(operation, Linear) and len(blocks) > 1 and few:
-        left = torch.cat([a.reshape(-1, a.shape[-1]) for a, _ in blocks])
-        right = torch.cat([b.reshape(-1, b.shape[-1]) for _, b in blocks])
-        return [(left, right)]
-    return [(operation.units_back(left), right) for left, right in blocks]
-
-
-def _read(product: Product, factor: Tensor, y: Tensor, part: Tensor) -> Tensor:
-    """`factor^T (y W)` as `(factor^T y) W`, which is less work where rows are many."""
+def _read(product: Product, factor: Tensor, y: Tensor, number: Tensor, part: Tensor) -> Tensor:
+    """`number factor^T (y W)` as `number (factor^T y) W`: less work where rows are many."""
     operation = product.operation
     whole = operation.matrix(part)  # groups post pre: units of a group read their own
     left, flat = operation.units_back(factor), operation.units_back(y)
     if isinstance(operation, Convolution):  # example by example, which needs no copies
         by_group = [t.reshape(len(t), *whole.shape[:2], -1) for t in (left, flat)]
-        mixed = (by_group[0] @ by_group[1].mT).sum(0) @ whole
+        inner = (by_group[0] @ by_group[1].mT).sum(0)
     else:
         rows = [t.reshape(-1, t.shape[-1]) for t in (left, flat)]
-        mixed = ((rows[0].mT @ rows[1]) @ whole[0])[None]
-    return operation.unmatrix(mixed, part)
+        inner = (rows[0].mT @ rows[1])[None]
+    return operation.unmatrix((number.reshape(()) * inner) @ whole, part)
 
 
 def _by_unit(product: Product, per_unit: Tensor, part: Tensor) -> Tensor:

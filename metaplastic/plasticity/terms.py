@@ -45,6 +45,11 @@ POST: dict[str, Callable[[LocalQuantities], Tensor]] = {
     "post guess": lambda z: z.post * z.guess,
 }
 """Postsynaptic factors, `tasks rows post`."""
+DEGREE: dict[str, int] = {
+    "one": 0, "signal": 0, "post": 1, "signal^2": 0, "post^2": 2, "signal post": 1,
+    "signal total": 1,
+}  # fmt: skip
+"""How often `post` stands in each factor that needs no weight."""
 
 
 class Term(NamedTuple):

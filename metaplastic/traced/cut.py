@@ -49,11 +49,11 @@ def cut(
     """
     places = [node for node in graph.nodes if node.op == "placeholder"]
     number = {node: i for i, node in enumerate(places)}
-    before = _needed([*outputs, *early])
+    before = needed([*outputs, *early])
     for node in graph.nodes:  # parts of a result that is there
         if node.target is operator.getitem and node.args[0] in before:
             before.add(node)
-    after = _needed(then) - before
+    after = needed(then) - before
     kept = [
         node
         for node in graph.nodes
@@ -86,7 +86,8 @@ def program(body: Collection[fx.Node], inputs: Sequence[fx.Node], outputs: Seque
     return found
 
 
-def _needed(outputs: Sequence[fx.Node]) -> set[fx.Node]:
+def needed(outputs: Sequence[fx.Node]) -> set[fx.Node]:
+    """The nodes that some outputs are computed from, themselves among them."""
     found: set[fx.Node] = set()
     waiting = list(outputs)
     while waiting:

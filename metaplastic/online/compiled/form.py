@@ -15,7 +15,7 @@ from metaplastic.online.losses import refuse
 from metaplastic.online.memory import Memory, network_of
 from metaplastic.online.norms import Norms, norm_handlers
 from metaplastic.online.plan import Plan
-from metaplastic.traced.cut import cut
+from metaplastic.traced.cut import cut, needed
 from metaplastic.traced.machine_code import machine_code
 from metaplastic.traced.trace import CannotTraceError, traced
 
@@ -143,7 +143,11 @@ class Form:
             for n in learned
         }
         self.rate_nodes = {n.removeprefix("rate "): nodes[n] for n in every if n[:5] == "rate "}
-        self.writes = Writes(named, checked, list(self.rate_nodes.values()))
+        traces = [node for name, node in nodes.items() if name.startswith("trace ")]
+        self.writes = Writes(
+            named, checked, list(self.rate_nodes.values()),
+            replaced=traces, shown=needed([*outputs, *moved]), sizes=self.machine_code,
+        )  # fmt: skip
         self.bound = {node: every[name] for name, node in nodes.items()}
         self.rates: object = None
         # A statistic moves in the pass, and the step means what it was.

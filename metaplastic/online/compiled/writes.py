@@ -7,7 +7,8 @@ belongs. A rate that is one number multiplies as it is added.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
@@ -15,8 +16,10 @@ import torch
 from torch import Tensor, fx
 
 from metaplastic.online.compiled.terms import Term, terms_of
+from metaplastic.traced.simplify import MOVED
 
 aten = torch.ops.aten
+WIDE = 4096  # entries, from which a norm is worth a loop with what it measures
 FEW = 4  # rows, up to which a product is cheaper computed twice than kept
 Group = tuple[float, list[Tensor], list[int]]
 
@@ -28,6 +31,10 @@ class Writes:
         after: input -> the node that is its value after the step.
         checked: inputs whose additions must be finite, with the name of each for a message.
         rates: the inputs that are rates.
+        replaced: inputs that may be given the memory in which the step made their value.
+        shown: nodes that others see, whose memory is not given away.
+        sizes: whether the graph shall compute the norms that are looked at of whole changes, for
+            a compiler that reads each in the loop that makes it.
     """
 
     def __init__(
@@ -35,6 +42,9 @@ class Writes:
         after: Mapping[fx.Node, fx.Node],
         checked: Mapping[fx.Node, str],
         rates: Sequence[fx.Node],
+        replaced: Collection[fx.Node] = (),
+        shown: Collection[fx.Node] = (),
+        sizes: bool = False,
     ) -> None:
         one_number = {rate for rate in rates if rate.meta["val"].numel() == 1}
         self.checked = dict(checked)
@@ -72,6 +82,27 @@ class Writes:
         self.sized = list(dict.fromkeys(p for _, at in self.looked for p in at))
         whole = zip(self.copied, self.copies, strict=True)
         self.sized += [p for p, (target, _) in whole if target in checked]
+        self.measured = self._measured() if sizes else {}
+        self.sized = [p for p in self.sized if p not in self.measured]
+        once = Counter(base_of(node) for _, node in self.copies)
+        self.own_memory = [
+            target in replaced and once[base_of(node)] == 1 and base_of(node) not in shown
+            for target, node in self.copies
+        ]
+
+    def _measured(self) -> dict[int, int]:
+        """The places of norms that the graph computes, by that of what is measured."""
+        found: dict[int, int] = {}
+        for p in self.sized:
+            node = self.needed[p]
+            if base_of(node).op == "placeholder" or node.meta["val"].numel() < WIDE:
+                continue
+            end = next(other for other in reversed(node.graph.nodes) if other.op == "output")
+            with node.graph.inserting_before(end):
+                norm = node.graph.call_function(aten.linalg_vector_norm.default, (node,))
+            found[p] = len(self.needed)
+            self.needed.append(norm)
+        return found
 
     def bind(self, tensors: Mapping[fx.Node, Tensor], rates: Mapping[fx.Node, float]) -> None:
         """Which tensors the inputs are, and the numbers that the rates are."""
@@ -101,13 +132,14 @@ class Writes:
         An entry of a product is at most the product of the norms.
         """
         norms = list(torch._foreach_norm([found[p] for p in self.sized])) if self.sized else []
+        norms += [found[p] for p in self.measured.values()]
         looked = [loss.reshape(()), *norms]
         if any(one.dtype != loss.dtype for one in norms):
             looked = [one.double() for one in looked]
         whole, *sizes = torch.stack(looked).tolist()
         if not math.isfinite(whole):
             return ""
-        size = dict(zip(self.sized, sizes, strict=True))
+        size = dict(zip([*self.sized, *self.measured], sizes, strict=True))
         for i, at in self.looked:
             bound = abs(self.scales[i])
             for p in at:
@@ -144,13 +176,33 @@ class Writes:
                 target.add_(value, alpha=scale)
         for scale, targets, places in self.last:
             torch._foreach_add_(targets, [found[p] for p in places], alpha=scale)
-        for target, p in zip(self.copy_targets, self.copied, strict=True):
-            target.copy_(found[p])
+        for target, p, own in zip(self.copy_targets, self.copied, self.own_memory, strict=True):
+            value = found[p]
+            if own and _alike(value, target):
+                target.set_(value)  # type: ignore[call-overload]
+            else:
+                target.copy_(value)
+
+
+def _alike(value: Tensor, target: Tensor) -> bool:
+    """Whether a value fills memory of its own, laid out as the target's, which nobody shares."""
+    return (
+        value.stride() == target.stride()
+        and value.untyped_storage().nbytes() == target.untyped_storage().nbytes()
+        and not target.is_shared()  # type: ignore[no-untyped-call]
+    )
+
+
+def base_of(node: fx.Node) -> fx.Node:
+    """What a node is a view of; itself, if it is none."""
+    while node.target in MOVED:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
 
 
 def _own(node: fx.Node) -> fx.Node:
-    """The node, or a copy of it where it is an input, which may be written over before."""
-    if node.op != "placeholder":
+    """The node, or a copy of it where it shows an input, which may be written over before."""
+    if base_of(node).op != "placeholder":
         return node
     end = next(other for other in reversed(node.graph.nodes) if other.op == "output")
     with node.graph.inserting_before(end):
