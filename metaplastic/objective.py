@@ -92,7 +92,7 @@ class CrossEntropy:
                 within = (target >= 0) & (target < self.outputs)
                 torch._assert_async(within.all())  # without waiting for it
             return
-        smallest, largest = torch.stack(target.aminmax()).tolist()
+        smallest, largest = (end.item() for end in target.aminmax())
         if smallest < 0 or largest >= self.outputs:
             raise ValueError(
                 f"The labels go from {smallest} to {largest}, but there are {self.outputs} "

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import operator
+from collections.abc import Collection, Sequence
 
 from torch import nn
 
-Plain = bool | int | float | str | None
 
+def python_state(parts: Sequence[nn.Module], leave: Collection[str] = ()) -> list[object]:
+    """The attributes of a module and of all inside it, given as `parts_of` it.
 
-def python_state(module: nn.Module, leave: Collection[str] = ()) -> tuple[object, ...]:
-    """Numbers, flags and words of a module and all inside it; of other objects the identity.
-
-    A program that was traced from a module holds as long as this is the same.
+    A program that was traced from a module holds as long as this is `unchanged`.
 
     Args:
         leave: names of attributes that do not matter.
     """
-    return tuple(
-        value if isinstance(value, Plain) else id(value)
-        for part in module.modules()
-        for name, value in vars(part).items()
-        if name not in leave
+    found: list[object] = []
+    for part in parts:
+        own = vars(part)
+        if any(name in own for name in leave):
+            found += [value for name, value in own.items() if name not in leave]
+        else:
+            found += own.values()
+    return found
+
+
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """The module and all inside it, each once; in a fraction of the time of `modules()`."""
+    found, seen = [module], {id(module)}
+    for part in found:  # which grows
+        for child in part._modules.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                found.append(child)
+    return found
+
+
+def unchanged(before: list[object], now: list[object]) -> bool:
+    """Whether numbers, flags and words are equal, and all other objects the same."""
+    return len(before) == len(now) and (
+        all(map(operator.is_, before, now))
+        or all(
+            one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
+            for one, other in zip(before, now, strict=True)
+        )
     )
+
+
+PLAIN = {bool, int, float, str}

@@ -30,19 +30,25 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
             stacklevel=2,
         )
         return run
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # compilers warn of what they do themselves
-            made: Run = torch._inductor.compile(program, list(example))
-            made(*example)
-    except Exception as reason:  # a missing compiler raises errors of many types
-        warnings.warn(
-            f"No machine code could be made ({type(reason).__name__}: {in_short(reason)}); the "
-            "step runs as a straight-line program, slower but the same.",
-            stacklevel=2,
-        )
-        return run
-    return made
+    # On the processor calls of PyTorch come from the program; or from Python, where that fails.
+    here = all(tensor.device.type == "cpu" for tensor in example)
+    ways: list[dict[str, Any] | None] = [{"cpp_wrapper": True}, None] if here else [None]
+    for options in ways:
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # compilers warn of what they do themselves
+                made: Run = torch._inductor.compile(program, list(example), options=options)
+                made(*example)
+        except Exception as error:  # a missing compiler raises errors of many types
+            reason = error
+        else:
+            return made
+    warnings.warn(
+        f"No machine code could be made ({type(reason).__name__}: {in_short(reason)}); the step "
+        "runs as a straight-line program, slower but the same.",
+        stacklevel=2,
+    )
+    return run
 
 
 def length(run: Run) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.meta_loss import MetaLoss, loss_of_lifetimes
-from metaplastic.support.python_state import python_state
+from metaplastic.support.python_state import parts_of, python_state, unchanged
 from metaplastic.support.reasons import in_short
 from metaplastic.traced.cut import program
 from metaplastic.traced.machine_code import LONGEST, length, machine_code
@@ -111,17 +111,18 @@ def in_one_program(learner: OnlineLearner, given: Given) -> MetaLoss | None:
     if steps > STEPS or how.truncate or how.checkpoint_every:
         _say(learner, f"lifetimes of more than {STEPS} steps, or kept in part, are not one program")
         return None
-    learned = [p for p in learner.parameters() if p.requires_grad]
-    key = (
-        tuple((t.shape, t.dtype, t.stride(), t.requires_grad) for t in given),
-        tuple((p.data_ptr(), p.dtype) for p in learner.parameters()), len(learned),
-        python_state(learner, leave=("unroll",)), learner.initialization, how,
+    parts = parts_of(learner)
+    every = (p for part in parts for p in part._parameters.values() if p is not None)
+    parameters = list(dict.fromkeys(every))  # each once, as `parameters()` has them
+    learned = [p for p in parameters if p.requires_grad]
+    form = (
+        [(t.shape, t.dtype, t.stride(), t.requires_grad) for t in given],
+        [(p.data_ptr(), p.dtype) for p in parameters], len(learned), learner.initialization, how,
     )  # fmt: skip
-    kept = _KEPT.setdefault(learner, {})
-    if key not in kept:
-        kept.clear()  # of parameters that have moved, or of other flags
-        kept[key] = _made(learner, given, learned)
-    made = kept[key]
+    state, kept = python_state(parts, leave=("unroll",)), _KEPT.get(learner)
+    if kept is None or kept.form != form or not unchanged(kept.state, state):
+        kept = _KEPT[learner] = Kept(form, state, _made(learner, given, learned))
+    made = kept.program
     if made is None:
         return None
     apply: Callable[..., tuple[Tensor, ...]] = _Program.apply
@@ -129,7 +130,16 @@ def in_one_program(learner: OnlineLearner, given: Given) -> MetaLoss | None:
     return MetaLoss(loss, per_task, accuracy[0] if accuracy else None, prediction)
 
 
-_KEPT: WeakKeyDictionary[nn.Module, dict[Any, OneProgram | None]] = WeakKeyDictionary()
+@dataclass
+class Kept:
+    """The program of a learner, and what it holds for; None if none could be made for that."""
+
+    form: tuple[Any, ...]
+    state: list[object]
+    program: OneProgram | None
+
+
+_KEPT: WeakKeyDictionary[nn.Module, Kept] = WeakKeyDictionary()
 
 
 def _made(learner: OnlineLearner, given: Given, learned: Sequence[Tensor]) -> OneProgram | None:

@@ -23,7 +23,7 @@ from metaplastic.online.norms import Norms
 from metaplastic.online.plan import Plan
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, pick
-from metaplastic.support.python_state import python_state
+from metaplastic.support.python_state import parts_of, python_state, unchanged
 from metaplastic.traced.trace import CannotTraceError
 
 FORMS = 64  # of inputs, flags and attributes; beyond, a model runs uncompiled
@@ -41,7 +41,7 @@ class Compiled:
         self.model, self.output = bare(model), credit.output
         self.device = next(iter(plan.named.values())).device.type
         self.forms, self.rule = 0, credit.rule
-        self.state: tuple[object, ...] = ()
+        self.state: list[object] = []
         self.why = cannot(credit, memory)
         self.call = self._watched()
 
@@ -55,8 +55,10 @@ class Compiled:
             raise CannotTraceError(self.why)
         if torch.is_autocast_enabled(self.device):
             raise CannotTraceError("autocast is on")
-        state = python_state(self.rule, leave=("rate_scale",))  # rates are inputs of a program
-        if state != self.state:
+        state = python_state(
+            parts_of(self.rule), leave=("rate_scale",)
+        )  # rates are inputs of a program
+        if not unchanged(self.state, state):
             self.call, self.state = self._watched(), state
         self.form, model, how = None, self.model, self.output
         with torch.enable_grad():  # whatever the caller has, so that one form serves

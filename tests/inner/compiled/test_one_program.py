@@ -33,8 +33,8 @@ def as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def used(made: OnlineLearner) -> bool:
-    kept = one_program._KEPT.get(made, {})
-    return any(program is not None for program in kept.values())
+    kept = one_program._KEPT.get(made)
+    return kept is not None and kept.program is not None
 
 
 @pytest.mark.usefixtures("as_it_is")
@@ -117,6 +117,19 @@ def test_an_encoder_below_gets_its_gradient() -> None:
     made.unroll = Unroll(compile=True)
     found = meta_gradient(made, episode)
     assert apart(found, eager) < 1e-12
+    assert used(made)
+
+
+@pytest.mark.usefixtures("as_it_is")
+def test_a_weight_of_two_layers_gets_its_gradient_once() -> None:
+    torch.manual_seed(0)
+    shared = nn.Linear(4, 4)
+    encoder = nn.Sequential(shared, nn.Tanh(), shared).double()
+    made = learner(dense(4, 3, 2), RULES["Oja"](), encoder=encoder)
+    episode = episodes(shape=(4,), steps=4)
+    eager = meta_gradient(made, episode)
+    made.unroll = Unroll(compile=True)
+    assert apart(meta_gradient(made, episode), eager) < 1e-12
     assert used(made)
 
 

@@ -101,8 +101,25 @@ def test_machine_code_has_the_same_lifetime(rule: str) -> None:
     assert nets[1].is_compiled
 
 
+def test_where_calls_need_python_there_is_machine_code_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiler, tried = torch._inductor.compile, []
+
+    def without_options(program: Any, example: Any, options: Any) -> Any:
+        tried.append(options)
+        if options:
+            raise NotImplementedError("an operation without a call from C++")
+        return compiler(program, example)
+
+    monkeypatch.setattr(torch._inductor, "compile", without_options)
+    nets = pair(small(), compile="inductor", example=x_of(2))
+    lives(nets, x_of(2), y=torch.tensor([0, 2]))
+    assert tried == [{"cpp_wrapper": True}, None] * 2  # both halves of the step
+
+
 def test_without_a_compiler_the_program_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise OSError("no compiler here")
 
     monkeypatch.setattr(torch._inductor, "compile", fails)
