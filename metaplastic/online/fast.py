@@ -157,18 +157,18 @@ def parts_of(
     numbers: dict[str, float],
     teaching: Tensor,
     outers: Mapping[int, Tensor],
-) -> tuple[list[Part], list[tuple[Tensor, Tensor]], list[Tensor], list[float]]:
-    """What is added to each weight; what is done to it before; the signals, and their gains."""
+) -> tuple[list[Part], list[tuple[Product, Tensor]], list[Tensor], list[float]]:
+    """What is added to each weight; whole changes of some; the signals, and their gains."""
     if isinstance(rule.plasticity, Polynomial):
         level: list[Tensor] | None = None
         if rule.pathway.level:
             level = [leveling(p, s, teaching) for p, s in zip(products, signals, strict=True)]
             signals = [s * by for s, by in zip(signals, level, strict=True)]
         received = back(level)
-        parts, added = _of_layers(
+        parts, whole = _of_layers(
             rule, products, signals, activity, received, weights, rates, len(teaching)
         )
-        return parts, added, signals, [1.0] * len(products)
+        return parts, whole, signals, [1.0] * len(products)
     gained = gains(rule, signals, products, teaching)
     scales = [numbers[p.site + ".weight"] * g for p, g in zip(products, gained, strict=True)]
     if rule.plasticity.averages_positions:
@@ -186,10 +186,10 @@ def _of_layers(
     weights: dict[str, Tensor],
     rates: Mapping[str, Tensor],
     batch: int,
-) -> tuple[list[Part], list[tuple[Tensor, Tensor]]]:
-    """The parts of a polynomial."""
+) -> tuple[list[Part], list[tuple[Product, Tensor]]]:
+    """The parts of a polynomial, and its changes that are no outer products."""
     parts: list[Part] = []
-    before: list[tuple[Tensor, Tensor]] = []
+    whole: list[tuple[Product, Tensor]] = []
     for i, product in enumerate(products):
         rate, view = rates[product.site + ".weight"], product.view(weights[product.site])
         if rule.plasticity.averages_positions:
@@ -198,5 +198,5 @@ def _of_layers(
             rule.plasticity, product, signals[i], activity[i], back[i] if back else None, view, rate
         )
         parts += [Part(product, left, right, 1.0) for left, right in found.blocks]
-        before += [(view, added) for added in found.added]
-    return parts, before
+        whole += [(product, added) for added in found.added]
+    return parts, whole

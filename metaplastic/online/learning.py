@@ -71,16 +71,19 @@ def _fast(
     """Outer products, straight into the weights and the feedback that gets every change."""
     rule, held = credit.rule, credit.held
     signals: list[Tensor] = [recorded.received[p.number] for p in used]  # type: ignore[misc]
-    parts, before, signals, gains = fast.parts_of(
+    parts, whole, signals, gains = fast.parts_of(
         rule, used, signals, recorded.activity(used, answer),
         lambda gains: recorded.back(used, gains), plan.weights, rates, numbers, teaching,
         recorded.outers,
     )  # fmt: skip
+    frozen = set(credit.found.frozen)
+    parts = [part for part in parts if part.product.site not in frozen]
+    whole = [(product, change) for product, change in whole if product.site not in frozen]
     learned = set(memory.network.learned)
     biases = _biases(memory, used, signals, gains, numbers, learned, len(teaching), rule)
     others = [(name, push, _other_rate(numbers, rule)) for name, push in pushes.items()]
     more = [(owner, push, scale) for owner, _, push, scale in biases] + others
-    more += [("", change, 1.0) for _, change in before]
+    more += [(product.site, change, 1.0) for product, change in whole]
     wrong = fast.not_finite(parts, more, loss)
     if wrong is not None:
         refuse(wrong)
@@ -88,13 +91,13 @@ def _fast(
     if copies and held is not None and (decay := rule.alignment.options["decay"]):
         for site, weight in plan.weights.items():
             held.of(site).lerp_(weight, decay)
-    frozen = set(credit.found.frozen)
-    for view, change in before:
-        view.add_(change)
+    for product, change in whole:
+        weights = [plan.weights[product.site]]
+        weights += [held.of(product.site)] if copies and held is not None else []
+        for weight in weights:
+            product.view(weight).add_(change)
     for part in parts:
         site = part.product.site
-        if site in frozen:
-            continue
         copy = (held.of(site),) if copies and held is not None else ()
         fast.write(part, plan.weights[site], *copy)
     _add([(name, push, scale) for _, name, push, scale in biases] + others, plan)
