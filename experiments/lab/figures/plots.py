@@ -22,6 +22,7 @@ DASHES = ("-", "--", ":")  # of the first as many curves as there are colors, an
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7733dd")
 """Okabe & Ito (2008), with a violet in the place of their yellow, which is too pale for lines."""
 MARKERS = "osD^vPX*"
+WITHIN = 4  # curves whose names find room among them; those of more stand beside the axes
 FEW = 3  # points do not make a line: they are marked
 WORTH_A_LOG = 8  # a smaller range is easier to read on a linear axis
 UNITS = {"plasticity": "rate per inner step", "feedback": "feedback weight", "strength": "strength"}
@@ -75,7 +76,8 @@ def draw_lines(
     markers: bool = False,
 ) -> Figure:
     """Mean over runs as a line, its 95 % interval as a band where there is one."""
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=150)
+    beside = len(curves) > WITHIN
+    figure = Figure(figsize=(8.8 if beside else 6.4, 4.0), layout="constrained", dpi=150)
     axes = figure.subplots()
     for index, (label, curve) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
@@ -102,7 +104,7 @@ def draw_lines(
         axes.set_ylim(max(axes.get_ylim()[0], -0.02), min(axes.get_ylim()[1], 1.02))
     if len(curves) > 1:
         outside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
-        where = outside if len(curves) > len(COLORS) else {}
+        where = outside if beside else {}
         axes.legend(frameon=False, fontsize=8, handlelength=3.5, **where)  # long enough for dashes
     return figure
 

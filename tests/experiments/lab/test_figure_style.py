@@ -55,6 +55,19 @@ def test_lines_stand_out_from_white_and_have_a_marker_each() -> None:
     assert len(set(MARKERS)) >= len(COLORS)
 
 
+@pytest.mark.parametrize("number", [5, 8, 13])
+def test_names_of_many_lines_cover_none_of_them(number: int) -> None:
+    curves = {f"rule {i}": Curve([1, 2, 3, 4], [[i / 13] * 4] * 3) for i in range(number)}
+    figure = draw_lines(curves, "classes learned", "accuracy")
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    names, lines = legend.get_window_extent(), axes.get_window_extent()
+    assert names.x0 >= lines.x1
+    assert names.x1 <= figure.bbox.x1
+
+
 def test_labels_are_for_people() -> None:
     assert readable("flp_stable,hidden=1e-5,feedback=random") == (
         "FLP (hidden rate 1e-5, random feedback)"
