@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import io
-import os
 import re
-import select
 import signal
 import sys
 import threading
@@ -32,6 +29,7 @@ from experiments.lab.settings.registry import (
 )
 from experiments.lab.settings.task_options import task_options
 from experiments.lab.settings.words import require_words
+from metaplastic.support.output import end_of_output, printing, sentence_of
 
 Config = TypeVar("Config")
 
@@ -187,27 +185,17 @@ def run(
     try:
         with _ending_on_sigterm():
             end_with_starter()
-            main(arguments)
+            printing(lambda: main(arguments))
     except Terminated:
         sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _output_is_closed():
+        if end_of_output(error):
             sys.exit(0)  # whoever reads has enough, as in `... --help | head`
         if "--debug" in arguments:
             raise
         sys.exit(_say(sentence(error), 2 if isinstance(error, ConfigError) else 1))
-
-
-def _output_is_closed() -> bool:
-    """Whether nobody reads the output any more; then it is not flushed again at the end."""
-    ends = select.poll()
-    ends.register(sys.stdout.fileno(), 0)
-    if not any(event & select.POLLERR for _, event in ends.poll(0)):
-        return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True
 
 
 def sentence(error: Exception) -> str:
@@ -215,10 +203,8 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     if type(error).__module__.split(".")[0] in OURS:
         return text
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"the disk is full ({error.filename or 'while writing'}): make room."
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and (of_a_file := sentence_of(error)):
+        return of_a_file
     if isinstance(error, ValueError):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)."
