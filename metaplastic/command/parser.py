@@ -16,7 +16,7 @@ from metaplastic.command.listing import rule_named, table_of_rules, text_of
 from metaplastic.files.rule_file import RuleFileError
 from metaplastic.support.choices import did_you_mean
 from metaplastic.support.optional import MissingPackageError
-from metaplastic.support.output import end_of_output, printing, sentence_of
+from metaplastic.support.output import finish_output, run_and_flush, sentence_of
 
 BAD = 2  # the exit status of a command line that cannot be followed
 COMMANDS = ("rules", "show", "plug")
@@ -64,16 +64,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        return printing(lambda: _run(words))
+        return run_and_flush(lambda: _run(words))
     except (CommandError, RuleFileError, MissingPackageError) as error:
         sentence = " ".join(str(error).split())
     except KeyboardInterrupt:
         sys.stderr.write("stopped by the keyboard.\n")
         return 130
     except OSError as error:
-        if end_of_output(error):  # whoever reads has enough, as in `metaplastic rules | head`
+        if finish_output(error):  # whoever reads has enough, as in `metaplastic rules | head`
             return 0
-        sentence = sentence_of(error) or f"{type(error).__name__}: {error}"
+        said = sentence_of(error) or f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"error: {said}\n")
+        return 1
     sys.stderr.write(f"error: {sentence}\n")
     return BAD
 

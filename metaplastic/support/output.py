@@ -12,7 +12,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def printing(run: Callable[[], Result]) -> Result:
+def run_and_flush(run: Callable[[], Result]) -> Result:
     """What `run` returns, after all that it printed is written, while an error can still be said.
 
     Raises:
@@ -27,10 +27,13 @@ def printing(run: Callable[[], Result]) -> Result:
     return result
 
 
-def end_of_output(error: BaseException) -> bool:
-    """Whether an error is that nobody reads the output any more, as behind `| head`.
+def finish_output(error: BaseException) -> bool:
+    """Write out what was printed, or drop what cannot be written, after an error.
 
-    What is printed and cannot be written is dropped: Python would try it again at its end.
+    Python would try it again at its own end, and say so at length.
+
+    Returns:
+        Whether the error is that nobody reads the output any more, as behind `| head`.
     """
     unread = isinstance(error, BrokenPipeError) and _has_no_reader()
     try:

@@ -9,7 +9,7 @@ from torch import nn
 
 
 def python_state(parts: Sequence[nn.Module], leave: Collection[str] = ()) -> list[object]:
-    """The attributes of a module and of all inside it, given as `parts_of` it.
+    """The attributes of a module and of all inside it, given as `modules_of` it.
 
     A program that was traced from a module holds as long as this is `unchanged`.
 
@@ -26,7 +26,7 @@ def python_state(parts: Sequence[nn.Module], leave: Collection[str] = ()) -> lis
     return found
 
 
-def parts_of(module: nn.Module) -> list[nn.Module]:
+def modules_of(module: nn.Module) -> list[nn.Module]:
     """The module and all inside it, each once; in a fraction of the time of `modules()`."""
     found, seen = [module], {id(module)}
     for part in found:  # which grows

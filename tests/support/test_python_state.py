@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
-from metaplastic.support.python_state import parts_of, python_state, unchanged
+from metaplastic.support.python_state import modules_of, python_state, unchanged
 
 
 class Part(nn.Module):
@@ -24,15 +24,15 @@ def model() -> nn.Sequential:
 
 def test_parts_are_those_of_modules_each_once() -> None:
     made = model()
-    assert {id(part) for part in parts_of(made)} == {id(part) for part in made.modules()}
-    assert len(parts_of(made)) == len(list(made.modules()))
+    assert {id(part) for part in modules_of(made)} == {id(part) for part in made.modules()}
+    assert len(modules_of(made)) == len(list(made.modules()))
 
 
 def test_equal_numbers_and_words_are_no_change() -> None:
     made = model()
-    before = python_state(parts_of(made))
+    before = python_state(modules_of(made))
     made[0].number, made[0].word = float("1000.5"), "".join(["soft", "max"])
-    assert unchanged(before, python_state(parts_of(made)))
+    assert unchanged(before, python_state(modules_of(made)))
 
 
 CHANGES: dict[str, Callable[[nn.Sequential], object]] = {
@@ -50,13 +50,13 @@ CHANGES: dict[str, Callable[[nn.Sequential], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(change: str) -> None:
     made = model()
-    before = python_state(parts_of(made))
+    before = python_state(modules_of(made))
     CHANGES[change](made)
-    assert not unchanged(before, python_state(parts_of(made)))
+    assert not unchanged(before, python_state(modules_of(made)))
 
 
 def test_what_is_left_out_may_change() -> None:
     made = model()
-    before = python_state(parts_of(made), leave=("number",))
+    before = python_state(modules_of(made), leave=("number",))
     made[0].number = 2.0
-    assert unchanged(before, python_state(parts_of(made), leave=("number",)))
+    assert unchanged(before, python_state(modules_of(made), leave=("number",)))

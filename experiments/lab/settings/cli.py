@@ -29,7 +29,7 @@ from experiments.lab.settings.registry import (
 )
 from experiments.lab.settings.task_options import task_options
 from experiments.lab.settings.words import require_words
-from metaplastic.support.output import end_of_output, printing, sentence_of
+from metaplastic.support.output import finish_output, run_and_flush, sentence_of
 
 Config = TypeVar("Config")
 
@@ -185,13 +185,13 @@ def run(
     try:
         with _ending_on_sigterm():
             end_with_starter()
-            printing(lambda: main(arguments))
+            run_and_flush(lambda: main(arguments))
     except Terminated:
         sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
     except Exception as error:
-        if end_of_output(error):
+        if finish_output(error):
             sys.exit(0)  # whoever reads has enough, as in `... --help | head`
         if "--debug" in arguments:
             raise

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.meta_loss import MetaLoss, loss_of_lifetimes
-from metaplastic.support.python_state import parts_of, python_state, unchanged
+from metaplastic.support.python_state import modules_of, python_state, unchanged
 from metaplastic.support.reasons import in_short
 from metaplastic.traced.cut import program
 from metaplastic.traced.machine_code import LONGEST, length, machine_code
@@ -111,7 +111,7 @@ def in_one_program(learner: OnlineLearner, given: Given) -> MetaLoss | None:
     if steps > STEPS or how.truncate or how.checkpoint_every:
         _say(learner, f"lifetimes of more than {STEPS} steps, or kept in part, are not one program")
         return None
-    parts = parts_of(learner)
+    parts = modules_of(learner)
     every = (p for part in parts for p in part._parameters.values() if p is not None)
     parameters = list(dict.fromkeys(every))  # each once, as `parameters()` has them
     learned = [p for p in parameters if p.requires_grad]

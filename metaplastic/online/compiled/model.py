@@ -23,7 +23,7 @@ from metaplastic.online.norms import Norms
 from metaplastic.online.plan import Plan
 from metaplastic.sites.names import bare
 from metaplastic.sites.outputs import Output, pick
-from metaplastic.support.python_state import parts_of, python_state, unchanged
+from metaplastic.support.python_state import modules_of, python_state, unchanged
 from metaplastic.traced.trace import CannotTraceError
 
 FORMS = 64  # of inputs, flags and attributes; beyond, a model runs uncompiled
@@ -56,7 +56,7 @@ class Compiled:
         if torch.is_autocast_enabled(self.device):
             raise CannotTraceError("autocast is on")
         state = python_state(
-            parts_of(self.rule), leave=("rate_scale",)
+            modules_of(self.rule), leave=("rate_scale",)
         )  # rates are inputs of a program
         if not unchanged(self.state, state):
             self.call, self.state = self._watched(), state
