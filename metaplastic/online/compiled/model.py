@@ -55,9 +55,8 @@ class Compiled:
             raise CannotTraceError(self.why)
         if torch.is_autocast_enabled(self.device):
             raise CannotTraceError("autocast is on")
-        state = python_state(
-            modules_of(self.rule), leave=("rate_scale",)
-        )  # rates are inputs of a program
+        # Rates are inputs of a program.
+        state = python_state(modules_of(self.rule), leave=("rate_scale",))
         if not unchanged(self.state, state):
             self.call, self.state = self._watched(), state
         self.form, model, how = None, self.model, self.output

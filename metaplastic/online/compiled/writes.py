@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -97,11 +98,8 @@ class Writes:
             node = self.needed[p]
             if base_of(node).op == "placeholder" or node.meta["val"].numel() < WIDE:
                 continue
-            end = next(other for other in reversed(node.graph.nodes) if other.op == "output")
-            with node.graph.inserting_before(end):
-                norm = node.graph.call_function(aten.linalg_vector_norm.default, (node,))
             found[p] = len(self.needed)
-            self.needed.append(norm)
+            self.needed.append(_at_the_end(aten.linalg_vector_norm.default, node))
         return found
 
     def bind(self, tensors: Mapping[fx.Node, Tensor], rates: Mapping[fx.Node, float]) -> None:
@@ -204,9 +202,14 @@ def _own(node: fx.Node) -> fx.Node:
     """The node, or a copy of it where it shows an input, which may be written over before."""
     if base_of(node).op != "placeholder":
         return node
+    return _at_the_end(aten.clone.default, node)
+
+
+def _at_the_end(operation: Any, node: fx.Node) -> fx.Node:
+    """An operation on a node, behind all others of its graph."""
     end = next(other for other in reversed(node.graph.nodes) if other.op == "output")
     with node.graph.inserting_before(end):
-        return node.graph.call_function(aten.clone.default, (node,))
+        return node.graph.call_function(operation, (node,))
 
 
 def _in_order(
