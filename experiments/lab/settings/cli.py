@@ -29,7 +29,6 @@ from experiments.lab.settings.registry import (
 )
 from experiments.lab.settings.task_options import task_options
 from experiments.lab.settings.words import require_words
-from metaplastic.support.output import finish_output, run_and_flush, sentence_of
 
 Config = TypeVar("Config")
 
@@ -185,17 +184,33 @@ def run(
     try:
         with _ending_on_sigterm():
             end_with_starter()
-            run_and_flush(lambda: main(arguments))
+            _run_and_flush(main, arguments)
     except Terminated:
         sys.exit(_say(f"stopped by SIGTERM; {again}", 128 + signal.SIGTERM))
     except KeyboardInterrupt:
         sys.exit(_say(f"stopped by the keyboard; {again}", 130))
+    except ConfigError as error:
+        if "--debug" in arguments:
+            raise
+        sys.exit(_say(sentence(error), 2))
     except Exception as error:
+        from metaplastic.support.output import finish_output  # with torch, so no sooner
+
         if finish_output(error):
             sys.exit(0)  # whoever reads has enough, as in `... --help | head`
         if "--debug" in arguments:
             raise
-        sys.exit(_say(sentence(error), 2 if isinstance(error, ConfigError) else 1))
+        sys.exit(_say(sentence(error), 1))
+
+
+def _run_and_flush(main: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
+    """As in `metaplastic.support.output`, which would import torch for --help."""
+    try:
+        main(arguments)
+    except SystemExit:  # of --help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
 
 
 def sentence(error: Exception) -> str:
@@ -203,8 +218,11 @@ def sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     if type(error).__module__.split(".")[0] in OURS:
         return text
-    if isinstance(error, OSError) and (of_a_file := sentence_of(error)):
-        return of_a_file
+    if isinstance(error, OSError):
+        from metaplastic.support.output import sentence_of
+
+        if of_a_file := sentence_of(error):
+            return of_a_file
     if isinstance(error, ValueError):
         return text
     return f"{type(error).__name__}: {text} (--debug shows where)."
