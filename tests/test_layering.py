@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,15 @@ def test_the_library_needs_only_its_declared_packages() -> None:
     named = {name.split(".")[0] for path in sources("metaplastic") for name in imports(path)}
     optional = named & {"PIL", "matplotlib", "rich", "tyro", "wandb", "tensorboard", "higher"}
     assert not optional
+
+
+def test_the_compiler_is_imported_when_something_is_compiled() -> None:
+    code = "import sys, metaplastic; print(*sys.modules)"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert not loaded & {"torch._dynamo", "torch._functorch.config"}  # more than a second
 
 
 @pytest.mark.parametrize("package", [*OURS, "tests"])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from metaplastic.online.compiled.form import Form
-from metaplastic.online.compiled.model import CANNOT, Compiled
 from metaplastic.online.credit import Credit
 from metaplastic.online.learning import learn
 from metaplastic.online.memory import Memory
@@ -19,6 +17,10 @@ from metaplastic.online.recorded_pass import RecordedPass
 from metaplastic.online.teaching import Loss, teaching_of
 from metaplastic.sites.outputs import detached
 from metaplastic.support.reasons import in_short
+
+if TYPE_CHECKING:
+    from metaplastic.online.compiled.form import Form
+    from metaplastic.online.compiled.model import Compiled
 
 Compile = bool | Literal["inductor"]
 
@@ -63,6 +65,8 @@ class Passes:
 
     def _run_compiled(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the compiled pass could be run."""
+        from metaplastic.online.compiled.model import CANNOT, Compiled  # and PyTorch's compiler
+
         if self.compiled is None:
             self.compiled = Compiled(
                 self.credit, self.memory, plan, self.model, self.norms, self.machine_code
@@ -96,14 +100,14 @@ class Passes:
                     before = self.memory.sleep(credit, self.model)
             if credit.rule.rate_scale != rate_scale:
                 credit.rule.rate_scale = rate_scale
-            if isinstance(done, Form):
-                done.learn(teaching, answer, loss)
-            else:
+            if isinstance(done, RecordedPass):
                 pushes = done.send(prediction, teaching)
                 assert self.plan is not None
                 learn(
                     credit, self.memory, self.plan, self.model, done, pushes, teaching, answer, loss
                 )
+            else:
+                done.learn(teaching, answer, loss)
         except Exception:
             self.memory.awaken(credit, before)
             raise

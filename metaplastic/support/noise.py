@@ -9,7 +9,9 @@ everywhere; a normal number is read from a table of 2^16 quantiles, made once on
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 from zlib import crc32
 
 import torch
@@ -18,6 +20,16 @@ from torch import Tensor
 BITS = 0xFFFFFFFF
 _FIRST, _SECOND = 0x45D9F3B, 0x21F0AAAD  # odd and below 2^31, so that no product passes 2^63
 _QUANTILES = 1 << 16
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _constant_in_graphs(function: Function) -> Function:
+    """What `torch.compiler.assume_constant_result` does after it has imported the compiler.
+
+    Which takes a second, and most programs compile nothing.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def fold(seed: Tensor | int, *parts: int | str | Tensor) -> Tensor:
@@ -36,7 +48,7 @@ def fold(seed: Tensor | int, *parts: int | str | Tensor) -> Tensor:
     return key
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant_in_graphs
 def _number(name: str) -> int:
     return crc32(name.encode())
 
@@ -81,7 +93,7 @@ def _mixed(x: int) -> int:
     return (x >> 16) ^ x
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant_in_graphs
 def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
     return _quantiles(dtype, device)
 

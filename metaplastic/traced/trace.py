@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx
 from torch.func import functionalize
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from metaplastic.traced.simplify import simplified
 
@@ -35,6 +34,8 @@ def traced(
     Raises:
         CannotTraceError: where values of tensors decide what is run, or chance does.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx  # in a third of a second
+
     try:
         made = make_fx(functionalize(function) if functional else function)(list(inputs))
         if not functional:  # and what autograd wrote over is made functional behind it
