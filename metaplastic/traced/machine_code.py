@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from metaplastic.support.reasons import in_short
 
@@ -30,14 +30,11 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
             stacklevel=2,
         )
         return run
-    # On the processor calls of PyTorch come from the program; or from Python, where that fails.
-    here = all(tensor.device.type == "cpu" for tensor in example)
-    ways: list[dict[str, Any] | None] = [{"cpp_wrapper": True}, None] if here else [None]
-    for options in ways:
+    for options in ways(example):
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # compilers warn of what they do themselves
-                made: Run = torch._inductor.compile(program, list(example), options=options)
+                made = _compiled(program, example, options)
                 made(*example)
         except Exception as error:  # a missing compiler raises errors of many types
             reason = error
@@ -49,6 +46,40 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
         stacklevel=2,
     )
     return run
+
+
+def ways(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """Options of PyTorch's compiler for a program on these tensors, each to try where one fails.
+
+    On the processor calls of PyTorch come from the program, not from Python. All its loops are one
+    file for the C++ compiler, which else starts for each, and its calls are another, which is not
+    optimized. Compiling headers first takes four seconds and saves none.
+    """
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return [{}]
+    import torch._inductor.config as known
+
+    options = {
+        "cpp_wrapper": True, "cpp_wrapper_build_separate": True,
+        "cpp_cache_precompile_headers": False,
+    }  # fmt: skip
+    return [{name: on for name, on in options.items() if hasattr(known, name)}, {}]
+
+
+def _compiled(program: fx.GraphModule, example: Sequence[Tensor], options: dict[str, Any]) -> Run:
+    """The program as machine code, which PyTorch keeps on disk for the next process.
+
+    It does so only where shapes have an environment; all are fixed in this one.
+    """
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    with tracing(TracingContext(mode)):
+        shapes: list[Any] = [mode.from_tensor(tensor, static_shapes=True) for tensor in example]
+        made: Run = torch._inductor.compile(program, shapes, options=options)
+    return made
 
 
 def length(run: Run) -> int:

@@ -6,7 +6,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable
-from functools import partial
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -50,7 +50,12 @@ def _a_few_steps_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced, differentiated and cut in two as ever, and run as it is: C++ takes half a minute."""
-    plain = partial(torch.compile, backend="aot_eager_decomp_partition")
+    own = torch.compile
+
+    @wraps(own)  # steps look at what it takes
+    def plain(function: Any, options: Any = None, **others: Any) -> Any:
+        return own(function, backend="aot_eager_decomp_partition", **others)
+
     monkeypatch.setattr(torch, "compile", plain)
 
 
@@ -99,6 +104,25 @@ def test_compiled_and_checkpointed_lifetimes_agree_too() -> None:
     eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True, checkpoint_every=2)
     assert apart(meta_gradient(made, episode), eager) < 1e-12
+
+
+def test_where_calls_need_python_steps_are_compiled_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, tried = torch.compile, []
+
+    def without_options(function: Any, options: Any = None, **others: Any) -> Any:
+        tried.append(options)
+        if options:
+            raise NotImplementedError("an operation without a call from C++")
+        return own(function, backend="aot_eager_decomp_partition", **others)
+
+    monkeypatch.setattr(torch, "compile", without_options)
+    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
+    eager = meta_gradient(made, episode)
+    made.unroll = Unroll(compile=True)
+    assert apart(meta_gradient(made, episode), eager) < 1e-12  # a fall back would warn
+    assert [bool(options) for options in tried] == [True, False]
 
 
 def test_without_a_compiler_the_step_runs_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
