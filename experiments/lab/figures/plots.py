@@ -164,4 +164,5 @@ def save(figure: Figure, path: Path) -> None:
     """Save a figure as PNG and PDF; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+    figure.set_layout_engine("none")  # which is laid out by now
     figure.savefig(path.with_suffix(".pdf"))

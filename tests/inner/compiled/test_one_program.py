@@ -69,7 +69,7 @@ def test_so_has_that_of_any_network(rule: str, network: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["SGD, second order"])
 def test_so_has_its_machine_code(rule: str) -> None:
-    made, episode = learner(dense(4, 5, 2), RULES[rule]()), episodes(shape=(4,), steps=4)
+    made, episode = learner(dense(4, 5, 2), RULES[rule]()), episodes(shape=(4,), steps=2)
     eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True)
     assert apart(meta_gradient(made, episode), eager) < 1e-12

@@ -74,7 +74,7 @@ def test_a_compiled_lifetime_is_the_eager_one(rule: Rule) -> None:
 
 @pytest.mark.slow
 def test_so_has_its_machine_code() -> None:
-    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
+    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=2)
     eager = meta_gradient(made, episode)
     made.unroll = Unroll(compile=True)
     assert apart(meta_gradient(made, episode), eager) < 1e-12
