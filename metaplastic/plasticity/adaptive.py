@@ -136,19 +136,24 @@ class Adaptive(PlasticityRule):
             keep, lose = self.logits.sigmoid(), (-self.logits).sigmoid()
         mean = torch.lerp(traces["mean"], push, lose[0])
         square = torch.lerp(traces["square"], push.square(), lose[1])
-        first, second = (1 - keep[i] ** step.to(push.dtype) for i in (0, 1))
-        # All scalars are in one factor: at one example a step reading the traces is what it costs.
-        root = second.sqrt()
+        count = step.to(push.dtype)
+        first, second = (1 - keep[i] ** count for i in (0, 1))
+        root, rate = second.sqrt(), self._at(step, rate)
         # The root of 0 has no derivative, so a little is added within it as well.
         spread = _root(square, second, root, self.small)
-        top, factor = mean, root / first
-        if self.nesterov:
-            top, factor = mean * ((1 - self.nesterov) / first) + self.nesterov * push, root
-        rate = self._at(step, rate)
-        if self.clip is None:
-            change = (rate * factor) * top / spread
+        # All scalars are in one factor: at one example a step reading the traces is what it costs.
+        factor = root if self.clip is not None else rate * root
+        top = mean * (factor / first)
+        if _keeps():
+            if self.nesterov:
+                top = (top * (1 - self.nesterov)).addcmul(push, factor, value=self.nesterov)
+            change = top / spread
         else:
-            change = rate * (factor * top / spread).clamp(-self.clip, self.clip)
+            if self.nesterov:
+                top.mul_(1 - self.nesterov).addcmul_(push, factor, value=self.nesterov)
+            change = top.div_(spread)
+        if self.clip is not None:
+            change = rate * change.clamp(-self.clip, self.clip)
         return change, {"mean": mean, "square": square}
 
     def equation(self) -> str:
@@ -175,12 +180,20 @@ class Adaptive(PlasticityRule):
         return rate * (1 + step.to(rate.dtype) / self.decay) ** -self.power
 
 
+def _keeps() -> bool:
+    """Whether autograd may keep what an operation reads; else it is written over.
+
+    A new tensor of the size of a weight costs more than the arithmetic on it.
+    """
+    return torch.is_grad_enabled()
+
+
 def _root(square: Tensor, second: Tensor, root: Tensor, small: float) -> Tensor:
-    """`sqrt(square + 1e-24 second) + small root`, in one new tensor where there is no gradient.
+    """`sqrt(square + 1e-24 second) + small root`, in a new tensor.
 
     `alpha`, because a product of a number and a scalar under `vmap` makes a tensor on the host.
     """
     inner = torch.add(square, second, alpha=1e-24)
-    if torch.is_grad_enabled():
+    if _keeps():
         return torch.add(inner.sqrt(), root, alpha=small)
     return inner.sqrt_().add_(root, alpha=small)

@@ -69,14 +69,16 @@ def ways(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
 def _compiled(program: fx.GraphModule, example: Sequence[Tensor], options: dict[str, Any]) -> Run:
     """The program as machine code, which PyTorch keeps on disk for the next process.
 
-    It does so only where shapes have an environment; all are fixed in this one.
+    It does so only where shapes have an environment; all are fixed in this one. PyTorch
+    2.6 asks for a context of metrics as well.
     """
+    from torch._dynamo.utils import get_metrics_context
     from torch._guards import TracingContext, tracing
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
     mode = FakeTensorMode(shape_env=ShapeEnv())
-    with tracing(TracingContext(mode)):
+    with tracing(TracingContext(mode)), get_metrics_context():
         shapes: list[Any] = [mode.from_tensor(tensor, static_shapes=True) for tensor in example]
         made: Run = torch._inductor.compile(program, shapes, options=options)
     return made
