@@ -53,17 +53,24 @@ def ways(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
 
     On the processor calls of PyTorch come from the program, not from Python. All its loops are one
     file for the C++ compiler, which else starts for each, and its calls are another, which is not
-    optimized. Compiling headers first takes four seconds and saves none.
+    optimized.
     """
+    plain = without_headers()
     if any(tensor.device.type != "cpu" for tensor in tensors):
-        return [{}]
+        return [plain]
+    return [{**plain, **_known("cpp_wrapper", "cpp_wrapper_build_separate")}, plain]
+
+
+def without_headers() -> dict[str, Any]:
+    """Options by which no headers are compiled first, which takes four seconds and saves none."""
+    return dict.fromkeys(_known("cpp_cache_precompile_headers"), False)
+
+
+def _known(*names: str) -> dict[str, Any]:
+    """These options, on, but for those that this version of PyTorch lacks."""
     import torch._inductor.config as known
 
-    options = {
-        "cpp_wrapper": True, "cpp_wrapper_build_separate": True,
-        "cpp_cache_precompile_headers": False,
-    }  # fmt: skip
-    return [{name: on for name, on in options.items() if hasattr(known, name)}, {}]
+    return {name: True for name in names if hasattr(known, name)}
 
 
 def _compiled(program: fx.GraphModule, example: Sequence[Tensor], options: dict[str, Any]) -> Run:

@@ -21,12 +21,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as autograd_of_compiled
 
 from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.unroll import Given, Unroll, segment_length
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.reasons import in_short
-from metaplastic.traced.machine_code import ways
+from metaplastic.traced.machine_code import without_headers
 
 Function = Callable[..., dict[str, Tensor]]
 
@@ -78,13 +79,11 @@ _CHOSEN: WeakKeyDictionary[nn.Module, dict[bool, Function]] = WeakKeyDictionary(
 """For each rule, with a graph (True) and without: the compiled function or the eager one."""
 
 
-def _compile(step: Function, options: dict[str, Any]) -> Function:
-    from torch._functorch import config as autograd_of_compiled  # with much of the compiler
-
+def _compile(step: Function) -> Function:
     roomy: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
-    compiled: Function = torch.compile(step, options=options or None, **roomy)
+    compiled: Function = torch.compile(step, options=without_headers() or None, **roomy)
 
     @wraps(step)
     def keeping_little(*arguments: Any) -> dict[str, Tensor]:
@@ -99,22 +98,19 @@ def _compiled_if_it_agrees(
 ) -> Function:
     learned = [*_tensors(arguments), *owner.parameters()]
     leaves = [tensor for tensor in learned if tensor.requires_grad]
-    for options in ways(list(_tensors(arguments))):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # compilers warn of what they do themselves
-                compiled = _compile(eager, options)
-                expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
-        except Exception as error:  # a missing compiler raises errors of many types
-            reason = error
-        else:
-            return compiled if agree("The compiled inner step", expected, found) else eager
-    warnings.warn(
-        f"The inner step could not be compiled ({type(reason).__name__}: {in_short(reason)}); "
-        "it runs uncompiled, slower but the same.",
-        stacklevel=5,
-    )
-    return eager
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compilers warn of what they do themselves
+            compiled = _compile(eager)
+            expected, found = (_probe(step, arguments, leaves) for step in (eager, compiled))
+    except Exception as reason:  # a missing compiler raises errors of many types
+        warnings.warn(
+            f"The inner step could not be compiled ({type(reason).__name__}: {in_short(reason)}); "
+            "it runs uncompiled, slower but the same.",
+            stacklevel=5,
+        )
+        return eager
+    return compiled if agree("The compiled inner step", expected, found) else eager
 
 
 def _probe(step: Function, arguments: tuple[Any, ...], leaves: list[Tensor]) -> list[Tensor]:

@@ -106,25 +106,6 @@ def test_compiled_and_checkpointed_lifetimes_agree_too() -> None:
     assert apart(meta_gradient(made, episode), eager) < 1e-12
 
 
-def test_where_calls_need_python_steps_are_compiled_with_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    own, tried = torch.compile, []
-
-    def without_options(function: Any, options: Any = None, **others: Any) -> Any:
-        tried.append(options)
-        if options:
-            raise NotImplementedError("an operation without a call from C++")
-        return own(function, backend="aot_eager_decomp_partition", **others)
-
-    monkeypatch.setattr(torch, "compile", without_options)
-    made, episode = learner(dense(4, 5, 2), RULES["Oja"]()), episodes(shape=(4,), steps=4)
-    eager = meta_gradient(made, episode)
-    made.unroll = Unroll(compile=True)
-    assert apart(meta_gradient(made, episode), eager) < 1e-12  # a fall back would warn
-    assert [bool(options) for options in tried] == [True, False]
-
-
 def test_without_a_compiler_the_step_runs_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*arguments: object, **options: object) -> None:
         raise RuntimeError("no C compiler found")
