@@ -144,7 +144,7 @@ class Adaptive(PlasticityRule):
         # All scalars are in one factor: at one example a step reading the traces is what it costs.
         factor = root if self.clip is not None else rate * root
         top = mean * (factor / first)
-        if _keeps():
+        if _has_graph():
             if self.nesterov:
                 top = (top * (1 - self.nesterov)).addcmul(push, factor, value=self.nesterov)
             change = top / spread
@@ -180,8 +180,8 @@ class Adaptive(PlasticityRule):
         return rate * (1 + step.to(rate.dtype) / self.decay) ** -self.power
 
 
-def _keeps() -> bool:
-    """Whether autograd may keep what an operation reads; else it is written over.
+def _has_graph() -> bool:
+    """Whether autograd may keep what an operation reads; where not, it may be written over.
 
     A new tensor of the size of a weight costs more than the arithmetic on it.
     """
@@ -194,6 +194,6 @@ def _root(square: Tensor, second: Tensor, root: Tensor, small: float) -> Tensor:
     `alpha`, because a product of a number and a scalar under `vmap` makes a tensor on the host.
     """
     inner = torch.add(square, second, alpha=1e-24)
-    if _keeps():
+    if _has_graph():
         return torch.add(inner.sqrt(), root, alpha=small)
     return inner.sqrt_().add_(root, alpha=small)

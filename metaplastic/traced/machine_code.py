@@ -30,7 +30,7 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
             stacklevel=2,
         )
         return run
-    for options in ways(example):
+    for options in options_to_try(example):
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # compilers warn of what they do themselves
@@ -48,20 +48,20 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
     return run
 
 
-def ways(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
+def options_to_try(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
     """Options of PyTorch's compiler for a program on these tensors, each to try where one fails.
 
     On the processor calls of PyTorch come from the program, not from Python. All its loops are one
     file for the C++ compiler, which else starts for each, and its calls are another, which is not
     optimized.
     """
-    plain = without_headers()
+    plain = no_precompiled_headers()
     if any(tensor.device.type != "cpu" for tensor in tensors):
         return [plain]
     return [{**plain, **_known("cpp_wrapper", "cpp_wrapper_build_separate")}, plain]
 
 
-def without_headers() -> dict[str, Any]:
+def no_precompiled_headers() -> dict[str, Any]:
     """Options by which no headers are compiled first, which takes four seconds and saves none."""
     return dict.fromkeys(_known("cpp_cache_precompile_headers"), False)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from metaplastic.traced.cut import program
-from metaplastic.traced.machine_code import machine_code, ways
+from metaplastic.traced.machine_code import machine_code, options_to_try
 from metaplastic.traced.trace import traced
 
 
@@ -31,8 +31,8 @@ def test_a_program_is_compiled_once_for_all_processes() -> None:
 
 
 def test_a_program_on_another_device_has_the_options_of_the_compiler() -> None:
-    (elsewhere,) = ways([torch.empty(2, device="meta")])
+    (elsewhere,) = options_to_try([torch.empty(2, device="meta")])
     assert "cpp_wrapper" not in elsewhere
-    here, otherwise = ways([torch.empty(2)])
+    here, otherwise = options_to_try([torch.empty(2)])
     assert here == {"cpp_wrapper": True, **here}
     assert otherwise == elsewhere
