@@ -55,28 +55,36 @@ def adapt_by_row(
     tasks, outputs = weight.shape[:2]
     row = (torch.arange(tasks, device=y.device)[:, None] * outputs + y[:, :, 0]).flatten()
     taught, which, counts = torch.unique(row, return_inverse=True, return_counts=True)
+    rows, inputs = weight.flatten(0, 1), x.flatten(0, 1)
+    if rate.shape[0] > 1:
+        rate = rate[:, None]
+
+    def after(row: Tensor, pre: Tensor, own: Tensor) -> Tensor:
+        """Rows `rows 1 pre` after an example each."""
+        label = torch.ones_like(row[..., :1])
+        return row + plasticity.delta(row, pre, label, label, own)
+
+    if len(taught) == len(row):  # each has one example: nothing needs an order
+        own = rate.index_select(0, row % outputs) if rate.dim() == 3 else rate
+        learned = after(rows.index_select(0, row)[:, None], inputs, own)
+        return {**fast, name: rows.index_copy(0, row, learned[:, 0]).view_as(weight)}
     # Rows with the most examples first, so that those with examples left are always the first ones.
     ranked = counts.argsort(descending=True, stable=True)
     place = torch.empty_like(ranked)
     place[ranked] = torch.arange(len(ranked), device=y.device)
     by_row = place[which].argsort(stable=True)  # examples, those of a row together and in order
     first = counts[ranked].cumsum(0) - counts[ranked]
-    inputs = x.flatten(0, 1)
-    rows = weight.flatten(0, 1).index_select(0, taught[ranked])[:, None]  # rows 1 pre
-    if rate.shape[0] > 1:
-        rate = rate.index_select(0, (taught % outputs)[ranked])[:, None]
+    left = rows.index_select(0, taught[ranked])[:, None]  # rows 1 pre
+    if rate.dim() == 3:
+        rate = rate.index_select(0, (taught % outputs)[ranked])
     finished = []
     for example, learning in enumerate(_rows_left(counts[ranked])):
-        finished.append(rows[learning:])
-        rows = rows[:learning]
+        finished.append(left[learning:])
         pre = inputs.index_select(0, by_row[first[:learning] + example])  # rows 1 pre
-        label = torch.ones_like(rows[..., :1])
-        own = rate[:learning] if rate.dim() == 3 else rate
-        rows = rows + plasticity.delta(rows, pre, label, label, own)
-    finished.append(rows)
+        left = after(left[:learning], pre, rate[:learning] if rate.dim() == 3 else rate)
+    finished.append(left)
     learned = torch.cat(finished[::-1])[:, 0]
-    full_weight = weight.flatten(0, 1).index_copy(0, taught[ranked], learned)
-    return {**fast, name: full_weight.view_as(weight)}
+    return {**fast, name: rows.index_copy(0, taught[ranked], learned).view_as(weight)}
 
 
 def _rows_left(counts: Tensor) -> list[int]:
