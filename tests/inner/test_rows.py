@@ -53,12 +53,18 @@ def runs_by_row(learner: OnlineLearner, batch: int = 1) -> bool:
     return rows.runs_by_row(learner.rule, learner.sites, learner.objective, learner.unroll, batch)
 
 
-def adapted(learner: OnlineLearner, by_row: bool, batch: int = 1) -> list[Tensor]:
-    """Answers and meta-gradient of three lifetimes whose classes come unequally often."""
+def adapted(
+    learner: OnlineLearner, by_row: bool, batch: int = 1, once: bool = False
+) -> list[Tensor]:
+    """Answers and meta-gradient of three lifetimes whose classes come unequally, or `once`."""
+    steps = OUTPUTS - 1 if once else 40
     episode = episodes(
-        outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=40, batch=batch, queries=5
+        outputs=OUTPUTS, shape=(FEATURES,), tasks=3, steps=steps, batch=batch, queries=5
     )
-    episode.support_y[0].clamp_(max=2)
+    if once:
+        episode.support_y[:, :, 0] = torch.arange(steps).flip(0)
+    else:
+        episode.support_y[0].clamp_(max=2)
     step_by_step = {"blocks_of": lambda *_: None, "runs_by_row": lambda *_: by_row}
     with patch.multiple("metaplastic.inner.written_out", **step_by_step):
         outcome = learner(episode)
@@ -73,6 +79,16 @@ def test_learning_by_row_is_learning_step_by_step(kind: Any, grain: Any) -> None
     learner = made(kind(rate=0.3, per=grain))
     assert runs_by_row(learner)
     for one, other in zip(adapted(learner, True), adapted(learner, False), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("grain", GRAINS)
+def test_it_is_so_where_every_class_comes_once(grain: Any) -> None:
+    learner = made(Oja(rate=0.3, per=grain))
+    with patch.object(rows, "_rows_left") as in_order:
+        found = adapted(learner, True, once=True)
+    assert not in_order.called
+    for one, other in zip(found, adapted(learner, False, once=True), strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-14)
 
 
