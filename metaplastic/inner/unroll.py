@@ -42,9 +42,11 @@ class Unroll:
         both_ways: in train mode each lifetime is run a second time, with support and query sets
             exchanged. The encoder runs once for both, so where it dominates the cost of a
             meta-step, a meta-gradient has twice the queries at the same cost.
-        compile: compile inner steps with `torch.compile`, a few at a time; compared with the
-            uncompiled meta-gradient once, with a warning and a fallback if they differ or there is
-            no compiler.
+        compile: run a lifetime of up to 16 steps, with its meta-gradient, as one program, and a
+            longer one of a plain chain a few steps at a time: as machine code by PyTorch's
+            compiler, made in seconds to a minute and kept on disk for the next process. It is
+            compared once with the uncompiled meta-gradient; where they differ, or there is no
+            compiler, a warning says so, and it runs uncompiled.
 
     Raises:
         ValueError: for fewer than 1 step, or an unknown precision.

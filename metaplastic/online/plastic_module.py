@@ -61,8 +61,8 @@ class PlasticModule(nn.Module):
             them as by moving ones, and by the example's own hardly at all (docs/alignment.md).
         compile: True runs passes and steps as straight-line programs, made on the first example of
             each form (in about a second); "inductor" has PyTorch's compiler make machine code of
-            them as well (in seconds to a minute). The same up to rounding. What cannot be compiled
-            runs as it would without, and a warning says why.
+            them as well (in seconds to a minute, kept on disk for the next process). The same up to
+            rounding. What cannot be compiled runs as it would without, and a warning says why.
 
     `net.rate_scale`, 1 at first, multiplies every rate and may be set at any time. `net.sites` are
     the sites, with what is out of reach and why. `net.transplant` says, site by site, what of the
