@@ -146,11 +146,11 @@ class Adaptive(PlasticityRule):
         top = mean * (factor / first)
         if _has_graph():
             if self.nesterov:
-                top = (top * (1 - self.nesterov)).addcmul(push, factor, value=self.nesterov)
+                top = top * (1 - self.nesterov) + self.nesterov * (push * factor)
             change = top / spread
         else:
             if self.nesterov:
-                top.mul_(1 - self.nesterov).addcmul_(push, factor, value=self.nesterov)
+                top.mul_(1 - self.nesterov).add_(push * factor, alpha=self.nesterov)
             change = top.div_(spread)
         if self.clip is not None:
             change = rate * change.clamp(-self.clip, self.clip)

@@ -21,7 +21,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as autograd_of_compiled
 
 from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.unroll import Given, Unroll, segment_length
@@ -80,6 +79,8 @@ _CHOSEN: WeakKeyDictionary[nn.Module, dict[bool, Function]] = WeakKeyDictionary(
 
 
 def _compile(step: Function) -> Function:
+    from torch._functorch import config as autograd_of_compiled  # with much of the compiler
+
     roomy: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
