@@ -18,7 +18,7 @@ Points = Sequence[tuple[float, float]]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Without a graphics card, without a sandbox (which root has not), and without calls home.
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-WAIT = 30_000  # milliseconds
+WAIT = 120_000  # milliseconds: a machine may have other work
 
 
 def arc(x: float, y: float, r: float, start: float, end: float, steps: int = 14) -> Points:
@@ -81,7 +81,9 @@ def opened(address: str, width: int = 1280, height: int = 1100) -> Iterator[Page
 
 def draw(page: Page, strokes: Sequence[Points], seed: int = 0) -> None:
     """Draw strokes on the pad with the mouse, a little differently for each seed."""
-    box = page.locator("#pad canvas").bounding_box()
+    pad = page.locator("#pad canvas")
+    pad.hover()  # waits until the page has stopped moving it
+    box = pad.bounding_box()
     assert box is not None
     hand = random.Random(seed)
     size, turn = 1 + hand.uniform(-0.1, 0.1), hand.uniform(-0.08, 0.08)
