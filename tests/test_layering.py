@@ -125,7 +125,7 @@ def test_the_compiler_is_imported_when_something_is_compiled() -> None:
     done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "torch" in loaded
-    assert not loaded & {"torch._dynamo", "torch._functorch.config"}  # more than a second
+    assert not loaded & {"torch._dynamo", "torch._functorch.config"}  # slow to import
 
 
 @pytest.mark.parametrize("package", [*OURS, "tests"])

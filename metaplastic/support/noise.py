@@ -26,7 +26,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def _constant_in_graphs(function: Function) -> Function:
     """What `torch.compiler.assume_constant_result` does after it has imported the compiler.
 
-    Which takes a second, and most programs compile nothing.
+    That import is slow, and most programs compile nothing.
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function

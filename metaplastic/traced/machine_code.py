@@ -62,7 +62,7 @@ def options_to_try(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
 
 
 def no_precompiled_headers() -> dict[str, Any]:
-    """Options by which no headers are compiled first, which takes four seconds and saves none."""
+    """Options by which no headers are compiled first, which takes seconds and saves none."""
     return dict.fromkeys(_known("cpp_cache_precompile_headers"), False)
 
 

@@ -34,7 +34,7 @@ def traced(
     Raises:
         CannotTraceError: where values of tensors decide what is run, or chance does.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # in a third of a second
+    from torch.fx.experimental.proxy_tensor import make_fx  # slow to import
 
     try:
         made = make_fx(functionalize(function) if functional else function)(list(inputs))
