@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+
+from metaplastic.traced import products
 
 Run = Callable[..., tuple[Any, ...]]
 
@@ -25,6 +28,7 @@ class Halves:
     early: list[int]
     late: list[int]
     outputs: int  # of the first
+    other: Callable[[Sequence[fx.Node]], Run]  # a second program with some of its outputs
 
     def begin(self, early: Sequence[Tensor]) -> tuple[list[Any], list[Any]]:
         """The early outputs, and what is kept for the second half."""
@@ -66,22 +70,38 @@ def cut(
     late = [node for node in places if node in uses]
     order = list(graph.nodes)
     first = program([n for n in order if n in before], first_inputs, [*outputs, *kept])
-    second = program([n for n in order if n in after], [*kept, *late], list(then))
+
+    def other(ends: Sequence[fx.Node]) -> Run:
+        own = needed(ends) & after
+        return program([n for n in order if n in own], [*kept, *late], list(ends))
+
     return Halves(
-        first, second, [number[n] for n in first_inputs], [number[n] for n in late], len(outputs)
-    )
+        first, other(then), [number[n] for n in first_inputs], [number[n] for n in late],
+        len(outputs), other,
+    )  # fmt: skip
 
 
-def program(body: Collection[fx.Node], inputs: Sequence[fx.Node], outputs: Sequence[Any]) -> Run:
-    """Nodes of a graph, in order, as a function of `inputs` that returns `outputs`."""
+def program(
+    body: Collection[fx.Node], inputs: Sequence[fx.Node], outputs: Sequence[Any],
+    written: Mapping[fx.Node, fx.Node] | None = None,
+) -> Run:  # fmt: skip
+    """Nodes of a graph, in order, as a function of `inputs` that returns `outputs`.
+
+    Args:
+        written: input -> the node whose value it is given at the end.
+    """
     made = fx.Graph()
     new: dict[fx.Node, fx.Node] = {}
     for i, node in enumerate(inputs):
         new[node] = made.placeholder(f"input_{i}")
+        new[node].meta = dict(node.meta)
     for node in body:
         if node not in new and node.op != "placeholder":
             new[node] = made.node_copy(node, lambda n: new[n])
+    for target, node in (written or {}).items():
+        made.call_function(torch.ops.aten.copy_.default, (new[target], new[node]))
     made.output(tuple(new[node] if isinstance(node, fx.Node) else node for node in outputs))
+    products.use(made)
     found: Run = fx.GraphModule(nn.Module(), made).forward
     return found
 

@@ -26,6 +26,7 @@ from metaplastic.inner.compiled.agreement import agree
 from metaplastic.inner.unroll import Given, Unroll, segment_length
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.reasons import in_short
+from metaplastic.traced import products
 from metaplastic.traced.machine_code import no_precompiled_headers
 
 Function = Callable[..., dict[str, Tensor]]
@@ -84,7 +85,9 @@ def _compile(step: Function) -> Function:
     roomy: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
-    compiled: Function = torch.compile(step, options=no_precompiled_headers() or None, **roomy)
+    compiled: Function = torch.compile(
+        step, options={**no_precompiled_headers(), **products.options()} or None, **roomy
+    )
 
     @wraps(step)
     def keeping_little(*arguments: Any) -> dict[str, Tensor]:
