@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from metaplastic.support.reasons import in_short
+from metaplastic.traced.prepared import prepared
 
 LONGEST = 1500  # operations of a program; machine code of more takes minutes
 WHOLE = 5  # so many times as long takes one on bits of whole numbers, which noise is made of
@@ -22,7 +23,7 @@ def machine_code(run: Run, example: Sequence[Any]) -> Run:
 
     The program itself, with a warning, where that fails, or where it is longer than `LONGEST`.
     """
-    program = _program(run)
+    program = prepared(program_of(run))
     if length(run) > LONGEST:
         warnings.warn(
             "No machine code is made of this step, whose program has so many operations that it "
@@ -94,13 +95,13 @@ def _compiled(program: fx.GraphModule, example: Sequence[Tensor], options: dict[
 def length(run: Run) -> int:
     """How many operations a program has, each as long as it takes to compile."""
     called = [
-        node for node in _program(run).graph.nodes
+        node for node in program_of(run).graph.nodes
         if node.op == "call_function" and node.target is not operator.getitem
     ]  # fmt: skip
     return sum(WHOLE if "bitwise" in str(node.target) else 1 for node in called)
 
 
-def _program(run: Run) -> fx.GraphModule:
+def program_of(run: Run) -> fx.GraphModule:
     program = getattr(run, "__self__", None)
     if not isinstance(program, fx.GraphModule):
         raise TypeError("machine_code needs a program that traced.cut made.")

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from metaplastic.traced.one_task import without_axis_of_one
+
 aten = torch.ops.aten
 SAME = {aten.clone.default, aten.alias.default, aten.detach.default, aten.lift_fresh_copy.default}
 VIEWS = {aten.view.default, aten._unsafe_view.default, aten.reshape.default}
@@ -45,7 +47,7 @@ def simplified(graph: fx.Graph) -> fx.Graph:
         if known is not node:
             node.replace_all_uses_with(known)
             graph.erase_node(node)
-    graph.eliminate_dead_code()
+    without_axis_of_one(graph)
     _gradients_at_once(graph)
     graph.eliminate_dead_code()
     return graph
