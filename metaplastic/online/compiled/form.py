@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
-from metaplastic.inner.state import State
-from metaplastic.online.compiled.network import RecordedNetwork, fresh, whole_step
+from metaplastic.online.compiled.in_place import InPlace
+from metaplastic.online.compiled.network import (
+    RecordedNetwork,
+    fresh,
+    part_of,
+    state_of,
+    whole_step,
+)
 from metaplastic.online.compiled.writes import Writes
 from metaplastic.online.credit import Credit
 from metaplastic.online.losses import refuse
 from metaplastic.online.memory import Memory, network_of
 from metaplastic.online.norms import Norms, norm_handlers
 from metaplastic.online.plan import Plan
-from metaplastic.traced.cut import cut, needed
+from metaplastic.traced.cut import Run, cut, needed
 from metaplastic.traced.machine_code import machine_code
 from metaplastic.traced.trace import CannotTraceError, traced
 
@@ -31,6 +38,7 @@ class Form:
         self.network = network_of(credit, model, RecordedNetwork)
         self.network.handlers = norm_handlers(norms)
         self.ready, self.machine_code = False, machine_code
+        self.short: Run | None = None
         self.x: list[Tensor] = []
         self.outputs: list[Tensor] = []
 
@@ -75,8 +83,9 @@ class Form:
         def joint(flat: list[Tensor]) -> list[Tensor]:
             given = dict(zip(names, flat, strict=True))
             outputs, buffers, after = whole_step(
-                self.credit.rule, self.network, _state(given),
-                [given[n] for n in self.x_names], _part(given, "buffer "), _part(given, "rate "),
+                self.credit.rule, self.network, state_of(given),
+                [given[n] for n in self.x_names], part_of(given, "buffer "),
+                part_of(given, "rate "),
                 given["teaching"], given["answer"],
             )  # fmt: skip
             changed = {  # feedback reads weights, and so is written before them
@@ -98,10 +107,14 @@ class Form:
     def _make_machine_code(self) -> None:
         halves, early = self.halves, [self.inputs[name] for name in self.early]
         first = machine_code(halves.first, early)
-        kept = list(first(*early)[halves.outputs :])
-        late = [self.inputs[name] for name in self.late]
-        halves.second = machine_code(halves.second, [*kept, *late])
+        given = [*first(*early)[halves.outputs :], *(self.inputs[name] for name in self.late)]
         halves.first = first
+        if self.in_place.targets:
+            short = machine_code(halves.other(self.in_place.ends), given)
+            if self.in_place.make(self.bound, short(*given)[len(self.in_place.sizes) :]):
+                self.short = short
+                return
+        halves.second = machine_code(halves.second, given)
 
     def _inputs(self, prediction: Tensor) -> dict[str, Tensor]:
         """Every input of the joint function, by name."""
@@ -148,12 +161,18 @@ class Form:
             named, checked, list(self.rate_nodes.values()),
             replaced=traces, shown=needed([*outputs, *moved]), sizes=self.machine_code,
         )  # fmt: skip
+        self.in_place = InPlace(
+            graph, named if self.machine_code else {}, checked, traces,
+            list(self.rate_nodes.values()), nodes["step"],
+        )  # fmt: skip
         self.bound = {node: every[name] for name, node in nodes.items()}
         self.rates: object = None
         # A statistic moves in the pass, and the step means what it was.
         before = [_before(graph, nodes[f"buffer {name}"]) for name, _ in pairs]
         ends = [*outputs, *(node for _, node in pairs)]
-        self.halves = cut(graph, ends, self.writes.needed, before)
+        then = [*self.writes.needed, *self.in_place.ends]
+        self.halves = cut(graph, ends, list(dict.fromkeys(then)), before)
+        self.halves.second = self.halves.other(self.writes.needed)
         names = list(every)
         self.early = [names[i] for i in self.halves.early]
         self.late = [names[i] for i in self.halves.late]
@@ -181,21 +200,31 @@ class Form:
         rates = self.plan.rates(self.credit, self.network, len(teaching))
         if rates is not self.rates:
             values.update({f"rate {name}": rate for name, rate in rates.items()})
+            self.bound |= {self.rate_nodes[name]: rate for name, rate in rates.items()}
             numbers = self.plan.numbers()
             writes.bind(
                 self.bound, {node: numbers.get(n, 0.0) for n, node in self.rate_nodes.items()}
             )
+            self.in_place.bind(self.bound)
             self.rates = rates
         values["teaching"] = teaching.contiguous()
         if "answer" in self.late:
             values["answer"] = answer().reshape(teaching.shape).contiguous()
-        found = self.halves.end(self.kept, [values[name] for name in self.late])
-        wrong = writes.not_finite(found, loss)
-        if wrong is not None:
-            refuse(wrong)
-        writes.write(found)
+        late = [values[name] for name in self.late]
+        if not self._learned_in_place(late, loss):
+            found = self.halves.end(self.kept, late)
+            wrong = writes.not_finite(found, loss)
+            if wrong is not None:
+                refuse(wrong)
+            writes.write(found)
         for step in self.steps:
             step.add_(1)
+
+    def _learned_in_place(self, late: Sequence[Tensor], loss: Tensor) -> bool:
+        """Whether the step has been made that way."""
+        if self.short is None or not math.isfinite(loss.item()):
+            return False
+        return self.in_place.learned(self.short(*self.kept, *late))
 
     def clear(self) -> None:
         """Let go of the last pass."""
@@ -209,14 +238,3 @@ def _before(graph: fx.Graph, buffer: fx.Node) -> fx.Node:
         copy = graph.call_function(torch.ops.aten.clone.default, (buffer,))
     buffer.replace_all_uses_with(copy, delete_user_cb=lambda user: user is not copy)
     return copy
-
-
-def _state(given: dict[str, Tensor]) -> State:
-    return State(
-        _part(given, "parameter "), _part(given, "feedback "), _part(given, "trace "),
-        given["step"], given["seed"],
-    )  # fmt: skip
-
-
-def _part(given: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): v for n, v in given.items() if n.startswith(prefix)}

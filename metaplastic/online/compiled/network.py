@@ -90,3 +90,16 @@ def whole_step(
 def fresh(like: Tensor) -> Tensor:
     """A tensor of this shape in the usual memory layout."""
     return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+
+
+def state_of(given: dict[str, Tensor]) -> State:
+    """The state of a lifetime, from the named inputs of a step."""
+    return State(
+        part_of(given, "parameter "), part_of(given, "feedback "), part_of(given, "trace "),
+        given["step"], given["seed"],
+    )  # fmt: skip
+
+
+def part_of(given: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The inputs whose name begins so, by the rest of it."""
+    return {n.removeprefix(prefix): v for n, v in given.items() if n.startswith(prefix)}

@@ -31,7 +31,7 @@ def terms_of(after: fx.Node, target: fx.Node, one_number: set[fx.Node]) -> list[
 
     One that needs the target as it was is the first of them.
     """
-    parts = _without(after, target)
+    parts = parts_of(after, target)
     if parts is None:
         return None
     found = _joined([_scaled(part, target, one_number) for part in parts], target)
@@ -41,14 +41,15 @@ def terms_of(after: fx.Node, target: fx.Node, one_number: set[fx.Node]) -> list[
     return needs + [term for term in found if term not in needs]
 
 
-def _without(node: fx.Node, base: fx.Node) -> list[fx.Node] | None:
+def parts_of(node: fx.Node, base: fx.Node) -> list[fx.Node] | None:
+    """What a node adds to `base`; None if it is no sum in which that stands once."""
     if node is base:
         return []
     if node.target is not aten.add.Tensor or node.kwargs:
         return None
     for one, other in (node.args, node.args[::-1]):
         if isinstance(one, fx.Node) and isinstance(other, fx.Node):
-            found = _without(one, base)
+            found = parts_of(one, base)
             if found is not None:
                 return found + _parts(other)
     return None

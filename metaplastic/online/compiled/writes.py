@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from metaplastic.online.compiled.terms import Term, terms_of
+from metaplastic.traced import products
 from metaplastic.traced.simplify import MOVED
 
 aten = torch.ops.aten
@@ -162,10 +163,10 @@ class Writes:
                     target.addcmul_(value, found[at[1]], value=scale)
                 elif value.shape[1] > FEW and (pair := tuple(at)) in self.shared:
                     if pair not in kept:
-                        kept[pair] = value @ found[at[1]]
+                        kept[pair] = products.best(value, found[at[1]])
                     target.add_(kept[pair], alpha=scale)
                 else:
-                    target.addmm_(value, found[at[1]], alpha=scale)
+                    products.add(target, value, found[at[1]], scale)
             elif self.terms[i][1].toward:
                 target.lerp_(value, scale)
             elif self.own[i]:
@@ -187,7 +188,7 @@ def _alike(value: Tensor, target: Tensor) -> bool:
     return (
         value.stride() == target.stride()
         and value.untyped_storage().nbytes() == target.untyped_storage().nbytes()
-        and not target.is_shared()  # type: ignore[no-untyped-call]
+        and not target.untyped_storage().is_shared()
     )
 
 
