@@ -56,15 +56,22 @@ def options_to_try(tensors: Sequence[Tensor]) -> list[dict[str, Any]]:
     file for the C++ compiler, which else starts for each, and its calls are another, which is not
     optimized.
     """
-    plain = no_precompiled_headers()
+    plain = compiled_soon()
     if any(tensor.device.type != "cpu" for tensor in tensors):
         return [plain]
     return [{**plain, **_known("cpp_wrapper", "cpp_wrapper_build_separate")}, plain]
 
 
-def no_precompiled_headers() -> dict[str, Any]:
-    """Options by which no headers are compiled first, which takes seconds and saves none."""
-    return dict.fromkeys(_known("cpp_cache_precompile_headers"), False)
+def compiled_soon() -> dict[str, Any]:
+    """Options by which nothing is compiled that is of no use, each of which takes seconds.
+
+    Neither are headers compiled first, nor two programs that try out what the processor says it
+    can do. A C++ compiler that cannot do as much fails at the program itself.
+    """
+    import torch._inductor.config as known
+
+    tried = {"cpp.vec_isa_ok": True} if getattr(known.cpp, "vec_isa_ok", 0) is None else {}
+    return {**dict.fromkeys(_known("cpp_cache_precompile_headers"), False), **tried}
 
 
 def _known(*names: str) -> dict[str, Any]:
@@ -102,6 +109,7 @@ def length(run: Run) -> int:
 
 
 def program_of(run: Run) -> fx.GraphModule:
+    """The program whose `forward` is `run`; `TypeError` where it is of no program."""
     program = getattr(run, "__self__", None)
     if not isinstance(program, fx.GraphModule):
         raise TypeError("machine_code needs a program that traced.cut made.")

@@ -27,7 +27,7 @@ from metaplastic.inner.unroll import Given, Unroll, segment_length
 from metaplastic.stacked.stack import FastWeights
 from metaplastic.support.reasons import in_short
 from metaplastic.traced import products
-from metaplastic.traced.machine_code import no_precompiled_headers
+from metaplastic.traced.machine_code import compiled_soon
 
 Function = Callable[..., dict[str, Tensor]]
 
@@ -86,7 +86,7 @@ def _compile(step: Function) -> Function:
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
         roomy["recompile_limit"] = 64  # all learners of a process share one cache of this code
     compiled: Function = torch.compile(
-        step, options={**no_precompiled_headers(), **products.options()} or None, **roomy
+        step, options={**compiled_soon(), **products.options()} or None, **roomy
     )
 
     @wraps(step)
