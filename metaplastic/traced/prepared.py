@@ -1,8 +1,8 @@
 """A program prepared for PyTorch's compiler, which does twice or apart what is better done once.
 
-A number that a loop needs is computed in the loop, once for each vector of entries: with a power of
-the step count in it, a step of a rule with traces takes three times as long. And an outer product
-of a few rows is a call of a matrix product, apart from the loop that goes on with its entries.
+A number that a loop needs is computed in the loop, once for each vector of entries; where it is a
+power of the step count, that is most of what the loop does. And an outer product of a few rows is a
+call of a matrix product, apart from the loop that goes on with its entries.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Large matrix products by oneDNN, where that is faster than what PyTorch calls by itself.
 
 PyTorch's products of float32 matrices are MKL's, which keeps to AVX2 on processors that are not
-Intel's. oneDNN, which PyTorch has as well, uses all of AVX-512 on any: there a product of 64 x 784
-by 784 x 256 takes half the time. A call costs it some ten microseconds, so small ones stay.
+Intel's. oneDNN, which PyTorch has as well, uses AVX-512, with vectors twice as wide, on any. A call
+of it costs more, so small products stay.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 aten = torch.ops.aten
-LARGE = 2_000_000  # multiply-adds, from which half the time is more than a call costs
+LARGE = 2_000_000  # multiply-adds, from which what is won is more than what a call costs
 _OPERATIONS = torch.library.Library("metaplastic", "DEF")  # type: ignore[no-untyped-call]
 _OPERATIONS.define("product(Tensor left, Tensor right, Tensor? bias=None) -> Tensor")  # type: ignore[no-untyped-call]
 
