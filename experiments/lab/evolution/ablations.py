@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.lab.evolution.data import random_lifetimes
-from experiments.lab.evolution.networks import random_network
+from experiments.lab.evolution.networks import WIDE, random_network
 from experiments.lab.evolution.population import accuracies
 from experiments.lab.evolution.space import neutralized, terms
 from experiments.lab.figures.tables import as_markdown
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from experiments.lab.evolution.search import Search
 
 RATES, FAN_INS = (1.0, 0.5, 0.25), (0.0, 0.4)
-WIDE = 2  # lifetimes of a wide network
 Losses = dict[str, tuple[float, float]]
 """What a rule has above each other one: mean over draws, standard error, in points of accuracy."""
 

@@ -1,7 +1,8 @@
 """The distribution of data that a rule is found on: characters and digits, changed at random.
 
-Number of classes, length, order, resolution, scale, contrast and polarity vary. Only training
-images of Omniglot and MNIST are used.
+Number of classes, length, order, resolution, scale, contrast and polarity vary, and what else is in
+an image: another one behind it, and coarse or fine noise. Only training images of Omniglot and
+MNIST are used.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from experiments.lab.transfer.batched import Lifetimes
 
 LENGTHS = (50, 100, 200, 300)
 QUERIES = 60
+GRAINS = (1, 2, 4)  # pixels of a spot of noise
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Kind:
         steps: examples.
         iid: shuffled, or one class after another.
         pool: at half the resolution.
+        clutter: how much there is of another image behind each, which says nothing of its class.
+        noise: standard deviation of spots of `grain` pixels, of an image from 0 to 1.
     """
 
     source: int
@@ -60,6 +64,9 @@ class Kind:
     scale: float = 1.0
     inverted: bool = False
     centered: bool = False
+    clutter: float = 0.0
+    noise: float = 0.0
+    grain: int = 1
 
 
 def random_kind(given: list[Source], draw: random.Random) -> Kind:
@@ -70,6 +77,8 @@ def random_kind(given: list[Source], draw: random.Random) -> Kind:
         source, ways, steps=draw.choice(LENGTHS), iid=draw.random() < 0.75,
         pool=draw.random() < 0.8, scale=10 ** draw.uniform(-0.5, 0.5),
         inverted=draw.random() < 0.3, centered=draw.random() < 0.5,
+        clutter=draw.choice((0.0, draw.uniform(0.2, 1.0))),
+        noise=draw.choice((0.0, 10 ** draw.uniform(-1.0, 0.0))), grain=draw.choice(GRAINS),
     )  # fmt: skip
 
 
@@ -98,6 +107,7 @@ def lifetimes_of(given: list[Source], kind: Kind, count: int, draw: random.Rando
 
     def prepared(images: list[Tensor]) -> Tensor:
         x = torch.stack(images).unsqueeze(2).float() / 255
+        x = _disturbed(x, source.images, kind, g)
         if kind.pool:
             halved = F.avg_pool2d(x.flatten(0, 1), 2)
             x = halved.reshape(*x.shape[:3], *halved.shape[2:])
@@ -110,3 +120,18 @@ def lifetimes_of(given: list[Source], kind: Kind, count: int, draw: random.Rando
         prepared(found["x"]), torch.stack(found["y"]), prepared(found["query x"]),
         torch.stack(found["query y"]), seeds, ways,
     )  # fmt: skip
+
+
+def _disturbed(x: Tensor, others: Tensor, kind: Kind, g: torch.Generator) -> Tensor:
+    """Images `lives n 1 height width` with others behind them and noise."""
+    if kind.clutter:
+        number = x[..., 0, 0, 0].numel()
+        which = [torch.randint(size, (number,), generator=g) for size in others.shape[:2]]
+        behind = others[which[0], which[1]].mT.reshape(x.shape).float() / 255
+        x = torch.maximum(x, kind.clutter * behind)
+    if kind.noise:
+        high, wide = (-(-side // kind.grain) for side in x.shape[-2:])
+        spots = torch.randn(*x.shape[:-2], high, wide, generator=g)
+        spots = spots.repeat_interleave(kind.grain, -2).repeat_interleave(kind.grain, -1)
+        x = x + kind.noise * spots[..., : x.shape[-2], : x.shape[-1]]
+    return x

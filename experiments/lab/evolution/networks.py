@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 KINDS = ("dense", "dense", "residual dense", "conv", "conv", "attention")
 INITIALIZATIONS = ("kaiming", "default", "xavier")
+WIDE = 2  # lifetimes of a wide network, at most
 WIDEST_TOKENS = 32  # units; a step has as many rows as there are tokens
 
 
@@ -57,7 +58,7 @@ def random_network(
 
     Args:
         kind: one of `KINDS`, in the place of a random one.
-        wide: dense, of 128 to 256 units, which cost too much for a whole search.
+        wide: dense, of 128 to 256 units, with few lifetimes for what they cost.
     """
     kind = draw.choice(KINDS) if kind is None else kind
     kind = "dense" if wide else kind

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from experiments.lab.evolution.data import Source, random_lifetimes
-from experiments.lab.evolution.networks import random_network
+from experiments.lab.evolution.networks import WIDE, random_network
 from experiments.lab.evolution.population import accuracies
 from experiments.lab.evolution.space import SPACE, first_point, options_at, spreads
 from experiments.lab.runs.run_folder import write_json
@@ -28,6 +28,7 @@ from experiments.lab.settings.registry import ConfigError
 from metaplastic.outer.distributed import ProcessGroup, in_order
 
 VECTORS = ("point", "mean", "square", "average")
+OFTEN_WIDE = 0.15  # of the generations have a wide network
 MARKS = (0.25, 0.5, 1.0)  # parts of a lifetime at which accuracy counts
 
 
@@ -66,8 +67,10 @@ class Search:
     def generate(self) -> dict[str, Any]:
         """One generation: what it was, for the log."""
         draw = random.Random(f"{self.seed} {self.generation}")
-        lifetimes = random_lifetimes(self.given, self.lifetimes, draw)
-        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw)
+        wide = draw.random() < OFTEN_WIDE
+        count = min(WIDE, self.lifetimes) if wide else self.lifetimes
+        lifetimes = random_lifetimes(self.given, count, draw)
+        make = random_network(tuple(lifetimes.x.shape[2:]), lifetimes.outputs, draw, wide=wide)
         g = torch.Generator().manual_seed(draw.getrandbits(60))
         mutations = torch.randn(self.pairs, len(SPACE), generator=g, dtype=torch.float64)
         mutants = [self.point + sign * m for sign in (1, -1) for m in mutations]

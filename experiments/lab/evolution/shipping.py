@@ -72,11 +72,11 @@ lifetime), minibatches (it was found on single examples), or lifetimes of other 
 a few hundreds of examples, on which its rate was found.
 
 - Found on dense, residual dense and convolutional networks of 24 to 97 units or 6 to 16 channels,
-  1 to 5 layers deep, with and without norms and biases, and on a block of attention of 24 to 32
-  units and 1 to 3 heads over rows or patches; its rate, and how that depends on the
-  number of inputs, on dense ones of 128 to 256 units as well; on Omniglot's training characters and
-  MNIST's training digits, 2 to 21 classes, 50 to 300 single examples, shuffled or class by class,
-  of varied resolution, scale, contrast and polarity.
+  1 to 5 layers deep, with and without norms and biases, on dense ones of 128 to 256 units, and on a
+  block of attention of 24 to 32 units and 1 to 3 heads over rows or patches; on Omniglot's training
+  characters and MNIST's training digits, 2 to 21 classes, 50 to 300 single examples, shuffled or
+  class by class, of varied resolution, scale, contrast and polarity, some with other images behind
+  them or noise.
 - By `{command}`, {generations} generations.
 
 ```python

@@ -43,7 +43,7 @@ class InPlace:
     Attributes:
         targets: the inputs that it writes; none where that is not known to be safe.
         reads: nodes that it needs of the rest of the graph.
-        sizes: one that has the norms of the small ones among them, if there are any.
+        sizes: one that has the squared norms of the small ones among them, if there are any.
     """
 
     def __init__(
@@ -62,14 +62,21 @@ class InPlace:
         others |= set(self.after.values()) - set(self.body)
         self.inputs = [n for n in (step, *self.rates) if n in others]
         self.reads = [n for n in graph.nodes if n in others - {*self.inputs, *self.targets}]
+        floats = all(n.meta["val"].dtype.is_floating_point for n in self.reads)
+        if not (floats and self._pays() and self._is_safe()):
+            self.targets, self.reads = [], []
         small = [node for node in self.reads if _size(node) < WIDE]
         self.wide = [i for i, node in enumerate(self.reads) if _size(node) >= WIDE]
-        self.sizes: list[fx.Node] = []
-        floats = all(n.meta["val"].dtype.is_floating_point for n in self.reads)
-        if not (floats and self._is_safe()):
-            self.targets, self.reads = [], []
-        elif small:
-            self.sizes = [_sizes(graph, small)]
+        self.sizes = [_sizes(graph, small)] if small else []
+
+    def _pays(self) -> bool:
+        """Whether more is written than there are products, each of which is added to one matrix.
+
+        A product of many rows is best computed where it is added (`Writes`).
+        """
+        shapes = {node.meta["val"].shape for node in self.targets if _size(node) >= LARGE}
+        products = [n for n in self.reads if n.target is aten.mm.default and _shape(n) in shapes]
+        return len(products) < sum(_size(node) >= LARGE for node in self.targets)
 
     def _is_safe(self) -> bool:
         """Whether the changes are finite and the traces stay where they are, given bounds."""
@@ -117,10 +124,9 @@ class InPlace:
     def learned(self, found: Sequence[Tensor]) -> bool:
         """Compute the changes of `ends` and write them, if all is as small as was assumed."""
         sizes, read = found[: len(self.sizes)], found[len(self.sizes) :]
-        if self.wide:
-            norms = torch._foreach_norm([read[i] for i in self.wide])
-            sizes = [*sizes, torch.stack(norms)]
-        if not all(size <= self.largest for each in sizes for size in each.tolist()):  # nor NaN
+        squares = [square for each in sizes for square in each.tolist()]
+        squares += [_square(read[i]).item() for i in self.wide]
+        if not all(square <= self.largest**2 for square in squares):  # nor NaN
             return False
         if not (self.rates_fit and (self._versions() == self.seen or self._traces_fit())):
             return False
@@ -159,11 +165,26 @@ def _is_inside(node: fx.Node) -> bool:
 
 
 def _sizes(graph: fx.Graph, nodes: Sequence[fx.Node]) -> fx.Node:
-    """A node with the norms of these."""
+    """A node with the squared norms of these."""
     end = next(node for node in reversed(graph.nodes) if node.op == "output")
     with graph.inserting_before(end):
-        norms = [graph.call_function(aten.linalg_vector_norm.default, (node,)) for node in nodes]
-        return graph.call_function(aten.stack.default, (norms,))
+        squares = [graph.call_function(aten.mul.Tensor, (node, node)) for node in nodes]
+        sums = [graph.call_function(aten.sum.default, (square,)) for square in squares]
+        return graph.call_function(aten.stack.default, (sums,))
+
+
+def _square(tensor: Tensor) -> Tensor:
+    """The squared norm, in half the time that PyTorch's norm takes."""
+    if tensor.numel() == tensor.untyped_storage().nbytes() // tensor.element_size():
+        flat = tensor.as_strided((tensor.numel(),), (1,), 0)  # in whatever order
+    else:
+        flat = tensor.reshape(-1)
+    return torch.dot(flat, flat)
+
+
+def _shape(node: fx.Node) -> torch.Size | None:
+    value = node.meta.get("val")
+    return value.shape if isinstance(value, Tensor) else None
 
 
 def _size(node: fx.Node) -> int:

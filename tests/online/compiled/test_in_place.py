@@ -155,3 +155,17 @@ def test_a_convolution_keeps_its_product() -> None:
             net(example)
             net.learn(torch.tensor([0, 2]))
     alike(nets)
+
+
+@pytest.mark.parametrize(
+    ("rule", "writes"), [("feedback_alignment", False), ("kolen_pollack", True)]
+)
+def test_a_product_of_many_rows_is_added_where_it_is_computed(rule: str, writes: bool) -> None:
+    x, y = x_of(8), torch.arange(8) % 3
+    nets = pair(small(), rule, "inductor", seed=1, example=x, rate=0.1)
+    for _ in range(4):
+        for net in nets:
+            net(x)
+            net.learn(y)
+    assert (nets[1]._passes.compiled.form.short is not None) == writes
+    alike(nets)
