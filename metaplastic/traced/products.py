@@ -115,7 +115,7 @@ def _value(node: Any) -> Any:
 
 
 def options() -> dict[str, Any]:
-    """An option of PyTorch's compiler by which it uses them."""
+    """An option of PyTorch's compiler by which it uses them; PyTorch 2.6 takes no notice of it."""
     if not held_back():
         return {}
     from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files

@@ -90,7 +90,10 @@ def test_where_they_are_used(
 def test_the_compiler_uses_them_behind_its_own_passes() -> None:
     a, b, _ = given()
     weight = torch.randn(200, 120)
-    run = torch.compile(lambda: weight + 0.5 * (a @ b), options=products.options())
+    options = products.options()
+    if not torch._TorchCompileInductorWrapper("default", options, False).config:
+        pytest.skip("this PyTorch takes no notice of the option")
+    run = torch.compile(lambda: weight + 0.5 * (a @ b), options=options)
     with torch.profiler.profile() as profile:
         found = run()
     torch.testing.assert_close(found, weight + 0.5 * (a @ b), rtol=1e-5, atol=1e-4)

@@ -160,7 +160,10 @@ def test_a_convolution_keeps_its_product() -> None:
 @pytest.mark.parametrize(
     ("rule", "writes"), [("feedback_alignment", False), ("kolen_pollack", True)]
 )
-def test_a_product_of_many_rows_is_added_where_it_is_computed(rule: str, writes: bool) -> None:
+def test_a_product_of_many_rows_is_added_where_it_is_computed(
+    rule: str, writes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_place, "LARGE", 15)  # weights, not biases
     x, y = x_of(8), torch.arange(8) % 3
     nets = pair(small(), rule, "inductor", seed=1, example=x, rate=0.1)
     for _ in range(4):
