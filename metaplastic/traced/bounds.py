@@ -22,7 +22,7 @@ MOST, LEAST = 1e37, 1e-37  # what is larger is not bounded; what is smaller may 
 
 
 def bounds_of(nodes: Iterable[fx.Node], known: Mapping[fx.Node, Bounds]) -> dict[fx.Node, Bounds]:
-    """The lowest and the highest value of each node, in order, that can be told."""
+    """The lowest and the highest value of each node, in order, where there are bounds."""
     found = dict(known)
     for node in nodes:
         if node in found or node.target not in RULES:
@@ -37,7 +37,7 @@ def bounds_of(nodes: Iterable[fx.Node], known: Mapping[fx.Node, Bounds]) -> dict
 
 
 class _UnknownError(Exception):
-    """No bounds can be told."""
+    """There are no bounds."""
 
 
 def _of(argument: Any, found: Mapping[fx.Node, Bounds]) -> Bounds:

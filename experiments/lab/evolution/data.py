@@ -123,7 +123,7 @@ def lifetimes_of(given: list[Source], kind: Kind, count: int, draw: random.Rando
 
 
 def _disturbed(x: Tensor, others: Tensor, kind: Kind, g: torch.Generator) -> Tensor:
-    """Images `lives n 1 height width` with others behind them and noise."""
+    """Images `lives n 1 height width`, square, with others, transposed, behind them and noise."""
     if kind.clutter:
         number = x[..., 0, 0, 0].numel()
         which = [torch.randint(size, (number,), generator=g) for size in others.shape[:2]]

@@ -135,7 +135,7 @@ class InPlace:
         return True
 
     def _versions(self) -> list[object]:
-        """By which a trace that somebody else wrote is told."""
+        """By which it is seen that somebody else wrote a trace."""
         return [(trace._version, trace.data_ptr()) for trace in self.held]
 
     def _traces_fit(self) -> bool:
